@@ -1,0 +1,145 @@
+"""What a training step minimises: hard labels alone, or hard labels and the Senior's opinion.
+
+Shape letters: B queries, N negatives, K candidates, M teachers, Q all queries, E entities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from training.losses import binary_cross_entropy, senior_loss, soft_label_loss
+from training.negatives import sample_shared, target_mask
+from training.queries import Batch, QuerySet
+from training.recipe import Distillation, Training
+from training.scorers import Query, Scorer
+from training.senior import Senior, attention_temperature
+
+
+class HardLabels(nn.Module):
+    """L_hard: one target against shared negatives.
+
+    Holds no parameters of its own: the scorer is passed in and not registered as a child, so
+    that an objective's state is only what the objective adds.
+    """
+
+    def __init__(self, scorer: Scorer, settings: Training) -> None:
+        super().__init__()
+        self._scorer = [scorer]
+        self.settings = settings
+
+    @property
+    def scorer(self) -> Scorer:
+        """The model that is trained."""
+        return self._scorer[0]
+
+    def begin_epoch(self, epoch: int, queries: QuerySet) -> None:
+        """Nothing to prepare."""
+
+    def forward(
+        self, batch: Batch, epoch: int, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its parts."""
+        query = self.scorer.query(batch.entity, batch.relation)
+        loss = self.hard(query, batch, generator)
+        return loss, {"hard": loss.detach()}
+
+    def hard(self, query: Query, batch: Batch, generator: torch.Generator) -> Tensor:
+        """L_hard of encoded queries."""
+        settings, entities = self.settings, self.scorer.num_entities
+        rows = sample_shared(entities, settings.negatives, generator)
+        mask = target_mask(batch, rows, entities) if settings.mask_targets else None
+        return binary_cross_entropy(
+            self.scorer.score_pairs(query, batch.owner, batch.target),
+            self.scorer.score_shared(query, rows),
+            batch,
+            negative_weight=settings.negative_weight,
+            adversarial_temperature=settings.adversarial_temperature,
+            mask=mask,
+        )
+
+
+class Distilled(HardLabels):
+    """L_hard + L_S + gamma L_soft: the Junior asks frozen teachers about its own top K.
+
+    Source: MulDE, section 4 (Wang et al. 2021). ``ask_every`` > 0 departs from it: candidates and
+    teachers' scores are found for all queries at once every few epochs and then kept, which takes
+    the all-entity scoring out of the step.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        settings: Training,
+        distillation: Distillation,
+        teachers: Sequence[Scorer],
+    ) -> None:
+        super().__init__(scorer, settings)
+        self.distillation = distillation
+        self._teachers = [teacher.requires_grad_(False).eval() for teacher in teachers]
+        self.senior = Senior(
+            scorer.num_relations,
+            len(teachers),
+            scaling=distillation.scaling,
+            attention=distillation.attention,
+        )
+        self._asked: tuple[Tensor, Tensor] | None = None
+
+    def begin_epoch(self, epoch: int, queries: QuerySet) -> None:
+        """Ask for all queries at once where the recipe says so and it is time."""
+        every = self.distillation.ask_every
+        if every and (epoch % every == 0 or self._asked is None):
+            parts = [
+                self.ask(queries.entity[part], queries.relation[part])
+                for part in torch.arange(len(queries), device=queries.entity.device).split(1024)
+            ]
+            rows, scores = zip(*parts, strict=True)
+            self._asked = torch.cat(rows), torch.cat(scores)
+
+    @torch.no_grad()
+    def ask(self, entity: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
+        """Candidates [B, K] int32 and the teachers' scores of them [B, M, K]."""
+        count = min(self.distillation.candidates, self.scorer.num_entities)
+        encoded = [teacher.query(entity, relation) for teacher in self._teachers]
+        if self.distillation.choose == "junior":
+            scores = self.scorer.score_shared(self.scorer.query(entity, relation))
+        else:
+            asked = zip(self._teachers, encoded, strict=True)
+            scores = torch.stack([t.score_shared(q) for t, q in asked]).mean(0)
+        rows = scores.topk(count, sorted=False).indices
+        pairs = zip(self._teachers, encoded, strict=True)
+        opinions = torch.stack([t.score_own(q, rows) for t, q in pairs], 1)
+        return rows.to(torch.int32), opinions
+
+    def forward(
+        self, batch: Batch, epoch: int, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total loss and its parts."""
+        settings = self.distillation
+        if self._asked is None:
+            rows, opinions = self.ask(batch.entity, batch.relation)
+        else:
+            rows, opinions = (kept[batch.index] for kept in self._asked)
+        rows = rows.long()
+        query = self.scorer.query(batch.entity, batch.relation)
+        hard = self.hard(query, batch, generator)
+        junior = self.scorer.score_own(query, rows)
+        tau = attention_temperature(epoch, settings.attention_period)
+        blended = self.senior(opinions, junior, batch.relation, tau)
+        weight = batch.count.float() if settings.weight == "triple" else None
+        own = senior_loss(blended, self.labels(batch, rows), weight)
+        labels = blended.detach() if settings.detach else blended
+        soft = soft_label_loss(labels, junior, settings.temperature, weight)
+        total = hard + own + settings.gamma * soft
+        return total, {"hard": hard.detach(), "senior": own.detach(), "soft": soft.detach()}
+
+    def labels(self, batch: Batch, rows: Tensor) -> Tensor:
+        """Hard labels [B, K] of candidates ``rows`` [B, K]: 1, or 1/n for ``one-hot``, at targets."""
+        dense = rows.new_zeros((len(rows), self.scorer.num_entities), dtype=torch.bool)
+        dense[batch.owner, batch.target] = True
+        found = dense.gather(1, rows).float()
+        if self.distillation.labels == "one-hot":
+            found = found / batch.count[:, None]
+        return found

@@ -1,0 +1,193 @@
+"""The training loop: batches, steps, validation, best checkpoint, resume.
+
+A run's folder holds ``last.pt`` (resumes), ``best.pt`` (best valid MRR) and ``record.jsonl``
+(a line per validation). A run that was interrupted anywhere continues from ``last.pt`` and ends
+with the same weights as one that was not, on the same machine and thread count.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mulde.errors import TrainingDiverged
+from training.checkpoint import expect, read_checkpoint, write_checkpoint
+from training.distill import HardLabels
+from training.evaluate import RankingTask
+from training.queries import QuerySet
+from training.recipe import Training
+from training.scorers import Scorer
+
+Report = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run knows after an epoch; ``mrr`` is the last valid MRR, ``best`` the best."""
+
+    epoch: int
+    epochs: int
+    loss: dict[str, float]
+    seconds: float
+    queries: int
+    mrr: float = 0.0
+    best: float = 0.0
+    best_epoch: int = 0
+
+
+class Run:
+    """One model's training, from the first step or from its last checkpoint.
+
+    Args:
+        objective: what is minimised; its scorer is the model.
+        queries: the training queries, on the device.
+        valid: how a model is chosen.
+        settings: how it is fitted.
+        folder: where checkpoints and the record go.
+        identity: plain facts stored in each checkpoint; a checkpoint with others is refused.
+        seed: of the order of batches and the negatives.
+    """
+
+    def __init__(
+        self,
+        objective: HardLabels,
+        queries: QuerySet,
+        valid: RankingTask,
+        settings: Training,
+        folder: Path,
+        identity: dict[str, Any],
+        seed: int,
+    ) -> None:
+        self.objective, self.queries, self.valid = objective, queries, valid
+        self.settings, self.folder, self.identity = settings, folder, identity
+        self.scorer: Scorer = objective.scorer
+        self.generator = torch.Generator(queries.entity.device).manual_seed(seed)
+        parameters = [*self.scorer.parameters(), *objective.parameters()]
+        trained = [p for p in parameters if p.requires_grad]
+        self.optimiser = _optimiser(trained, settings)
+        steps = math.ceil(len(queries) / settings.batch) * settings.epochs
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: _rate_factor(step / steps, settings)
+        )
+        self.average = (
+            AveragedModel(self.scorer, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
+            if settings.average
+            else None
+        )
+        self.progress = Progress(0, settings.epochs, {}, 0.0, len(queries))
+
+    def fit(self, report: Report = lambda progress: None) -> Path:
+        """Train to the last epoch and return the path of the best checkpoint.
+
+        Raises:
+            TrainingDiverged: when a loss is no longer finite; the checkpoints stay as they were.
+            CheckpointError: when ``last.pt`` is damaged or belongs to another run.
+        """
+        self._resume()
+        while self.progress.epoch < self.settings.epochs:
+            started = time.perf_counter()
+            loss = self._epoch()
+            done = self.progress.epoch + 1
+            if not all(map(math.isfinite, loss.values())):
+                last = self.folder / "last.pt"
+                raise TrainingDiverged(done, "the loss", last if last.exists() else None)
+            seconds = self.progress.seconds + time.perf_counter() - started
+            self.progress = replace(self.progress, epoch=done, loss=loss, seconds=seconds)
+            if done % self.settings.validate_every == 0 or done == self.settings.epochs:
+                self._validate()
+            report(self.progress)
+        return self.folder / "best.pt"
+
+    def _epoch(self) -> dict[str, float]:
+        """One pass over all queries in a fresh order; mean losses."""
+        epoch, device = self.progress.epoch, self.queries.entity.device
+        self.objective.begin_epoch(epoch, self.queries)
+        order = torch.randperm(len(self.queries), generator=self.generator, device=device)
+        sums: dict[str, torch.Tensor] = {}
+        parts = order.split(self.settings.batch)
+        for index in parts:
+            loss, shares = self.objective(self.queries.batch(index), epoch, self.generator)
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            self.schedule.step()
+            if self.average is not None:
+                self.average.update_parameters(self.scorer)
+            for name, value in shares.items():
+                sums[name] = sums[name] + value if name in sums else value
+        return {name: float(value) / len(parts) for name, value in sums.items()}
+
+    def _validate(self) -> None:
+        """Rank the valid split, keep the best, write the checkpoint and the record."""
+        model = self.scorer if self.average is None else self.average.module
+        quality = self.valid.quality(model)
+        mrr, progress = quality["total"]["mrr"], self.progress
+        best = mrr > progress.best or not (self.folder / "best.pt").exists()
+        self.progress = replace(
+            progress,
+            mrr=mrr,
+            best=mrr if best else progress.best,
+            best_epoch=progress.epoch if best else progress.best_epoch,
+        )
+        facts = {"identity": self.identity, "progress": asdict(self.progress)}
+        if best:
+            weights = {name: value.cpu() for name, value in model.state_dict().items()}
+            kept = {**facts, "model": weights, "objective": self.objective.state_dict()}
+            write_checkpoint(self.folder / "best.pt", {**kept, "valid": quality})
+        write_checkpoint(self.folder / "last.pt", {**facts, **self._state()})
+        line = {**asdict(self.progress), "valid": quality}
+        with (self.folder / "record.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.scorer.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "objective": self.objective.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state().cpu(),
+        }
+
+    def _resume(self) -> None:
+        """Continue from ``last.pt``, if there is one."""
+        path = self.folder / "last.pt"
+        if not path.exists():
+            (self.folder / "record.jsonl").unlink(missing_ok=True)
+            (self.folder / "best.pt").unlink(missing_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return
+        state = read_checkpoint(path)
+        expect(path, state, identity=self.identity)
+        self.scorer.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.objective.load_state_dict(state["objective"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        self.progress = Progress(**state["progress"])
+
+
+def _optimiser(parameters: list[torch.nn.Parameter], settings: Training) -> torch.optim.Optimizer:
+    if settings.optimiser == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=settings.rate)
+    return torch.optim.Adam(parameters, lr=settings.rate, fused=True)
+
+
+def _rate_factor(done: float, settings: Training) -> float:
+    """Share of the learning rate after the share ``done`` of all steps."""
+    if settings.schedule == "constant":
+        return 1.0
+    if done < settings.warmup:
+        return max(done / settings.warmup, 1e-3)
+    rest = (done - settings.warmup) / (1 - settings.warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))

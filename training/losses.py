@@ -1,0 +1,83 @@
+"""Hard-label losses over shared negatives, and the distillation losses of MulDE.
+
+Shape letters: B queries, N negatives, P targets of all queries, K candidates, M teachers.
+All losses are means per triple, so they do not depend on how triples are grouped into batches.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax, softplus
+
+from training.queries import Batch
+
+
+def binary_cross_entropy(
+    positive: Tensor,
+    negative: Tensor,
+    batch: Batch,
+    *,
+    negative_weight: float | None = None,
+    adversarial_temperature: float = 0.0,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Mean over the triples of the BCE of one target and N shared negatives.
+
+    ``(softplus(-s_t) + w sum_n p_n softplus(s_n)) / (1 + w)``, where p is uniform, or with an
+    adversarial temperature a > 0 ``softmax(a s)`` without gradient (self-adversarial weights,
+    Sun et al. 2019, arXiv:1902.10197).
+
+    Args:
+        positive: [P] scores of the targets.
+        negative: [B, N] scores of the shared negatives.
+        batch: whose ``count`` [B] says how many triples each row of negatives stands for.
+        negative_weight: w, the total weight of the negatives against the target's 1; ``None``
+            is N, the plain mean over 1 + N candidates: the negatives outweigh the target N to 1.
+        adversarial_temperature: a.
+        mask: [B, N], true for negatives to leave out since they are known targets.
+    """
+    count = negative.shape[1]
+    weight = float(count) if negative_weight is None else negative_weight
+    losses = softplus(negative)
+    if mask is not None:
+        losses = losses.masked_fill(mask, 0.0)
+    if adversarial_temperature > 0:
+        logits = negative.detach() * adversarial_temperature
+        if mask is not None:
+            logits = logits.masked_fill(mask, float("-inf"))
+        per_query = (logits.softmax(-1).nan_to_num(0.0) * losses).sum(-1)
+    else:
+        per_query = losses.mean(-1)
+    total = softplus(-positive).sum() + weight * (batch.count * per_query).sum()
+    return total / (len(positive) * (1 + weight))
+
+
+def soft_label_loss(
+    senior: Tensor, junior: Tensor, temperature: float, weight: Tensor | None = None
+) -> Tensor:
+    """``T^2 KL(softmax(s_S / T) || softmax(s_J / T))``, summed over K, averaged over queries.
+
+    Args:
+        senior: [B, K] soft label scores; detach them if they are to be labels only.
+        junior: [B, K].
+        temperature: T > 0.
+        weight: [B] how often each query counts; ``None`` is once.
+    """
+    target = log_softmax(senior / temperature, -1)
+    given = log_softmax(junior / temperature, -1)
+    per_query = kl_div(given, target, log_target=True, reduction="none").sum(-1)
+    mean = per_query.mean() if weight is None else (per_query * weight).sum() / weight.sum()
+    return mean * temperature**2
+
+
+def senior_loss(senior: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean over K and the queries of the BCE of the soft label scores with the hard labels.
+
+    Args:
+        senior: [B, K] soft label scores s_S.
+        labels: [B, K] in [0, 1]. A query with n targets stands for n one-hot triples, whose mean
+            has 1/n at each target.
+        weight: [B] how often each query counts; ``None`` is once.
+    """
+    per_query = (softplus(senior) - labels * senior).mean(-1)
+    return per_query.mean() if weight is None else (per_query * weight).sum() / weight.sum()

@@ -1,0 +1,166 @@
+"""A recipe: everything that decides a trained model, read from TOML into frozen dataclasses.
+
+An unknown key, a wrong type or a value outside its range is a ConfigError that names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from mulde.errors import ConfigError
+from training.scorers import ScoreKind, ScorerName, Start
+
+Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which scorer, how large, how its score is formed and how it starts."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    scorer: ScorerName
+    dimension: Annotated[int, Field(ge=2, le=1024, multiple_of=2)]
+    score: ScoreKind = "distance"
+    spread: Positive = 1e-3
+    rotations: Start = "uniform"
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is fitted to hard labels.
+
+    Attributes:
+        epochs: passes over the distinct training queries.
+        batch: queries per step.
+        negatives: uniform random entities that a batch shares.
+        negative_weight: total weight of the negatives against a target's 1; absent: ``negatives``.
+        adversarial_temperature: 0 is uniform weights; else self-adversarial ones.
+        mask_targets: leave known training targets out of the negatives.
+        optimiser, rate: Adam or Adagrad and its learning rate.
+        schedule: ``constant``, or ``cosine`` to zero after a linear warm-up.
+        warmup: share of all steps that the warm-up takes.
+        average: decay per step of the averaged weights that are validated and kept; 0 is none.
+        validate_every: epochs between validations; each also writes a checkpoint.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    epochs: Count
+    batch: Count = 500
+    negatives: Count = 255
+    negative_weight: Positive | None = None
+    adversarial_temperature: NotNegative = 0.0
+    mask_targets: bool = False
+    optimiser: Literal["adam", "adagrad"] = "adam"
+    rate: Positive = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Fraction = 0.0
+    average: Fraction = 0.0
+    validate_every: Count = 5
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How the Junior asks and what it does with the answers (docs/method.md).
+
+    Attributes:
+        candidates: K, how many entities the Junior asks about.
+        gamma: weight of the soft-label loss.
+        temperature: T of the soft-label loss.
+        scaling, attention: the Senior's two mechanisms; off for ablations.
+        attention_period: epochs after which the attention temperature grows e-fold.
+        choose: whose top K is asked about: ``junior``'s own, or ``teachers`` (fixed, by their
+            mean score).
+        ask_every: 0 asks at every step; n asks for all queries at once, every n epochs.
+        labels: the Senior's hard label inside K: ``one-hot`` per triple, or ``multi-hot``.
+        weight: a query counts once per ``triple``, as in the paper, or once per ``query``.
+        detach: whether the soft labels are labels only, or L_soft also moves W.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    candidates: Count = 500
+    gamma: NotNegative = 0.1
+    temperature: Positive = 1.0
+    scaling: bool = True
+    attention: bool = True
+    attention_period: Positive = 5.0
+    choose: Literal["junior", "teachers"] = "junior"
+    ask_every: Annotated[int, Field(ge=0)] = 0
+    labels: Literal["one-hot", "multi-hot"] = "one-hot"
+    weight: Literal["triple", "query"] = "triple"
+    detach: bool = True
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run: teachers, Junior, distillation. ``data`` is the default graph's name."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    data: str
+    junior: Model
+    junior_training: Training
+    teachers: Annotated[tuple[Model, ...], Field(strict=False)] = ()
+    teacher_training: Training | None = None
+    distillation: Distillation = field(default_factory=Distillation)
+    seed: Annotated[int, Field(ge=0)] = 0
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what spans several fields."""
+        ask, validate = self.distillation.ask_every, self.junior_training.validate_every
+        if ask and validate % ask:
+            expected = f"a multiple of distillation.ask_every = {ask}, so that a run can resume"
+            raise ConfigError("junior_training.validate_every", expected, validate)
+        if self.teachers and self.teacher_training is None:
+            raise ConfigError("teacher_training", "a table, since there are teachers", None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as a checkpoint stores them."""
+        return asdict(self)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides the result; notes do not."""
+        decisive = {key: value for key, value in self.as_dict().items() if key != "notes"}
+        return hashlib.sha256(repr(sorted(decisive.items())).encode()).hexdigest()
+
+
+def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
+    """Check plain values against the recipe's types.
+
+    Raises:
+        ConfigError: naming the key, what was expected and what was found.
+    """
+    try:
+        return TypeAdapter(Recipe).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        found = None if first["type"] == "missing" else first["input"]
+        raise ConfigError(f"{where}: {key}", first["msg"].lower(), found) from error
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        ConfigError: if it is missing, is not TOML, or does not fit (see ``parse_recipe``).
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(str(path), "a readable TOML recipe", str(error)) from error
+    return parse_recipe(values, str(path))

@@ -1,0 +1,50 @@
+"""Trainable scorers, by the name that recipes use."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from training.scorers.base import Query, Scorer, ScoreKind, Start
+from training.scorers.disth import DistH, DistHTangent
+from training.scorers.lorentz import LorentzLinear
+from training.scorers.roth import RefH, RotH
+from training.scorers.transh import TransH
+
+ScorerName = Literal["RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear"]
+
+SCORERS: dict[ScorerName, type[Scorer]] = {
+    "RotH": RotH,
+    "RefH": RefH,
+    "DistH": DistH,
+    "DistHTangent": DistHTangent,
+    "TransH": TransH,
+    "LorentzLinear": LorentzLinear,
+}
+
+__all__ = ["SCORERS", "Query", "ScoreKind", "Scorer", "ScorerName", "Start", "build_scorer"]
+
+
+def build_scorer(
+    name: ScorerName,
+    *,
+    entities: int,
+    relations: int,
+    dimension: int,
+    score: ScoreKind,
+    spread: float = 1e-3,
+    rotations: Start = "uniform",
+    seed: int,
+) -> Scorer:
+    """A freshly initialised scorer; the same arguments give the same values."""
+    generator = torch.Generator().manual_seed(seed)
+    return SCORERS[name](
+        entities,
+        relations,
+        dimension,
+        score=score,
+        spread=spread,
+        rotations=rotations,
+        generator=generator,
+    )
