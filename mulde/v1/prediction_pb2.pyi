@@ -1,0 +1,149 @@
+from mulde.v1 import common_pb2 as _common_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PredictOptions(_message.Message):
+    __slots__ = ("k", "exclude_known", "score_threshold", "probability_threshold", "exact", "view")
+    K_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_KNOWN_FIELD_NUMBER: _ClassVar[int]
+    SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    k: int
+    exclude_known: bool
+    score_threshold: float
+    probability_threshold: float
+    exact: bool
+    view: _common_pb2.NameView
+    def __init__(self, k: _Optional[int] = ..., exclude_known: bool = ..., score_threshold: _Optional[float] = ..., probability_threshold: _Optional[float] = ..., exact: bool = ..., view: _Optional[_Union[_common_pb2.NameView, str]] = ...) -> None: ...
+
+class PredictTailsRequest(_message.Message):
+    __slots__ = ("model", "heads", "relations", "filter", "options")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    RELATIONS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelSelector
+    heads: _containers.RepeatedScalarFieldContainer[str]
+    relations: _containers.RepeatedScalarFieldContainer[str]
+    filter: _common_pb2.CandidateFilter
+    options: PredictOptions
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.CandidateFilter, _Mapping]] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ...) -> None: ...
+
+class PredictTailsResponse(_message.Message):
+    __slots__ = ("model", "answers")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelVersion
+    answers: _common_pb2.Answers
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
+
+class PredictHeadsRequest(_message.Message):
+    __slots__ = ("model", "relations", "tails", "filter", "options")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    RELATIONS_FIELD_NUMBER: _ClassVar[int]
+    TAILS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelSelector
+    relations: _containers.RepeatedScalarFieldContainer[str]
+    tails: _containers.RepeatedScalarFieldContainer[str]
+    filter: _common_pb2.CandidateFilter
+    options: PredictOptions
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.CandidateFilter, _Mapping]] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ...) -> None: ...
+
+class PredictHeadsResponse(_message.Message):
+    __slots__ = ("model", "answers")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelVersion
+    answers: _common_pb2.Answers
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
+
+class PredictRelationsRequest(_message.Message):
+    __slots__ = ("model", "heads", "tails", "options")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    TAILS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelSelector
+    heads: _containers.RepeatedScalarFieldContainer[str]
+    tails: _containers.RepeatedScalarFieldContainer[str]
+    options: PredictOptions
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ...) -> None: ...
+
+class PredictRelationsResponse(_message.Message):
+    __slots__ = ("model", "answers")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelVersion
+    answers: _common_pb2.Answers
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
+
+class ScoreTriplesRequest(_message.Message):
+    __slots__ = ("model", "heads", "relations", "tails", "ranks")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    RELATIONS_FIELD_NUMBER: _ClassVar[int]
+    TAILS_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelSelector
+    heads: _containers.RepeatedScalarFieldContainer[str]
+    relations: _containers.RepeatedScalarFieldContainer[str]
+    tails: _containers.RepeatedScalarFieldContainer[str]
+    ranks: bool
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., ranks: bool = ...) -> None: ...
+
+class ScoreTriplesResponse(_message.Message):
+    __slots__ = ("model", "codes", "errors", "scores", "tail_scores", "head_scores", "probabilities", "known", "known_facts", "tail_ranks", "head_ranks")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    TAIL_SCORES_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCORES_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FACTS_FIELD_NUMBER: _ClassVar[int]
+    TAIL_RANKS_FIELD_NUMBER: _ClassVar[int]
+    HEAD_RANKS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelVersion
+    codes: _containers.RepeatedScalarFieldContainer[int]
+    errors: _containers.RepeatedCompositeFieldContainer[_common_pb2.QueryError]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    tail_scores: _containers.RepeatedScalarFieldContainer[float]
+    head_scores: _containers.RepeatedScalarFieldContainer[float]
+    probabilities: _containers.RepeatedScalarFieldContainer[float]
+    known: _containers.RepeatedScalarFieldContainer[bool]
+    known_facts: _common_pb2.KnownFacts
+    tail_ranks: _containers.RepeatedScalarFieldContainer[float]
+    head_ranks: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., tail_scores: _Optional[_Iterable[float]] = ..., head_scores: _Optional[_Iterable[float]] = ..., probabilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., tail_ranks: _Optional[_Iterable[float]] = ..., head_ranks: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class SimilarEntitiesRequest(_message.Message):
+    __slots__ = ("model", "entities", "filter", "k", "view")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ENTITIES_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelSelector
+    entities: _containers.RepeatedScalarFieldContainer[str]
+    filter: _common_pb2.CandidateFilter
+    k: int
+    view: _common_pb2.NameView
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., entities: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.CandidateFilter, _Mapping]] = ..., k: _Optional[int] = ..., view: _Optional[_Union[_common_pb2.NameView, str]] = ...) -> None: ...
+
+class SimilarEntitiesResponse(_message.Message):
+    __slots__ = ("model", "answers")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelVersion
+    answers: _common_pb2.Answers
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
