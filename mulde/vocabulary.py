@@ -1,0 +1,315 @@
+"""Ids, labels and rows of entities and relations, in one mapped file.
+
+An id is the external name and unique. A label is for people and may be shared; whatever has none is
+its own label. Rows are dense and follow the order of the ids, so equal graphs get equal rows.
+
+``vocabulary.bin`` holds for entities and for relations: ids, labels (left out where every label is
+its id) and the rows sorted by label.
+
+Shape letters: E entities, B names of a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownName, UnknownRelation
+from mulde.sections import Array, read_sections, write_sections
+from mulde.strings import Strings
+
+MAGIC = b"MULDEVOC"
+VERSION = 1
+
+Rows = NDArray[np.int64]
+Nearest = Callable[[str], Sequence[str]]
+
+_MAX_CHOICES = 10
+_CHUNK = 1 << 16
+_COLUMNS = {
+    "id.data": ("u1",),
+    "id.offsets": ("u4", "u8"),
+    "label.data": ("u1",),
+    "label.offsets": ("u4", "u8"),
+    "label.order": ("u4",),
+}
+_KINDS: dict[str, type[UnknownName]] = {"entity": UnknownEntity, "relation": UnknownRelation}
+
+
+@dataclass(frozen=True)
+class Names:
+    """The ids and labels of one kind of thing.
+
+    Attributes:
+        kind: "entity" or "relation", for error messages.
+        ids: sorted, distinct.
+        labels: one for each id; the ids themselves where nothing else is known.
+        order: uint32, rows sorted by label, then by row.
+    """
+
+    kind: str
+    ids: Strings
+    labels: Strings
+    order: NDArray[np.uint32]
+
+    @classmethod
+    def build(cls, kind: str, ids: Sequence[str], labels: Sequence[str]) -> Names:
+        """Pack ids, which must be sorted and distinct, and their labels.
+
+        Raises:
+            ValueError: for no ids, unsorted or repeated ids, a label missing, or a name that cannot be
+                stored (see ``Strings.build``).
+        """
+        if not ids:
+            raise ValueError(f"expected at least one {kind}, found none")
+        if len(ids) != len(labels):
+            raise ValueError(f"expected {len(ids)} {kind} labels, found {len(labels)}")
+        for before, after in zip(ids[:-1], ids[1:], strict=True):
+            if before >= after:
+                raise ValueError(f"{kind} ids must be sorted and distinct: {before!r}, {after!r}")
+        packed = Strings.build(ids)
+        if list(ids) == list(labels):
+            return cls(kind, packed, packed, np.arange(len(ids), dtype=np.uint32))
+        order = sorted(range(len(labels)), key=labels.__getitem__)
+        return cls(kind, packed, Strings.build(labels), np.array(order, dtype=np.uint32))
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.ids)
+
+    def row(self, name: str) -> int:
+        """The row that a name means: an exact id wins, else a label that only one thing has.
+
+        Raises:
+            AmbiguousLabel: with the ids that share the label.
+            UnknownEntity, UnknownRelation: otherwise; the caller may know nearest spellings.
+        """
+        row = int(self.rows_of_ids([name])[0])
+        if row >= 0:
+            return row
+        rows = self.rows_of_label(name)
+        if len(rows) == 0:
+            raise _KINDS[self.kind](name)
+        if len(rows) > 1:
+            raise AmbiguousLabel(name, self.ids.take(rows[:_MAX_CHOICES]))
+        return int(rows[0])
+
+    def rows(self, names: Sequence[str]) -> Rows:
+        """Rows [B] of names [B], as ``row`` finds them; raises for the first that it refuses."""
+        rows = self.lookup(names)
+        for place in np.flatnonzero(rows < 0):
+            rows[place] = self.row(names[place])
+        return rows
+
+    def lookup(self, names: Sequence[str]) -> Rows:
+        """Rows [B] of names [B]; -1 for each that ``row`` would refuse (``row`` says why)."""
+        rows = self.rows_of_ids(names)
+        missing = np.flatnonzero(rows < 0)
+        if missing.size and self.labels is not self.ids:
+            labels = [names[place] for place in missing]
+            rows[missing] = self._rows_of_unique_labels(labels)
+        return rows
+
+    def rows_of_ids(self, names: Sequence[str]) -> Rows:
+        """Rows [B] of exact ids [B]; -1 where there is none."""
+        places = self.ids.lower_bounds(names)
+        return np.where(self._equal(self.ids, places, names), places, -1)
+
+    def _rows_of_unique_labels(self, labels: Sequence[str]) -> Rows:
+        places = self.labels.lower_bounds(labels, self.order)
+        found = self._equal(self.labels, places, labels, self.order)
+        again = self._equal(self.labels, places + 1, labels, self.order)
+        rows = self.order[np.minimum(places, len(self) - 1)].astype(np.int64)
+        return np.where(found & ~again, rows, -1)
+
+    def _equal(
+        self, strings: Strings, places: Rows, names: Sequence[str], order: Array | None = None
+    ) -> NDArray[np.bool_]:
+        """Whether the string at each place [B] (maybe past the end) is the name looked for."""
+        inside = np.minimum(places, len(self) - 1)
+        taken = strings.take(inside if order is None else order[inside])
+        same = [a == b for a, b in zip(taken, names, strict=True)]
+        return np.array(same, dtype=bool) & (places < len(self))
+
+    def rows_of_label(self, label: str) -> Rows:
+        """All rows that have exactly this label, ascending; the same as an id if it has no label."""
+        start = int(self.labels.lower_bounds([label], self.order)[0])
+        wanted, end = label.encode("utf-8", "replace"), start
+        while end < len(self) and self.labels.raw(int(self.order[end])) == wanted:
+            end += 1
+        return np.sort(self.order[start:end].astype(np.int64))
+
+    def arrays(self) -> dict[str, Array]:
+        """The columns to write; no labels where every label is its id."""
+        own = self.labels is not self.ids
+        return {
+            "id.data": self.ids.data,
+            "id.offsets": self.ids.offsets,
+            "label.data": self.labels.data if own else np.zeros(0, np.uint8),
+            "label.offsets": self.labels.offsets if own else np.zeros(0, np.uint32),
+            "label.order": self.order if own else np.zeros(0, np.uint32),
+        }
+
+    @classmethod
+    def of(cls, path: Path, kind: str, arrays: dict[str, Array]) -> Names:
+        """The other way round, over mapped columns; ``check`` says whether they are sound."""
+        ids = Strings(arrays[f"{kind}.id.data"], arrays[f"{kind}.id.offsets"])
+        offsets, order = arrays[f"{kind}.label.offsets"], arrays[f"{kind}.label.order"]
+        if offsets.size == 0 and order.size == 0:
+            return cls(kind, ids, ids, np.arange(len(ids), dtype=np.uint32))
+        labels = Strings(arrays[f"{kind}.label.data"], offsets)
+        if len(labels) != len(ids) or len(order) != len(ids):
+            raise BundleError(path, f"expected a label for each of {len(ids)} {kind} ids")
+        return cls(kind, ids, labels, order)
+
+    def check(self, path: Path) -> None:
+        """Read everything once and refuse what ``build`` would not have made.
+
+        Raises:
+            BundleError: naming the file and the column.
+        """
+        self.ids.check(path, f"{self.kind} ids")
+        if not _rising(self.ids, np.arange(len(self)), strict=True):
+            raise BundleError(path, f"{self.kind} ids must be sorted and distinct")
+        if self.labels is self.ids:
+            return
+        self.labels.check(path, f"{self.kind} labels")
+        seen = np.zeros(len(self), dtype=bool)
+        seen[self.order[self.order < len(self)]] = True
+        if not seen.all() or not _rising(self.labels, self.order, strict=False):
+            raise BundleError(path, f"the order of {self.kind} labels is damaged")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The names of a graph's entities and relations."""
+
+    entities: Names
+    relations: Names
+
+    @classmethod
+    def build(
+        cls,
+        entity_ids: Sequence[str],
+        entity_labels: Sequence[str],
+        relation_ids: Sequence[str],
+        relation_labels: Sequence[str],
+    ) -> Vocabulary:
+        """Pack names; the ids must be sorted and distinct, labels stand in the order of the ids.
+
+        Raises:
+            ValueError: otherwise, or if a name cannot be stored.
+        """
+        return cls(
+            Names.build("entity", entity_ids, entity_labels),
+            Names.build("relation", relation_ids, relation_labels),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write ``vocabulary.bin``, a new file."""
+        arrays = {
+            f"{names.kind}.{column}": array
+            for names in (self.entities, self.relations)
+            for column, array in names.arrays().items()
+        }
+        write_sections(path, MAGIC, VERSION, arrays)
+
+    @classmethod
+    def read(cls, path: Path, *, check: bool = True) -> Vocabulary:
+        """Map a ``vocabulary.bin``.
+
+        Args:
+            path: the file.
+            check: read it all and refuse unsound content; False only for a file that another
+                process has just checked.
+
+        Raises:
+            BundleError: if it is missing, damaged or foreign.
+        """
+        expected = {f"{kind}.{column}": t for kind in _KINDS for column, t in _COLUMNS.items()}
+        arrays = read_sections(path, MAGIC, VERSION, expected)
+        for kind in _KINDS:
+            if arrays[f"{kind}.id.offsets"].size < 2:
+                raise BundleError(path, f"expected at least one {kind} id")
+        vocabulary = cls(Names.of(path, "entity", arrays), Names.of(path, "relation", arrays))
+        if check:
+            vocabulary.entities.check(path)
+            vocabulary.relations.check(path)
+        return vocabulary
+
+    @property
+    def num_entities(self) -> int:
+        """E."""
+        return len(self.entities)
+
+    @property
+    def num_relations(self) -> int:
+        """R, without the reciprocal relations."""
+        return len(self.relations)
+
+    def entity_row(self, name: str) -> int:
+        """See ``Names.row``."""
+        return self.entities.row(name)
+
+    def entity_rows(self, names: Sequence[str]) -> Rows:
+        """See ``Names.rows``."""
+        return self.entities.rows(names)
+
+    def rows_of_label(self, label: str) -> Rows:
+        """All entities with exactly this label, ascending."""
+        return self.entities.rows_of_label(label)
+
+    def relation_row(self, name: str) -> int:
+        """See ``Names.row``."""
+        return self.relations.row(name)
+
+    def relation_rows(self, names: Sequence[str]) -> Rows:
+        """See ``Names.rows``."""
+        return self.relations.rows(names)
+
+    def entity_id(self, row: int) -> str:
+        """The id of an entity."""
+        return self.entities.ids[row]
+
+    def entity_label(self, row: int) -> str:
+        """The label of an entity; its id where it has none."""
+        return self.entities.labels[row]
+
+    def entity_ids(self, rows: NDArray[np.integer]) -> list[str]:
+        """The ids of entities [B]."""
+        return self.entities.ids.take(rows)
+
+    def entity_labels(self, rows: NDArray[np.integer]) -> list[str]:
+        """The labels of entities [B]."""
+        return self.entities.labels.take(rows)
+
+    def relation_id(self, row: int) -> str:
+        """The id of a relation."""
+        return self.relations.ids[row]
+
+    def relation_label(self, row: int) -> str:
+        """The label of a relation; its id where it has none."""
+        return self.relations.labels[row]
+
+
+def _rising(strings: Strings, order: NDArray[np.integer], *, strict: bool) -> bool:
+    """Whether strings taken in this order rise (strictly, or may repeat)."""
+    for start in range(0, len(order) - 1, _CHUNK):
+        rows = order[start : start + _CHUNK + 1]
+        sizes = strings.offsets[rows + 1] - strings.offsets[rows]
+        for part in _parts(rows, int(sizes.max())):
+            text = strings.padded(part, int(sizes.max()))
+            risen = text[:-1] < text[1:] if strict else text[:-1] <= text[1:]
+            if not risen.all():
+                return False
+    return True
+
+
+def _parts(rows: NDArray[np.integer], width: int) -> list[NDArray[np.integer]]:
+    """Overlapping runs of rows, each of a few megabytes when padded to ``width``."""
+    step = max(1, (1 << 22) // width)
+    return [rows[start : start + step + 1] for start in range(0, len(rows) - 1, step)]
