@@ -58,7 +58,7 @@ def from_unit_ball(point: Tensor) -> Tensor:
 
 def project(point: Tensor) -> Tensor:
     """Pull points of norm above ``1 - BALL_MARGIN`` back to it."""
-    norm = point.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    norm = point.norm(dim=-1, keepdim=True).clamp_min(1e-30)
     limit = 1 - BALL_MARGIN
     return torch.where(norm > limit, point / norm * limit, point)
 
@@ -107,7 +107,7 @@ class SquaredAcosh1p(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, u: Tensor) -> Tensor:  # noqa: D102
-        u = u.clamp_min(1e-12)
+        u = u.clamp_min(1e-30)
         root = torch.sqrt(u * (u + 2))
         value = torch.log1p(u + root)
         ctx.save_for_backward(2 * value / root)

@@ -116,6 +116,7 @@ class Recipe:
     teacher_training: Training | None = None
     distillation: Distillation = field(default_factory=Distillation)
     seed: Annotated[int, Field(ge=0)] = 0
+    teacher_seed: Annotated[int, Field(ge=0)] = 0
     notes: str = ""
 
     def __post_init__(self) -> None:

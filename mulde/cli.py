@@ -1,0 +1,65 @@
+"""The command line: ``mulde COMMAND``. Each module of ``mulde.commands`` adds its commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from mulde import __version__
+from mulde.commands import data, query, serve, train
+from mulde.errors import MuldeError
+
+app = typer.Typer(
+    name="mulde",
+    help="Link prediction small enough for the edge: train, export, serve and ask.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for module in (data, train, serve, query):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mulde {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    """Link prediction small enough for the edge: train, export, serve and ask."""
+
+
+def main() -> None:
+    """Run a command; an error of mulde's own is one red sentence and exit status 1."""
+    try:
+        app()
+    except MuldeError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        extra = _extra_that_brings(error.name or "")
+        if extra is None:
+            raise
+        Console(stderr=True).print(
+            f"error: this command needs {error.name}, which 'pip install mulde[{extra}]' brings",
+            style="red",
+            markup=False,
+        )
+        sys.exit(1)
+
+
+def _extra_that_brings(module: str) -> str | None:
+    """The extra to install for a missing third-party module; None if mulde has none for it."""
+    top = module.partition(".")[0]
+    if top in {"torch", "onnx", "onnxscript", "tensorboard", "sklearn", "pydantic", "httpx"}:
+        return "training"
+    if top in {"onnxruntime", "faiss", "structlog", "prometheus_client", "pydantic_settings"}:
+        return "serving"
+    return "client" if top in {"grpc", "google", "grpc_status"} else None

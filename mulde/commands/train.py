@@ -1,0 +1,116 @@
+"""``mulde train``, ``mulde export`` and ``mulde evaluate``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mulde.errors import ConfigError
+
+if TYPE_CHECKING:
+    from training.loop import Progress
+    from training.recipe import Recipe
+
+WHAT = ("all", "teachers", "junior", "twin")
+progress_console = Console(stderr=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command()(train)
+    app.command()(export)
+    app.command()(evaluate)
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as models/recipes/best/*.toml.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Graph folder; default: data/NAME of the recipe.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME.")] = None,
+    teachers: Annotated[
+        Path | None, typer.Option(help="Where teachers are kept; default: RUN/teachers.")
+    ] = None,
+    only: Annotated[str, typer.Option(help="all, teachers, junior or twin.")] = "junior",
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Teachers trained side by side.")] = 1,
+    tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard scalars.")] = False,
+) -> None:
+    """Train a recipe's models; run it again after an interrupt and it goes on.
+
+    ``--only junior`` (the default) trains the teachers first where they are missing;
+    ``all`` adds the twin, the same model trained without teachers.
+    """
+    from dataclasses import replace
+
+    from mulde.graph import read_graph
+    from training.pipeline import pick_device, stages, train_side_by_side, train_stage
+    from training.recipe import read_recipe
+    from training.reporting import TrainingReport
+
+    if only not in WHAT:
+        raise ConfigError("--only", f"one of {', '.join(WHAT)}", only)
+    read = read_recipe(recipe)
+    if seed is not None:
+        read = replace(read, seed=seed)
+    graph = read_graph(_graph_folder(data, read))
+    run = out or Path("runs") / (read.name if seed is None else f"{read.name}-seed{seed}")
+    run.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(recipe, run / "recipe.toml")
+    planned = stages(read, run, teachers)
+    *teaching, junior, twin = planned
+    chosen = pick_device(device)
+    with TrainingReport(progress_console, run if tensorboard else None) as report:
+        if only in ("all", "teachers", "junior"):
+            train_side_by_side(teaching, read, graph, chosen, jobs, report)
+        for stage, wanted in ((junior, ("all", "junior")), (twin, ("all", "twin"))):
+            if only in wanted:
+                train_stage(stage, read, graph, chosen, report)
+    progress_console.print(f"models are in {run}", highlight=False)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A best.pt of a Junior.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")],
+    data: Annotated[Path, typer.Option(help="The graph it was trained on.")],
+    precision: Annotated[str, typer.Option(help="Of the entity table: fp16 or fp32.")] = "fp16",
+    known: Annotated[bool, typer.Option(help="Carry the known facts.")] = True,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing bundle.")] = False,
+) -> None:
+    """Write a bundle, reopen it with the code that serves it, and compare before publishing."""
+    from training.export import export as write
+
+    write(checkpoint, data, out, precision=precision, known=known, overwrite=overwrite)
+    progress_console.print(f"bundle is in {out}", highlight=False)
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder or a checkpoint (.pt).")],
+    data: Annotated[Path, typer.Option(help="Graph folder.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
+) -> None:
+    """Filtered MRR and Hits@k of a split: both directions, all triples, realistic ties."""
+    from mulde.graph import read_graph
+    from training.measure import measure
+
+    figures = measure(bundle, read_graph(data), split, progress_console)
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    table = Table("direction", "MRR", "Hits@1", "Hits@3", "Hits@10", title=f"{bundle} on {split}")
+    for direction, row in figures.items():
+        table.add_row(direction, *(f"{value:.4f}" for value in row.values()))
+    Console().print(table)
+
+
+def _graph_folder(data: Path | None, recipe: Recipe) -> Path:
+    """Where the graph lies: ``--data``, or ``data/NAME`` of the recipe."""
+    return data or Path("data") / recipe.data

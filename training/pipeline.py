@@ -1,0 +1,192 @@
+"""From a recipe to trained models: teachers, Junior, and the Junior's directly trained twin.
+
+A run's folder::
+
+    RUN/recipe.toml            the recipe as it was read
+    RUN/teachers/SCORER-D-id/  one folder per teacher, named by what decides it
+    RUN/junior/                the distilled model
+    RUN/twin/                  the same model and schedule without teachers
+
+Teachers are found by identity, so recipes that share teachers can share ``--teachers``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mulde.errors import CheckpointError
+from mulde.graph import Graph
+from training.checkpoint import read_checkpoint
+from training.distill import Distilled, HardLabels
+from training.evaluate import RankingTask
+from training.loop import Progress, Run
+from training.queries import QuerySet
+from training.recipe import Model, Recipe, Training
+from training.scorers import Scorer, build_scorer
+
+Report = Callable[[str, Progress], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model to train: where, what, how; ``teachers`` is empty for a direct training."""
+
+    name: str
+    folder: Path
+    model: Model
+    training: Training
+    seed: int
+    teachers: tuple[Path, ...] = ()
+
+
+def stages(recipe: Recipe, run: Path, teachers: Path | None = None) -> list[Stage]:
+    """All models of a recipe, in order: teachers, junior, twin."""
+    shelf = teachers or run / "teachers"
+    found = []
+    if recipe.teacher_training is not None:
+        for place, model in enumerate(recipe.teachers):
+            seed = 1000 * recipe.teacher_seed + place
+            facts = repr((model, recipe.teacher_training, seed))
+            label = hashlib.sha256(facts.encode()).hexdigest()[:8]
+            folder = shelf / f"{model.scorer}-{model.dimension}-{label}"
+            found.append(
+                Stage(f"teacher {model.scorer}", folder, model, recipe.teacher_training, seed)
+            )
+    asked = tuple(stage.folder / "best.pt" for stage in found)
+    own = (recipe.junior, recipe.junior_training, recipe.seed)
+    return [
+        *found,
+        Stage("junior", run / "junior", *own, asked),
+        Stage("twin", run / "twin", *own),
+    ]
+
+
+def train_stage(
+    stage: Stage,
+    recipe: Recipe,
+    graph: Graph,
+    device: torch.device,
+    report: Report = lambda name, progress: None,
+) -> Path:
+    """Train one model, or go on with it, and return its best checkpoint."""
+    scorer = _build(stage.model, graph, stage.seed).to(device)
+    identity: dict[str, Any] = {
+        "graph": graph.digest,
+        "model": asdict(stage.model),
+        "training": asdict(stage.training),
+        "seed": stage.seed,
+    }
+    objective = HardLabels(scorer, stage.training)
+    if stage.teachers:
+        asked = [load_scorer(path, graph)[0].to(device) for path in stage.teachers]
+        identity["distillation"] = asdict(recipe.distillation)
+        identity["teachers"] = [path.parent.name for path in stage.teachers]
+        objective = Distilled(scorer, stage.training, recipe.distillation, asked).to(device)
+    queries = QuerySet.of(graph.train, graph.num_relations, graph.num_entities).to(device)
+    run = Run(
+        objective,
+        queries,
+        RankingTask.of(graph, "valid"),
+        stage.training,
+        stage.folder,
+        identity,
+        stage.seed,
+    )
+    return run.fit(lambda progress: report(stage.name, progress))
+
+
+def train_side_by_side(
+    chosen: Sequence[Stage],
+    recipe: Recipe,
+    graph: Graph,
+    device: torch.device,
+    jobs: int,
+    report: Report,
+) -> None:
+    """Train independent stages in ``jobs`` processes of one thread each.
+
+    An error in one stage ends the others' waiting and is raised here.
+    """
+    if jobs == 1 or len(chosen) == 1:
+        for stage in chosen:
+            train_stage(stage, recipe, graph, device, report)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(jobs, context) as pool:
+        news = manager.Queue()
+        waiting = [
+            pool.submit(_train_in_process, stage, recipe, graph, str(device), news)
+            for stage in chosen
+        ]
+        for future in waiting:
+            future.add_done_callback(lambda done: news.put(None))
+        running = len(waiting)
+        while running:
+            item = news.get()
+            if item is None:
+                running -= 1
+            else:
+                report(*item)
+        for future in waiting:
+            future.result()
+
+
+def _train_in_process(
+    stage: Stage, recipe: Recipe, graph: Graph, device: str, news: Any
+) -> None:
+    torch.set_num_threads(1)
+    train_stage(
+        stage, recipe, graph, torch.device(device), lambda name, p: news.put((name, p))
+    )
+
+
+def load_scorer(path: Path, graph: Graph) -> tuple[Scorer, dict[str, Any]]:
+    """The scorer of a ``best.pt`` and the checkpoint's facts.
+
+    Raises:
+        CheckpointError: if it was trained on another graph.
+    """
+    state = read_checkpoint(path)
+    identity = state["identity"]
+    if identity["graph"] != graph.digest:
+        problem = f"was trained on another graph than {graph.name} (digest {graph.digest[:12]})"
+        raise CheckpointError(path, problem)
+    scorer = _build(Model(**identity["model"]), graph, identity["seed"])
+    scorer.load_state_dict(state["model"])
+    return scorer.eval(), state
+
+
+def read_record(folder: Path) -> list[dict[str, Any]]:
+    """The validations of a run, in order; a line written twice after a resume counts once."""
+    lines = (folder / "record.jsonl").read_text(encoding="utf-8").splitlines()
+    by_epoch = {entry["epoch"]: entry for entry in map(json.loads, lines)}
+    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+
+
+def _build(model: Model, graph: Graph, seed: int) -> Scorer:
+    return build_scorer(
+        model.scorer,
+        entities=graph.num_entities,
+        relations=graph.num_relations,
+        dimension=model.dimension,
+        score=model.score,
+        spread=model.spread,
+        rotations=model.rotations,
+        seed=seed,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is a GPU if there is one; anything else is what torch calls it."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
