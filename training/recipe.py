@@ -16,20 +16,24 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from mulde.errors import ConfigError
 from training.scorers import ScoreKind, ScorerName, Start
 
-Count = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+# Numbers are strict: "500" or true is no count. Tables are not, since TOML gives plain dicts.
+Count = Annotated[int, Field(ge=1, strict=True)]
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+TABLE = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class Model:
     """Which scorer, how large, how its score is formed and how it starts."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__ = TABLE
 
     scorer: ScorerName
-    dimension: Annotated[int, Field(ge=2, le=1024, multiple_of=2)]
+    dimension: Annotated[int, Field(ge=2, le=1024, multiple_of=2, strict=True)]
     score: ScoreKind = "distance"
     spread: Positive = 1e-3
     rotations: Start = "uniform"
@@ -53,14 +57,14 @@ class Training:
         validate_every: epochs between validations; each also writes a checkpoint.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__ = TABLE
 
     epochs: Count
     batch: Count = 500
     negatives: Count = 255
     negative_weight: Positive | None = None
     adversarial_temperature: NotNegative = 0.0
-    mask_targets: bool = False
+    mask_targets: Flag = False
     optimiser: Literal["adam", "adagrad"] = "adam"
     rate: Positive = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
@@ -87,36 +91,36 @@ class Distillation:
         detach: whether the soft labels are labels only, or L_soft also moves W.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__ = TABLE
 
     candidates: Count = 500
     gamma: NotNegative = 0.1
     temperature: Positive = 1.0
-    scaling: bool = True
-    attention: bool = True
+    scaling: Flag = True
+    attention: Flag = True
     attention_period: Positive = 5.0
     choose: Literal["junior", "teachers"] = "junior"
-    ask_every: Annotated[int, Field(ge=0)] = 0
+    ask_every: Whole = 0
     labels: Literal["one-hot", "multi-hot"] = "one-hot"
     weight: Literal["triple", "query"] = "triple"
-    detach: bool = True
+    detach: Flag = True
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A whole run: teachers, Junior, distillation. ``data`` is the default graph's name."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    __pydantic_config__ = TABLE
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     data: str
     junior: Model
     junior_training: Training
-    teachers: Annotated[tuple[Model, ...], Field(strict=False)] = ()
+    teachers: tuple[Model, ...] = ()
     teacher_training: Training | None = None
     distillation: Distillation = field(default_factory=Distillation)
-    seed: Annotated[int, Field(ge=0)] = 0
-    teacher_seed: Annotated[int, Field(ge=0)] = 0
+    seed: Whole = 0
+    teacher_seed: Whole = 0
     notes: str = ""
 
     def __post_init__(self) -> None:
@@ -151,7 +155,9 @@ def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         found = None if first["type"] == "missing" else first["input"]
-        raise ConfigError(f"{where}: {key}", first["msg"].lower(), found) from error
+        unknown = first["type"] == "unexpected_keyword_argument"
+        expected = "a key of the recipe" if unknown else first["msg"].removeprefix("Input should be ")
+        raise ConfigError(f"{where}: {key}", expected, found) from error
 
 
 def read_recipe(path: Path | str) -> Recipe:
