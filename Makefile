@@ -1,0 +1,72 @@
+# mulde: `make run` shows the whole product, `make test` proves it; both set up what they need.
+#
+# Only git, make and Python 3.11 or newer with venv are needed, and no rights beyond this folder.
+#   TORCH=cuda      the build of torch for CUDA; the default on Linux is the small CPU build
+#   PYTHON=...      the Python that makes the environment
+#   VENV=...        where the environment lies; default .venv
+
+VENV ?= .venv
+# What is installed stays; on a new machine the CPU build, and on macOS the only one there is.
+INSTALLED := $(patsubst $(VENV)/.ready-%,%,$(firstword $(wildcard $(VENV)/.ready-*)))
+TORCH ?= $(or $(INSTALLED),$(if $(filter Darwin,$(shell uname -s)),plain,cpu))
+ifeq ($(filter cpu cuda plain,$(TORCH)),)
+$(error TORCH: expected cpu, cuda or plain, found '$(TORCH)')
+endif
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+STAMP := $(VENV)/.ready-$(TORCH)
+TORCH_VERSION := $(shell sed -n 's/^torch==//p' constraints.txt)
+PIP_VERSION := $(shell sed -n 's/^pip==//p' constraints.txt)
+
+# `===` compares the whole version, so that switching builds replaces the one that is there.
+ifeq ($(TORCH),cpu)
+TORCH_INSTALL := --retries 2 --extra-index-url https://download.pytorch.org/whl/cpu \
+	'torch==$(TORCH_VERSION)+cpu'
+else
+TORCH_INSTALL := 'torch===$(TORCH_VERSION)'
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test lint check protos wheel clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make the environment in .venv with everything that run, test and check need
+
+# A stamp names the build of torch; changing that, or a pinned version, installs again.
+$(STAMP): pyproject.toml constraints.txt
+	@python=$$(PYTHON='$(PYTHON)' sh scripts/find_python.sh) && \
+		{ test -x $(PY) || $$python -m venv $(VENV); }
+	@rm -f $(VENV)/.ready-*
+	@echo "installing into $(VENV): torch $(TORCH_VERSION) ($(TORCH)), then the rest"
+	@$(PIP) install --quiet 'pip==$(PIP_VERSION)'
+	@$(PIP) install --quiet --constraint constraints.txt $(TORCH_INSTALL)
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[training]' --group dev
+	@touch $@
+
+run: $(STAMP) ## Train, distil, export, serve and ask: the whole product in a few minutes
+	@$(PY) -m training.demo
+
+test: $(STAMP) ## Run the tests
+	@$(PY) -m pytest
+
+lint: $(STAMP) ## Check style, types, the directions of imports and the generated stubs
+	@$(PY) -m ruff check
+	@$(PY) -m ruff format --check
+	@$(PY) -m mypy
+	@$(PY) -c "from importlinter.cli import lint_imports_command as main; main()"
+
+check: lint ## All that continuous integration runs: lint, then test
+	@$(PY) -m pytest
+
+protos: $(STAMP) ## Generate mulde/v1 from protos/
+	@$(PY) scripts/generate_stubs.py
+
+wheel: $(STAMP) ## Build the wheel into dist/
+	@$(PY) -m build --wheel
+
+clean: ## Remove what was built; keeps trained runs and downloads
+	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache

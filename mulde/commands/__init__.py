@@ -1,0 +1,1 @@
+"""The sub-commands of ``mulde``: each module adds its own with ``register``."""
