@@ -35,6 +35,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make the environment in .venv with everything that run, test and check need
+	@echo 'ready: $(VENV) with torch $(TORCH_VERSION) ($(TORCH))'
 
 # A stamp names the build of torch; changing that, or a pinned version, installs again.
 $(STAMP): pyproject.toml constraints.txt
@@ -43,7 +44,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@rm -f $(VENV)/.ready-*
 	@echo "installing into $(VENV): torch $(TORCH_VERSION) ($(TORCH)), then the rest"
 	@$(PIP) install --quiet 'pip==$(PIP_VERSION)'
-	@$(PIP) install --quiet --constraint constraints.txt $(TORCH_INSTALL)
+	@$(PIP) install --quiet --constraint constraints.txt --no-deps $(TORCH_INSTALL)
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[training]' --group dev
 	@touch $@
 
