@@ -24,6 +24,7 @@ MAX_BYTES = 4096
 """The longest id or label, in bytes of UTF-8."""
 
 _CHUNK_BYTES = 1 << 22
+_CHUNK_ROWS = 1 << 16
 _FEW = 32
 """Up to here, a bisection for each string is faster than one over arrays for all."""
 
@@ -179,6 +180,22 @@ class Strings(Sequence[str]):
             .reshape(-1)
         )
         return result
+
+    def rising(self, order: NDArray[np.integer], *, strict: bool) -> bool:
+        """Whether the strings taken in this order rise (strictly, or may repeat)."""
+        for rows in _overlapping(order, _CHUNK_ROWS):
+            width = int((self.offsets[rows + 1] - self.offsets[rows]).max())
+            for part in _overlapping(rows, max(1, _CHUNK_BYTES // width)):
+                text = self.padded(part, width)
+                if not (text[:-1] < text[1:] if strict else text[:-1] <= text[1:]).all():
+                    return False
+        return True
+
+
+def _overlapping(rows: NDArray[np.integer], step: int) -> Iterator[NDArray[np.integer]]:
+    """Runs of ``step`` neighbouring pairs: each starts with the last row of the one before."""
+    for start in range(0, len(rows) - 1, step):
+        yield rows[start : start + step + 1]
 
 
 class _Ordered(Sequence[bytes]):

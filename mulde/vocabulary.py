@@ -29,7 +29,6 @@ Rows = NDArray[np.int64]
 Nearest = Callable[[str], Sequence[str]]
 
 _MAX_CHOICES = 10
-_CHUNK = 1 << 16
 _COLUMNS = {
     "id.data": ("u1",),
     "id.offsets": ("u4", "u8"),
@@ -173,14 +172,14 @@ class Names:
             BundleError: naming the file and the column.
         """
         self.ids.check(path, f"{self.kind} ids")
-        if not _rising(self.ids, np.arange(len(self)), strict=True):
+        if not self.ids.rising(np.arange(len(self)), strict=True):
             raise BundleError(path, f"{self.kind} ids must be sorted and distinct")
         if self.labels is self.ids:
             return
         self.labels.check(path, f"{self.kind} labels")
         seen = np.zeros(len(self), dtype=bool)
         seen[self.order[self.order < len(self)]] = True
-        if not seen.all() or not _rising(self.labels, self.order, strict=False):
+        if not seen.all() or not self.labels.rising(self.order, strict=False):
             raise BundleError(path, f"the order of {self.kind} labels is damaged")
 
 
@@ -294,22 +293,3 @@ class Vocabulary:
     def relation_label(self, row: int) -> str:
         """The label of a relation; its id where it has none."""
         return self.relations.labels[row]
-
-
-def _rising(strings: Strings, order: NDArray[np.integer], *, strict: bool) -> bool:
-    """Whether strings taken in this order rise (strictly, or may repeat)."""
-    for start in range(0, len(order) - 1, _CHUNK):
-        rows = order[start : start + _CHUNK + 1]
-        sizes = strings.offsets[rows + 1] - strings.offsets[rows]
-        for part in _parts(rows, int(sizes.max())):
-            text = strings.padded(part, int(sizes.max()))
-            risen = text[:-1] < text[1:] if strict else text[:-1] <= text[1:]
-            if not risen.all():
-                return False
-    return True
-
-
-def _parts(rows: NDArray[np.integer], width: int) -> list[NDArray[np.integer]]:
-    """Overlapping runs of rows, each of a few megabytes when padded to ``width``."""
-    step = max(1, (1 << 22) // width)
-    return [rows[start : start + step + 1] for start in range(0, len(rows) - 1, step)]

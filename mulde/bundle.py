@@ -1,0 +1,281 @@
+"""The bundle: an immutable, checksummed folder, the only thing that passes to serving.
+
+Written into a temporary sibling, synced, renamed. Opened only after its manifest's digest, every
+size and every SHA-256 agree and nothing is missing, extra, a link or oddly named; then mapped.
+docs/architecture.md lists the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from stat import S_ISREG
+
+from mulde.atomic import new_folder, publish
+from mulde.calibration import Calibration
+from mulde.errors import BundleError, shorten
+from mulde.known import KnownFacts
+from mulde.manifest import NAME, FileStamp, Manifest
+from mulde.types import EntityTypes
+from mulde.vocabulary import Vocabulary
+
+MANIFEST = "manifest.json"
+DIGEST = "manifest.sha256"
+ENCODER = "encoder.onnx"
+ENTITIES = "entities.faiss"
+VOCABULARY = "vocabulary.bin"
+KNOWN = "known.bin"
+TYPES = "types.bin"
+CALIBRATION = "calibration.json"
+CARD = "card.md"
+RECIPE = "recipe.toml"
+
+REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
+OPTIONAL = frozenset({KNOWN, TYPES, CALIBRATION, CARD, RECIPE})
+
+_MAX_MANIFEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; its arrays are mapped and shared between processes.
+
+    Attributes:
+        path: the folder.
+        manifest: what it says about itself.
+        vocabulary: ids, labels and rows.
+        known: known facts, or None if the bundle has none.
+        types: entities per type, or None.
+        calibration: score -> probability, or None.
+    """
+
+    path: Path
+    manifest: Manifest
+    vocabulary: Vocabulary
+    known: KnownFacts | None
+    types: EntityTypes | None
+    calibration: Calibration | None
+
+    def file(self, name: str) -> Path:
+        """Path of one of its files, such as ``encoder.onnx``.
+
+        Raises:
+            BundleError: if the bundle has no such file.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(self.path / name, "the bundle has no such file")
+        return self.path / name
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A bundle in the making: a temporary folder beside its target.
+
+    Attributes:
+        path: fill this folder, then ``seal``; sealed, it opens like any bundle.
+        target: where ``publish`` will put it.
+        overwrite: whether a bundle that is there may be replaced.
+    """
+
+    path: Path
+    target: Path
+    overwrite: bool
+
+    def seal(self, manifest: Manifest) -> Manifest:
+        """Stamp the files and write the manifest; may be repeated with better figures.
+
+        Returns:
+            The manifest as written, with ``files``.
+
+        Raises:
+            BundleError: if a required file is missing or one is not part of the format.
+        """
+        names = {path.name for path in self.path.iterdir()} - {MANIFEST, DIGEST}
+        _check_names(self.path, names)
+        stamps = {name: _stamp(self.path / name) for name in sorted(names)}
+        sealed = replace(manifest, files=stamps)
+        text = sealed.to_json().encode()
+        (self.path / MANIFEST).write_bytes(text)
+        (self.path / DIGEST).write_text(hashlib.sha256(text).hexdigest() + "\n")
+        return sealed
+
+    def publish(self) -> None:
+        """Sync it and give it its name.
+
+        Raises:
+            BundleError: if the target exists and may not be overwritten.
+        """
+        try:
+            publish(self.path, self.target, overwrite=self.overwrite)
+        except OSError as error:
+            problem = "exists" if isinstance(error, FileExistsError) else str(error)
+            raise BundleError(self.target, f"cannot be written: {problem}") from error
+
+
+@contextmanager
+def draft_bundle(directory: Path, *, overwrite: bool = False) -> Iterator[Draft]:
+    """A draft that disappears on leaving, unless it was published.
+
+    Raises:
+        BundleError: at once, if the target exists and may not be overwritten.
+    """
+    directory = Path(directory)
+    if directory.exists() and not overwrite:
+        raise BundleError(directory, "exists; say that it may be overwritten, or take another name")
+    with new_folder(directory) as folder:
+        yield Draft(folder, directory, overwrite)
+
+
+def write_bundle(
+    directory: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes | Path],
+    *,
+    overwrite: bool = False,
+) -> Manifest:
+    """Write a whole bundle from contents or from files to copy.
+
+    Returns:
+        The manifest as written, with ``files``.
+
+    Raises:
+        BundleError: as ``Draft.seal`` and ``Draft.publish``; nothing is left behind then.
+    """
+    with draft_bundle(directory, overwrite=overwrite) as draft:
+        _check_names(draft.target, set(files))
+        for name, content in files.items():
+            if isinstance(content, Path):
+                shutil.copyfile(content, draft.path / name)
+            else:
+                (draft.path / name).write_bytes(content)
+        sealed = draft.seal(manifest)
+        draft.publish()
+    return sealed
+
+
+def open_bundle(directory: Path | str | os.PathLike[str], *, verify: bool = True) -> Bundle:
+    """Verify a bundle, then map it.
+
+    Args:
+        directory: the bundle's folder (it may itself be reached through a link).
+        verify: False skips reading the content of files other than the manifest; only for a folder
+            that another process of the same server has just verified.
+
+    Raises:
+        BundleError: naming the file, and what was expected and found.
+    """
+    path = Path(directory)
+    manifest = read_manifest(path)
+    _check_listing(path, manifest)
+    if verify:
+        for name, stamp in manifest.files.items():
+            _check_stamp(path / name, stamp)
+    bundle = _map(path, manifest, verify)
+    _check_sizes(bundle)
+    return bundle
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read and verify the manifest alone.
+
+    Raises:
+        BundleError: if the folder or the manifest is missing, damaged or of a newer format.
+    """
+    if not directory.is_dir():
+        raise BundleError(directory, "expected the folder of a bundle")
+    digest = _read_small(directory / DIGEST).decode("ascii", "replace").strip()
+    text = _read_small(directory / MANIFEST)
+    found = hashlib.sha256(text).hexdigest()
+    if found != digest:
+        raise BundleError(directory / MANIFEST, f"expected SHA-256 {digest[:64]}, found {found}")
+    return Manifest.from_json(directory / MANIFEST, text)
+
+
+def _map(path: Path, manifest: Manifest, check: bool) -> Bundle:
+    has = manifest.files
+    return Bundle(
+        path=path,
+        manifest=manifest,
+        vocabulary=Vocabulary.read(path / VOCABULARY, check=check),
+        known=KnownFacts.read(path / KNOWN, check=check) if KNOWN in has else None,
+        types=EntityTypes.read(path / TYPES, check=check) if TYPES in has else None,
+        calibration=Calibration.read(path / CALIBRATION) if CALIBRATION in has else None,
+    )
+
+
+def _check_names(folder: Path, names: set[str]) -> None:
+    """Refuse a bundle without what it must have, or with what the format does not know."""
+    for name in sorted(REQUIRED - names):
+        raise BundleError(folder / name, "a bundle must have this file")
+    for name in sorted(names - REQUIRED - OPTIONAL):
+        raise BundleError(folder / shorten(name), "this file is not part of the format")
+
+
+def _check_listing(folder: Path, manifest: Manifest) -> None:
+    """Refuse a folder that is not exactly what its manifest lists, as regular files."""
+    _check_names(folder, set(manifest.files))
+    expected = {*manifest.files, MANIFEST, DIGEST}
+    with os.scandir(folder) as entries:
+        found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    for name in sorted(expected | set(found)):
+        where = folder / (name if NAME.fullmatch(name) else shorten(name))
+        if name not in found:
+            raise BundleError(where, "the manifest lists this file, but it is missing")
+        if name not in expected:
+            raise BundleError(where, "the manifest does not list this file")
+        if not found[name]:
+            raise BundleError(where, "expected a regular file, found a link or a folder")
+        size = manifest.files[name].bytes if name in manifest.files else None
+        if size is not None and size != (folder / name).stat().st_size:
+            found_bytes = (folder / name).stat().st_size
+            raise BundleError(where, f"expected {size} bytes, found {found_bytes}")
+
+
+def _check_stamp(path: Path, expected: FileStamp) -> None:
+    found = _stamp(path)
+    if found != expected:
+        raise BundleError(path, f"expected SHA-256 {expected.sha256}, found {found.sha256}")
+
+
+def _check_sizes(bundle: Bundle) -> None:
+    """Refuse parts that were not made for each other."""
+    path, manifest = bundle.path, bundle.manifest
+    want = manifest.entities, manifest.relations
+    vocabulary = bundle.vocabulary
+    parts: list[tuple[str, tuple[int, int]]] = [
+        (VOCABULARY, (vocabulary.num_entities, vocabulary.num_relations))
+    ]
+    if bundle.known is not None:
+        parts.append((KNOWN, (bundle.known.num_entities, bundle.known.num_relations)))
+    if bundle.types is not None:
+        parts.append((TYPES, (bundle.types.num_entities, manifest.relations)))
+    for name, found in parts:
+        if found != want:
+            expected = f"expected {want[0]} entities and {want[1]} relations"
+            raise BundleError(path / name, f"{expected}, found {found[0]} and {found[1]}")
+
+
+def _stamp(path: Path) -> FileStamp:
+    """Size and digest, read as a stream."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileStamp(file.tell(), digest)
+    except OSError as error:
+        raise BundleError(path, f"cannot be read: {error}") from error
+
+
+def _read_small(path: Path) -> bytes:
+    """A file that must be regular and small."""
+    try:
+        status = path.lstat()
+        if not S_ISREG(status.st_mode) or status.st_size > _MAX_MANIFEST_BYTES:
+            raise BundleError(path, f"expected a file of at most {_MAX_MANIFEST_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(path, f"cannot be read: {error}") from error

@@ -1,0 +1,188 @@
+"""What a bundle says about itself: ``manifest.json``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from mulde.errors import BundleError
+from mulde.layout import Layout, Precision
+from mulde.strict import Mismatch, decode
+
+FORMAT_VERSION = 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a model, a version and a file of a bundle may be called."""
+
+Figures = dict[str, dict[str, float]]
+"""Direction ("tail", "head", "total") -> figure ("mrr", "hits@1", "hits@3", "hits@10")."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the inner product becomes a score; u is cosh(sqrt(c) d) - 1.
+
+    Attributes:
+        kind: "linear": the product and two offsets are the score; "distance": -acosh(1 + u)^2 / c
+            and the biases, by which fetched rows are re-scored.
+        curvature: c > 0; the space has curvature -c.
+    """
+
+    kind: Literal["linear", "distance"]
+    curvature: float
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The graph that trained the model.
+
+    Attributes:
+        sha256: over the three splits as text with LF.
+        counts: number of triples per split.
+    """
+
+    name: str
+    sha256: str
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class RecipeStamp:
+    """The recipe that trained the model, as in ``recipe.toml``."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """Size and digest of one file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that a server or a person asks of a bundle before using it.
+
+    Attributes:
+        format_version: of the bundle; a reader knows its own and all older ones.
+        name, version: of the model, as in ``NAME/VERSION/`` of a model repository.
+        created: UTC, ISO 8601, such as "2026-01-31T12:00:00Z".
+        family: of the scorer, such as "lorentz" or "roth".
+        score: how to score.
+        dimension: D of the points; width: W of the table (``mulde.layout``).
+        precision: in which the table is stored.
+        entities, relations: E and R (without reciprocal relations).
+        libraries: versions that made the bundle.
+        quality: filtered figures per split, measured on the table as stored.
+        checks: what the exporter measured when it reopened the bundle.
+        files: every file but the manifest and its digest.
+    """
+
+    name: str
+    version: str
+    created: str
+    family: str
+    score: Score
+    dimension: int
+    width: int
+    precision: Precision
+    entities: int
+    relations: int
+    dataset: Dataset
+    recipe: RecipeStamp
+    libraries: dict[str, str] = field(default_factory=dict)
+    quality: dict[str, Figures] = field(default_factory=dict)
+    checks: dict[str, float] = field(default_factory=dict)
+    files: dict[str, FileStamp] = field(default_factory=dict)
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        """Refuse values that no bundle can have.
+
+        Raises:
+            Mismatch: naming the field.
+        """
+        for where, value, pattern in self._patterned():
+            if not pattern.fullmatch(value):
+                raise Mismatch(where, f"a text like {pattern.pattern}", value)
+        for where in ("dimension", "entities", "relations"):
+            if getattr(self, where) < 1:
+                raise Mismatch(where, "at least 1", getattr(self, where))
+        if self.width != Layout(self.dimension).width:
+            raise Mismatch("width", str(Layout(self.dimension).width), self.width)
+        if self.score.curvature <= 0:
+            raise Mismatch("score.curvature", "a number above 0", self.score.curvature)
+        try:
+            datetime.fromisoformat(self.created)
+        except ValueError as error:
+            raise Mismatch("created", "a time in ISO 8601", self.created) from error
+
+    def _patterned(self) -> list[tuple[str, str, re.Pattern[str]]]:
+        stamps = self.files.items()
+        return [
+            ("name", self.name, NAME),
+            ("version", self.version, NAME),
+            ("dataset.sha256", self.dataset.sha256, _DIGEST),
+            ("recipe.sha256", self.recipe.sha256, _DIGEST),
+            *(("files", name, NAME) for name, _ in stamps),
+            *((f"files.{name}.sha256", stamp.sha256, _DIGEST) for name, stamp in stamps),
+        ]
+
+    @property
+    def layout(self) -> Layout:
+        """The columns of the table."""
+        return Layout(self.dimension)
+
+    def to_json(self) -> str:
+        """Text of ``manifest.json``; equal manifests give equal bytes."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, path: Path, text: str | bytes) -> Manifest:
+        """Read ``manifest.json``.
+
+        Args:
+            path: where it came from, for messages.
+            text: its content.
+
+        Raises:
+            BundleError: if it is not JSON, has another format version, or a field that is unknown,
+                missing or wrong.
+        """
+        try:
+            data = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(path, f"expected JSON: {error}") from error
+        version = data.get("format_version") if isinstance(data, dict) else None
+        if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+            expected = f"expected format_version 1 to {FORMAT_VERSION}"
+            raise BundleError(path, f"{expected}, found {version!r}")
+        try:
+            return decode(cls, data)
+        except Mismatch as error:
+            raise BundleError(path, str(error)) from error
+
+
+def utc_now() -> str:
+    """The time for ``Manifest.created``."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a name occurs twice in one table")
+    return table
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number of JSON")

@@ -1,0 +1,254 @@
+"""A complete, valid bundle made without torch, and the float64 reference of what it must answer.
+
+Points and relations are random but well-formed: the query of relation r moves the head's point
+linearly and shifts it, X' = A_r Y' + s_r, which is again a point of the unit hyperboloid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import faiss
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from mulde import bundle
+from mulde.bundle import draft_bundle
+from mulde.calibration import Calibration, Curve
+from mulde.known import KnownFacts
+from mulde.layout import Layout, Precision, excess
+from mulde.manifest import Dataset, Manifest, RecipeStamp, Score
+from mulde.types import EntityTypes
+from mulde.vocabulary import Vocabulary
+
+Float = NDArray[np.float64]
+Kind = Literal["linear", "distance"]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """What was written, and the means to say what is true of it.
+
+    Shape letters: E entities, R relations, D dimension, W width, B queries, n triples.
+
+    Attributes:
+        path: the bundle; a ``Toy`` can stand where a path is expected (``os.PathLike``).
+        table: float32 [E, W], exactly what ``entities.faiss`` holds.
+        matrices, shifts, slopes: float32 [2R, D, D], [2R, D] and [2R].
+        triples: int32 [n, 3], the facts in ``known.bin`` (if there is one) and ``types.bin``.
+    """
+
+    path: Path
+    layout: Layout
+    score: Score
+    table: NDArray[np.float32]
+    matrices: NDArray[np.float32]
+    shifts: NDArray[np.float32]
+    slopes: NDArray[np.float32]
+    triples: NDArray[np.int32]
+
+    def __fspath__(self) -> str:
+        """The bundle's folder."""
+        return str(self.path)
+
+    def scores(self, entities: NDArray[np.integer], relations: NDArray[np.integer]) -> Float:
+        """Scores [B, E] of all candidates of queries [B], in float64 from the stored table."""
+        points = self.layout.unpack(self.table)
+        moved = np.einsum("bij,bj->bi", self.matrices[relations], points.spatial[entities])
+        query = moved + self.shifts[relations]
+        x = excess(query)[:, None]
+        u = x + (1 + x) * points.excess - query @ points.spatial.T
+        slope = self.slopes[relations].astype(np.float64)[:, None]
+        far = np.arccosh(1 + np.maximum(u, 0)) ** 2 / self.score.curvature
+        penalty = slope * u if self.score.kind == "linear" else far
+        return points.head_bias[entities][:, None] + points.tail_bias - penalty
+
+
+def toy_bundle(
+    directory: Path,
+    *,
+    entities: int = 50,
+    relations: int = 3,
+    dimension: int = 8,
+    seed: int = 0,
+    kind: Kind = "linear",
+    precision: Precision = "fp16",
+    known: bool = True,
+    name: str = "toy",
+    version: str = "1",
+    overwrite: bool = False,
+) -> Toy:
+    """Write a random bundle.
+
+    Entity ids are ``Q0000000``.. and their labels ``thing 0``..; the last two entities share the
+    label ``twin``. Relation ids are ``P0``.. and their labels ``relation 0``...
+
+    Args:
+        directory: the folder to make.
+        entities, relations, dimension: E (at least 4), R and D.
+        seed: equal arguments give equal bundles.
+        kind: of score.
+        precision: of the table.
+        known: whether the bundle has ``known.bin``.
+        name, version: of the model.
+        overwrite: whether a bundle that is there may be replaced.
+    """
+    generator = np.random.default_rng(seed)
+    layout = Layout(dimension)
+    spatial = generator.normal(size=(entities, dimension)) * 0.5
+    biases = generator.normal(size=(2, entities)) * 0.2
+    triples = generator.integers(0, [entities, relations, entities], size=(3 * entities, 3))
+    toy = Toy(
+        path=Path(directory),
+        layout=layout,
+        score=Score(kind, 0.7),
+        table=layout.pack(spatial, biases[0], biases[1], precision),
+        matrices=_rotations(generator, 2 * relations, dimension),
+        shifts=(generator.normal(size=(2 * relations, dimension)) * 0.2).astype(np.float32),
+        slopes=generator.uniform(1.0, 3.0, size=2 * relations).astype(np.float32),
+        triples=np.unique(triples, axis=0).astype(np.int32),
+    )
+    manifest = _manifest(toy, name, version, entities, relations, precision)
+    with draft_bundle(toy.path, overwrite=overwrite) as draft:
+        _fill(draft.path, toy, entities, relations, precision, known)
+        draft.seal(manifest)
+        draft.publish()
+    return toy
+
+
+def _fill(
+    folder: Path, toy: Toy, entities: int, relations: int, precision: Precision, known: bool
+) -> None:
+    ids = [f"Q{row:07d}" for row in range(entities)]
+    labels = [f"thing {row}" for row in range(entities - 2)] + ["twin", "twin"]
+    relation_ids = [f"P{row}" for row in range(relations)]
+    relation_labels = [f"relation {row}" for row in range(relations)]
+    order = np.argsort(relation_ids)
+    vocabulary = Vocabulary.build(
+        ids, labels, [relation_ids[row] for row in order], [relation_labels[row] for row in order]
+    )
+    vocabulary.write(folder / bundle.VOCABULARY)
+    if known:
+        KnownFacts.build(toy.triples, entities, relations).write(folder / bundle.KNOWN)
+    types = EntityTypes.of_graph(toy.triples, [relation_ids[row] for row in order], entities)
+    types.write(folder / bundle.TYPES)
+    curve = Curve((-10.0, 0.0, 2.0), (0.0, 0.4, 0.9))
+    calibration = Calibration(curve, curve, "the answer is true", {})
+    (folder / bundle.CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
+    (folder / bundle.CARD).write_text("# A toy\n", encoding="utf-8")
+    (folder / bundle.RECIPE).write_text("# none: random numbers\n", encoding="utf-8")
+    write_index(folder / bundle.ENTITIES, toy.table, precision)
+    onnx.save(encoder_model(toy), folder / bundle.ENCODER)
+
+
+def write_index(path: Path, table: NDArray[np.float32], precision: Precision) -> None:
+    """Write ``entities.faiss``: the table as the codes of an inner-product index."""
+    width = table.shape[1]
+    if precision == "fp32":
+        index = faiss.IndexFlatIP(width)
+    else:
+        codec = faiss.ScalarQuantizer.QT_fp16
+        index = faiss.IndexScalarQuantizer(width, codec, faiss.METRIC_INNER_PRODUCT)
+        index.train(table[:1])
+    index.add(table)
+    faiss.write_index(index, str(path))
+
+
+def encoder_model(toy: Toy) -> onnx.ModelProto:
+    """``encoder.onnx`` by hand: (head [B, W], relation [B]) -> query, offset, bias, slope."""
+    dimension, width = toy.layout.dimension, toy.layout.width
+    zeros = np.zeros((1, width - dimension - 4), dtype=np.float32)
+    constants = {
+        "matrices": toy.matrices.transpose(0, 2, 1),
+        "shifts": toy.shifts,
+        "slopes": toy.slopes,
+        "one": np.float32(1),
+        "ones": np.ones((1, 2), dtype=np.float32),
+        "zeros": zeros,
+        "start": np.array([0]),
+        "end": np.array([dimension]),
+        "bias_start": np.array([toy.layout.head_bias.start]),
+        "bias_end": np.array([toy.layout.head_bias.stop]),
+        "axis1": np.array([1]),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Slice", ["head", "start", "end", "axis1"], ["spatial"]),
+        node("Gather", ["matrices", "relation"], ["matrix"]),
+        node("Unsqueeze", ["spatial", "axis1"], ["spatial3"]),
+        node("MatMul", ["spatial3", "matrix"], ["moved3"]),
+        node("Squeeze", ["moved3", "axis1"], ["moved"]),
+        node("Gather", ["shifts", "relation"], ["shift"]),
+        node("Add", ["moved", "shift"], ["point"]),
+        node("ReduceSumSquare", ["point", "axis1"], ["square"]),
+        node("Add", ["square", "one"], ["square1"]),
+        node("Sqrt", ["square1"], ["time"]),
+        node("Add", ["time", "one"], ["time1"]),
+        node("Div", ["square", "time1"], ["excess"]),
+        node("Gather", ["slopes", "relation"], ["slope"]),
+        node("Unsqueeze", ["slope", "axis1"], ["slope2"]),
+        node("Mul", ["slope2", "point"], ["scaled"]),
+        node("Add", ["excess", "one"], ["excess1"]),
+        node("Mul", ["slope2", "excess1"], ["pull"]),
+        node("Neg", ["pull"], ["push"]),
+        node("Mul", ["push", "ones"], ["pushes"]),
+        node("Mul", ["slope2", "zeros"], ["rest"]),
+        node("Div", ["slope2", "slope2"], ["unit"]),
+        node("Mul", ["unit", "ones"], ["units"]),
+        node("Concat", ["scaled", "pushes", "units", "rest"], ["query"], axis=1),
+        node("Mul", ["slope2", "excess"], ["pulled"]),
+        node("Neg", ["pulled"], ["offset2"]),
+        node("Squeeze", ["offset2", "axis1"], ["offset"]),
+        node("Slice", ["head", "bias_start", "bias_end", "axis1"], ["biases"]),
+        node("ReduceSum", ["biases", "axis1"], ["bias"], keepdims=0),
+    ]
+    real, whole = TensorProto.FLOAT, TensorProto.INT64
+    graph = helper.make_graph(
+        nodes,
+        "encoder",
+        [
+            helper.make_tensor_value_info("head", real, ["B", width]),
+            helper.make_tensor_value_info("relation", whole, ["B"]),
+        ],
+        [
+            helper.make_tensor_value_info("query", real, ["B", width]),
+            *(helper.make_tensor_value_info(n, real, ["B"]) for n in ("offset", "bias", "slope")),
+        ],
+        [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _manifest(
+    toy: Toy, name: str, version: str, entities: int, relations: int, precision: Precision
+) -> Manifest:
+    figures = {"mrr": 0.5, "hits@1": 0.4, "hits@3": 0.5, "hits@10": 0.6}
+    return Manifest(
+        name=name,
+        version=version,
+        created="2026-01-01T00:00:00Z",
+        family="toy",
+        score=toy.score,
+        dimension=toy.layout.dimension,
+        width=toy.layout.width,
+        precision=precision,
+        entities=entities,
+        relations=relations,
+        dataset=Dataset("random", "0" * 64, {"train": len(toy.triples), "valid": 0, "test": 0}),
+        recipe=RecipeStamp("none", "0" * 64),
+        libraries={"numpy": np.__version__},
+        quality={"test": {"tail": figures, "head": figures, "total": figures}},
+        checks={"recall@10": 1.0},
+    )
+
+
+def _rotations(generator: np.random.Generator, count: int, dimension: int) -> NDArray[np.float32]:
+    """Random orthogonal matrices [count, D, D]."""
+    turned, _ = np.linalg.qr(generator.normal(size=(count, dimension, dimension)))
+    return turned.astype(np.float32)
