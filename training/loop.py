@@ -19,9 +19,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mulde.errors import TrainingDiverged
+from mulde.evaluation import RankingTask
 from training.checkpoint import expect, read_checkpoint, write_checkpoint
 from training.distill import HardLabels
-from training.evaluate import RankingTask
+from training.evaluate import scores_of
 from training.queries import QuerySet
 from training.recipe import Training
 from training.scorers import Scorer
@@ -128,7 +129,7 @@ class Run:
     def _validate(self) -> None:
         """Rank the valid split, keep the best, write the checkpoint and the record."""
         model = self.scorer if self.average is None else self.average.module
-        quality = self.valid.quality(model)
+        quality = self.valid.quality(scores_of(model))
         mrr, progress = quality["total"]["mrr"], self.progress
         best = mrr > progress.best or not (self.folder / "best.pt").exists()
         self.progress = replace(

@@ -24,10 +24,10 @@ from typing import Any
 import torch
 
 from mulde.errors import CheckpointError
+from mulde.evaluation import RankingTask
 from mulde.graph import Graph
 from training.checkpoint import read_checkpoint
 from training.distill import Distilled, HardLabels
-from training.evaluate import RankingTask
 from training.loop import Progress, Run
 from training.queries import QuerySet
 from training.recipe import Model, Recipe, Training
