@@ -1,15 +1,13 @@
-"""``mulde train``, ``mulde export`` and ``mulde evaluate``."""
+"""``mulde train`` and ``mulde export``."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from mulde.errors import ConfigError
 
@@ -25,7 +23,6 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.command()(train)
     app.command()(export)
-    app.command()(evaluate)
 
 
 def train(
@@ -89,26 +86,6 @@ def export(
 
     write(checkpoint, data, out, precision=precision, known=known, overwrite=overwrite)
     progress_console.print(f"bundle is in {out}", highlight=False)
-
-
-def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder or a checkpoint (.pt).")],
-    data: Annotated[Path, typer.Option(help="Graph folder.")],
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
-) -> None:
-    """Filtered MRR and Hits@k of a split: both directions, all triples, realistic ties."""
-    from mulde.graph import read_graph
-    from training.measure import measure
-
-    figures = measure(bundle, read_graph(data), split, progress_console)
-    if as_json:
-        typer.echo(json.dumps(figures))
-        return
-    table = Table("direction", "MRR", "Hits@1", "Hits@3", "Hits@10", title=f"{bundle} on {split}")
-    for direction, row in figures.items():
-        table.add_row(direction, *(f"{value:.4f}" for value in row.values()))
-    Console().print(table)
 
 
 def _graph_folder(data: Path | None, recipe: Recipe) -> Path:
