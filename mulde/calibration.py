@@ -45,7 +45,7 @@ class Curve:
 
     def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
         """Probabilities of scores [B], in [0, 1]; NaN stays NaN."""
-        return np.interp(scores, self.scores, self.probabilities).astype(np.float64)
+        return np.asarray(np.interp(scores, self.scores, self.probabilities), dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,9 @@ class KnownFacts:
         if wide.size and ((wide < 0) | (wide >= limits)).any():
             raise ValueError(f"expected triples of {entities} entities and {relations} relations")
         head, relation, tail = wide.T
-        keys = np.concatenate([relation * entities + head, (relation + relations) * entities + tail])
+        keys = np.concatenate(
+            [relation * entities + head, (relation + relations) * entities + tail]
+        )
         tails = np.concatenate([tail, head])
         order = np.lexsort((tails, keys))
         keys, tails = keys[order], tails[order]
@@ -123,7 +125,8 @@ class KnownFacts:
             middle = (low + high) // 2
             less = (low < high) & (self._tail(middle) < tails)
             low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
-        return (low < ends) & (self._tail(low) == tails)
+        found: NDArray[np.bool_] = (low < ends) & (self._tail(low) == tails)
+        return found
 
     def write(self, path: Path) -> None:
         """Write ``known.bin``, a new file."""
@@ -152,6 +155,8 @@ class KnownFacts:
         if sizes.size != 2 or len(offsets) != len(keys) + 1:
             raise BundleError(path, "expected two sizes, and one offset more than keys")
         known = cls(int(sizes[0]), int(sizes[1]), keys, offsets, tails)
+        if known.num_entities >= 2**31 or 2 * known.num_relations * known.num_entities >= 2**63:
+            raise BundleError(path, "it claims more entities or queries than rows can number")
         if check:
             known._check_content(path)
         return known

@@ -9,7 +9,7 @@ needs (docs/architecture.md, "The entity table"):
     D+4, D+5  head bias, high and low part
     ...       zeros, up to a multiple of 8
 
-A row that is not a multiple of 8 wide falls off the vector path of the index and is 10 times slower.
+A width that is not a multiple of 8 falls off the vector path of the index: 10 times slower.
 
 Shape letters: E entities, D dimension, W width.
 """

@@ -29,6 +29,9 @@ _FEW = 32
 """Up to here, a bisection for each string is faster than one over arrays for all."""
 
 
+Offsets = NDArray[np.uint32] | NDArray[np.uint64]
+
+
 class Strings(Sequence[str]):
     """An immutable sequence of n strings; a string costs its bytes and 4 more.
 
@@ -37,10 +40,10 @@ class Strings(Sequence[str]):
         offsets: uint32 or uint64 [n + 1]; string i is ``data[offsets[i]:offsets[i + 1]]``.
     """
 
-    def __init__(self, data: NDArray[np.uint8], offsets: NDArray[np.unsignedinteger]) -> None:
+    def __init__(self, data: NDArray[np.uint8], offsets: Offsets) -> None:
         self.data = data
         self.offsets = offsets
-        self._bytes = memoryview(data)
+        self._bytes = data.data
 
     @classmethod
     def build(cls, values: Sequence[str]) -> Strings:
@@ -63,7 +66,7 @@ class Strings(Sequence[str]):
             row = int(np.searchsorted(offsets, forbidden[0], side="right")) - 1
             raise ValueError(f"string {row} holds NUL or a line feed: {values[row]!r}")
         wide = data.size >= 2**32
-        return cls(data, offsets.astype(np.uint64 if wide else np.uint32))
+        return cls(data, offsets.astype(np.uint64) if wide else offsets.astype(np.uint32))
 
     def __len__(self) -> int:
         """n."""

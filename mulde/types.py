@@ -59,10 +59,9 @@ class EntityTypes:
         for name, part in zip(names, rows, strict=True):
             if part.size and (part[0] < 0 or part[-1] >= entities):
                 raise ValueError(f"type {name!r}: expected rows of {entities} entities")
-        sizes = np.array([0, *map(len, rows)], dtype=np.uint64)
+        sizes = np.array([0, *map(len, rows)], dtype=np.uint32)
         joined = np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int32)
-        offsets = np.cumsum(sizes).astype(np.uint32 if len(joined) < 2**32 else np.uint64)
-        return cls(entities, Strings.build(names), offsets, joined)
+        return cls(entities, Strings.build(names), np.cumsum(sizes), joined)
 
     @classmethod
     def of_graph(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +61,14 @@ class Names:
         """Pack ids, which must be sorted and distinct, and their labels.
 
         Raises:
-            ValueError: for no ids, unsorted or repeated ids, a label missing, or a name that cannot be
-                stored (see ``Strings.build``).
+            ValueError: for no ids, unsorted or repeated ids, a missing label, or a name that cannot
+                be stored (see ``Strings.build``).
         """
         if not ids:
             raise ValueError(f"expected at least one {kind}, found none")
         if len(ids) != len(labels):
             raise ValueError(f"expected {len(ids)} {kind} labels, found {len(labels)}")
-        for before, after in zip(ids[:-1], ids[1:], strict=True):
+        for before, after in pairwise(ids):
             if before >= after:
                 raise ValueError(f"{kind} ids must be sorted and distinct: {before!r}, {after!r}")
         packed = Strings.build(ids)
@@ -100,7 +101,7 @@ class Names:
     def rows(self, names: Sequence[str]) -> Rows:
         """Rows [B] of names [B], as ``row`` finds them; raises for the first that it refuses."""
         rows = self.lookup(names)
-        for place in np.flatnonzero(rows < 0):
+        for place in np.flatnonzero(rows < 0).tolist():
             rows[place] = self.row(names[place])
         return rows
 
@@ -109,7 +110,7 @@ class Names:
         rows = self.rows_of_ids(names)
         missing = np.flatnonzero(rows < 0)
         if missing.size and self.labels is not self.ids:
-            labels = [names[place] for place in missing]
+            labels = [names[place] for place in missing.tolist()]
             rows[missing] = self._rows_of_unique_labels(labels)
         return rows
 
@@ -135,7 +136,7 @@ class Names:
         return np.array(same, dtype=bool) & (places < len(self))
 
     def rows_of_label(self, label: str) -> Rows:
-        """All rows that have exactly this label, ascending; the same as an id if it has no label."""
+        """All rows that have exactly this label, ascending; what has no label has its id."""
         start = int(self.labels.lower_bounds([label], self.order)[0])
         wanted, end = label.encode("utf-8", "replace"), start
         while end < len(self) and self.labels.raw(int(self.order[end])) == wanted:

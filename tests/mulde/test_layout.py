@@ -59,7 +59,7 @@ def test_excess_is_exact_near_the_origin_where_the_plain_formula_cancels() -> No
 def test_a_value_that_the_table_cannot_hold_is_refused_with_its_row(value: float) -> None:
     spatial = np.zeros((3, 4))
     spatial[1, 2] = value
-    with pytest.raises(ValueError, match="row 1 .* not finite in fp16"):
+    with pytest.raises(ValueError, match=r"row 1 .* not finite in fp16"):
         Layout(4).pack(spatial, np.zeros(3), np.zeros(3))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownRelation
 from mulde.vocabulary import Vocabulary
+from tests.support.damage import accepted
 
 IDS = ["Q1", "Q10", "Q2", "Q3", "Zürich", "日本"]
 LABELS = ["universe", "Paris", "Paris", "Q1", "Zurich", "Japan"]
@@ -48,7 +49,9 @@ def test_an_ambiguous_label_lists_the_ids_that_share_it(path: Path) -> None:
     assert caught.value.choices == ("Q10", "Q2")
 
 
-@pytest.mark.parametrize("name", ["", "q1", "Q", "Q11", "~", "\x00", "\udcff", "Paris ", "x" * 9999])
+@pytest.mark.parametrize(
+    "name", ["", "q1", "Q", "Q11", "~", "\x00", "\udcff", "Paris ", "x" * 9999]
+)
 def test_an_unknown_name_is_an_unknown_entity(path: Path, name: str) -> None:
     with pytest.raises(UnknownEntity):
         Vocabulary.read(path).entity_row(name)
@@ -61,7 +64,7 @@ def test_an_unknown_relation_has_an_error_of_its_own(vocabulary: Vocabulary) -> 
 
 def test_many_names_are_found_as_one_by_one(path: Path) -> None:
     read = Vocabulary.read(path)
-    names = [name for name in IDS + ["Japan", "Zurich", "universe"] for _ in range(9)]
+    names = [name for name in [*IDS, "Japan", "Zurich", "universe"] for _ in range(9)]
     expected = [read.entity_row(name) for name in names]
     assert read.entity_rows(names).tolist() == expected
 
@@ -132,18 +135,7 @@ def test_a_file_cut_anywhere_is_refused(path: Path, tmp_path: Path) -> None:
             Vocabulary.read(cut)
 
 
-def test_any_changed_byte_is_refused_or_harmless(path: Path, tmp_path: Path) -> None:
-    whole = path.read_bytes()
-    generator = np.random.default_rng(3)
-    for place in range(len(whole)):
-        damaged = bytearray(whole)
-        damaged[place] ^= int(generator.integers(1, 256))
-        file = tmp_path / f"damaged{place}"
-        file.write_bytes(damaged)
-        try:
-            read = Vocabulary.read(file)
-        except BundleError as error:
-            assert file.name in str(error)
-        else:
-            every_row = np.arange(read.num_entities)
-            assert len(read.entity_ids(every_row) + read.entity_labels(every_row)) == 12
+def test_any_changed_byte_is_refused_or_harmless(path: Path) -> None:
+    for read in accepted(path, Vocabulary.read):
+        every_row = np.arange(read.num_entities)
+        assert len(read.entity_ids(every_row) + read.entity_labels(every_row)) == 12

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import faiss
 import numpy as np
@@ -65,7 +65,8 @@ class Toy:
         slope = self.slopes[relations].astype(np.float64)[:, None]
         far = np.arccosh(1 + np.maximum(u, 0)) ** 2 / self.score.curvature
         penalty = slope * u if self.score.kind == "linear" else far
-        return points.head_bias[entities][:, None] + points.tail_bias - penalty
+        scores: Float = points.head_bias[entities][:, None] + points.tail_bias - penalty
+        return scores
 
 
 def toy_bundle(
@@ -149,7 +150,7 @@ def write_index(path: Path, table: NDArray[np.float32], precision: Precision) ->
     """Write ``entities.faiss``: the table as the codes of an inner-product index."""
     width = table.shape[1]
     if precision == "fp32":
-        index = faiss.IndexFlatIP(width)
+        index: Any = faiss.IndexFlatIP(width)
     else:
         codec = faiss.ScalarQuantizer.QT_fp16
         index = faiss.IndexScalarQuantizer(width, codec, faiss.METRIC_INNER_PRODUCT)
