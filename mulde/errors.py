@@ -28,10 +28,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 class MuldeError(Exception):
     """Root of every error that mulde raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle facts and sentence, so that an error crosses processes (workers) as it is.
+
+        Exceptions are rebuilt from their sentence alone by default, which no constructor here takes.
+        """
+        return _revive, (type(self), self.args), self.__dict__
+
+
+def _revive(kind: type[MuldeError], args: tuple[object, ...]) -> MuldeError:
+    """An error without a call of its constructor."""
+    return kind.__new__(kind, *args)
 
 
 class ConfigError(MuldeError):
@@ -169,4 +182,6 @@ class Forbidden(RequestError):
 def shorten(value: object, limit: int = 80) -> str:
     """``repr`` of a value, cut to ``limit`` characters and free of control characters."""
     text = repr(value)
+    if not text.isprintable():  # some types put line ends or worse into their repr
+        text = repr(text)[1:-1]
     return text if len(text) <= limit else text[: limit - 3] + "..."

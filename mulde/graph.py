@@ -2,7 +2,8 @@
 
 A graph is a folder with ``train.txt``, ``valid.txt`` and ``test.txt`` (or the same names with
 ``.gz``), each line ``head<TAB>relation<TAB>tail`` in UTF-8 with LF or CRLF, and optionally
-``labels.tsv`` and ``relation_labels.tsv`` (``id<TAB>label[<TAB>description]``).
+``labels.tsv`` and ``relation_labels.tsv`` (``id<TAB>label[<TAB>description]``; ids that the graph
+does not have are passed over, an id without a label is its own).
 
 Rules, each counted in :class:`Graph` and shown by ``mulde data check``:
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
+from mulde.strings import MAX_BYTES
 
 if TYPE_CHECKING:
     from mulde.vocabulary import Vocabulary
@@ -129,25 +132,33 @@ def read_text(path: Path) -> str:
     """A UTF-8 text file, ``.gz`` or plain, with CRLF turned into LF and a leading BOM removed.
 
     Raises:
-        DatasetError: if it cannot be read, is not gzip or is not UTF-8 (with the line).
+        DatasetError: if it cannot be read, is not gzip, is not UTF-8 or holds NUL or a carriage
+            return that ends no line (with the line).
     """
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(path, f"cannot be read: {error}") from error
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1  # without the BOM that raw may have
         raise DatasetError(path, "expected UTF-8, found other bytes", line) from error
-    return text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n")
+    for character in "\0\r":
+        place = text.find(character)
+        if place >= 0:
+            problem = f"expected lines of text that end in LF or CRLF, found {character!r}"
+            raise DatasetError(path, problem, text.count("\n", 0, place) + 1)
+    return text
 
 
 def split_fields(path: Path, text: str, width: int = 3) -> list[list[str]]:
     """Columns of a tab-separated text whose lines all have ``width`` non-empty fields.
 
     Raises:
-        DatasetError: with the first line that has another number of fields or an empty one.
+        DatasetError: with the first line that has another number of fields, an empty one or one
+            that is longer than a vocabulary can keep.
     """
     text = text.removesuffix("\n")
     if not text:
@@ -157,6 +168,7 @@ def split_fields(path: Path, text: str, width: int = 3) -> list[list[str]]:
     regular = len(fields) == width * lines and text.count("\t") == (width - 1) * lines
     if not regular or "" in fields or not _evenly_spaced(text, width):
         _raise_first_malformed(path, text, width)
+    _refuse_long_names(path, fields, width)
     return [fields[i::width] for i in range(width)]
 
 
@@ -179,6 +191,17 @@ def _raise_first_malformed(path: Path, text: str, width: int) -> None:
             empty = fields.index("") + 1
             raise DatasetError(path, f"field {empty} of {shorten(line)} is empty", number)
     raise AssertionError("called on a well-formed file")
+
+
+def _refuse_long_names(path: Path, names: list[str], per_line: int) -> None:
+    """Refuse here what would only fail when the trained model is exported."""
+    if max(map(len, names)) <= MAX_BYTES // 4:  # UTF-8 needs at most 4 bytes a character
+        return
+    for place, name in enumerate(names):
+        size = len(name.encode())
+        if size > MAX_BYTES:
+            problem = f"expected names of at most {MAX_BYTES} bytes, found {size}: {shorten(name)}"
+            raise DatasetError(path, problem, place // per_line + 1)
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -226,5 +249,10 @@ def _labels(path: Path, ids: list[str]) -> tuple[str, ...]:
     lengths = list(map(len, pairs))
     if min(lengths) < 2:
         raise DatasetError(path, "expected id<TAB>label", lengths.index(1) + 1)
+    _refuse_long_names(path, [label for _, label in pairs], per_line=1)
     table = {key: label for key, label in pairs if label}
+    for number, (key, label) in enumerate(pairs, start=1):
+        if label and table[key] != label:
+            problem = f"{shorten(key)} has another label too, {shorten(table[key])}"
+            raise DatasetError(path, problem, number)
     return tuple(table.get(key, key) for key in ids)
