@@ -23,6 +23,7 @@
 A class takes facts and writes its own sentence: what was expected, what was found, where.
 The tree knows no status codes; ``serving/service.py`` has the only table of those.
 """
+# ruff: noqa: N818 - a name such as UnknownEntity says more than its suffix would.
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class MuldeError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle facts and sentence, so that an error crosses processes (workers) as it is.
 
-        Exceptions are rebuilt from their sentence alone by default, which no constructor here takes.
+        By default an exception is rebuilt from its sentence, which few constructors here take.
         """
         return _revive, (type(self), self.args), self.__dict__
 

@@ -129,7 +129,7 @@ def read_graph(directory: Path | str) -> Graph:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file, ``.gz`` or plain, with CRLF turned into LF and a leading BOM removed.
+    """A UTF-8 text file, ``.gz`` or plain, with LF after each line and no BOM.
 
     Raises:
         DatasetError: if it cannot be read, is not gzip, is not UTF-8 or holds NUL or a carriage
@@ -150,7 +150,7 @@ def read_text(path: Path) -> str:
         if place >= 0:
             problem = f"expected lines of text that end in LF or CRLF, found {character!r}"
             raise DatasetError(path, problem, text.count("\n", 0, place) + 1)
-    return text
+    return text if text.endswith("\n") or not text else text + "\n"
 
 
 def split_fields(path: Path, text: str, width: int = 3) -> list[list[str]]:

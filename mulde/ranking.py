@@ -46,9 +46,8 @@ def filtered_ranks(
     left = np.bincount(owner, minlength=count)
     better = better - np.bincount(owner[value > own[owner, 0]], minlength=count)
     equal = equal - np.bincount(owner[value == own[owner, 0]], minlength=count)
-    ranks = 1.0 + better + equal / 2.0
-    worst = (entities - left).astype(np.float64)
-    return np.where(np.isnan(own[:, 0]), worst, ranks)
+    ranks: NDArray[np.float64] = 1.0 + better + equal / 2.0
+    return np.where(np.isnan(own[:, 0]), np.float64(entities) - left, ranks)
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ class Quality:
         """Mean reciprocal rank and Hits@k of ``ranks`` [B]; B must be at least 1."""
         if ranks.size == 0:
             raise ValueError("no ranks to summarise")
-        hits = [float(np.mean(ranks <= k)) for k in (1, 3, 10)]
-        return cls(float(np.mean(1.0 / ranks)), *hits, int(ranks.size))
+        hits_1, hits_3, hits_10 = (float(np.mean(ranks <= k)) for k in (1, 3, 10))
+        return cls(float(np.mean(1.0 / ranks)), hits_1, hits_3, hits_10, int(ranks.size))
 
     def as_dict(self) -> dict[str, float]:
         """The figures under their field names: mrr, hits@1, hits@3, hits@10."""
