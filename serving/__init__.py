@@ -1,0 +1,1 @@
+"""Answers over gRPC from an exported bundle: ONNX Runtime, FAISS, numpy; no torch."""

@@ -1,0 +1,123 @@
+"""The exported encoder: (head row of the table, relation) -> query, run by ONNX Runtime.
+
+Shape letters: B queries, W width of the table, R relations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+
+_INPUTS = {"head": "tensor(float)", "relation": "tensor(int64)"}
+_OUTPUTS = ("query", "offset", "bias", "slope")
+_STEP = 16
+_LARGEST = 4096
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the encoder says about B queries: <vector, row> + offset = b_t - slope u.
+
+    Attributes:
+        vector: float32 [B, W].
+        offset: float64 [B].
+        bias: float64 [B], of the head.
+        slope: float64 [B], above 0.
+    """
+
+    vector: NDArray[np.float32]
+    offset: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    slope: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.vector)
+
+    def take(self, which: slice | NDArray[np.integer]) -> Query:
+        """Some of the queries."""
+        return Query(self.vector[which], self.offset[which], self.bias[which], self.slope[which])
+
+
+class Encoder:
+    """``encoder.onnx``, loaded.
+
+    Batches are padded to a multiple of 16, so that a query meets the same vector instructions
+    whatever else is in its batch; its numbers are then the same to the last bit.
+    """
+
+    def __init__(self, path: Path, width: int, *, threads: int = 1) -> None:
+        """Load the graph.
+
+        Args:
+            path: an ONNX file.
+            width: W, of the table whose rows come in.
+            threads: for one batch.
+
+        Raises:
+            BundleError: if ONNX Runtime refuses the file or its inputs and outputs are others.
+        """
+        self._path, self._width = path, width
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises a family of types without a public root
+            raise BundleError(path, f"ONNX Runtime refuses it: {error}") from error
+        self._check_signature()
+
+    def _check_signature(self) -> None:
+        inputs = {node.name: node.type for node in self._session.get_inputs()}
+        outputs = tuple(node.name for node in self._session.get_outputs())
+        if inputs != _INPUTS or set(outputs) != set(_OUTPUTS):
+            expected = f"expected inputs {sorted(_INPUTS)} and outputs {sorted(_OUTPUTS)}"
+            raise BundleError(self._path, f"{expected}, found {sorted(inputs)}, {sorted(outputs)}")
+
+    def encode(self, heads: NDArray[np.float32], relations: NDArray[np.integer]) -> Query:
+        """Queries for heads [B, W] (rows of the table) and relations [B] in [0, 2R).
+
+        Raises:
+            BundleError: if the graph fails, or its outputs have other shapes or are not finite.
+        """
+        if len(heads) <= _LARGEST:
+            return self._encode(heads, relations)
+        parts = [
+            self._encode(heads[start : start + _LARGEST], relations[start : start + _LARGEST])
+            for start in range(0, len(heads), _LARGEST)
+        ]
+        fields = ("vector", "offset", "bias", "slope")
+        return Query(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+    def _encode(self, heads: NDArray[np.float32], relations: NDArray[np.integer]) -> Query:
+        count = len(heads)
+        padded = -(-count // _STEP) * _STEP
+        feed = np.zeros((padded, self._width), dtype=np.float32)
+        feed[:count] = heads
+        wanted = np.zeros(padded, dtype=np.int64)
+        wanted[:count] = relations
+        try:
+            outputs = self._session.run(_OUTPUTS, {"head": feed, "relation": wanted})
+        except Exception as error:  # as above
+            raise BundleError(self._path, f"the encoder failed: {error}") from error
+        vector, *scalars = outputs
+        self._check_outputs(vector, scalars, padded)
+        offset, bias, slope = (scalar[:count].astype(np.float64) for scalar in scalars)
+        return Query(vector[:count], offset, bias, slope)
+
+    def _check_outputs(
+        self, vector: NDArray[np.float32], scalars: list[NDArray[np.float32]], count: int
+    ) -> None:
+        shapes = [vector.shape, *(scalar.shape for scalar in scalars)]
+        if shapes != [(count, self._width), (count,), (count,), (count,)]:
+            raise BundleError(self._path, f"the encoder gave outputs of shapes {shapes}")

@@ -1,0 +1,119 @@
+"""The entity table in its FAISS file: rows by number, and candidates by greatest inner product.
+
+The codes of the index are the table (docs/architecture.md). They are mapped, so that the processes
+of a server share one copy, and they are never copied as a whole.
+
+Shape letters: E entities, W width, B queries, M candidates of a query, n rows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+
+Table = NDArray[np.float16] | NDArray[np.float32]
+
+# Below this many multiplications FAISS compares query by query instead of calling its BLAS.
+_BLAS_QUERIES = 8
+
+
+class EntityIndex:
+    """``entities.faiss``, mapped."""
+
+    def __init__(self, path: Path, entities: int, width: int) -> None:
+        """Map the file.
+
+        Args:
+            path: a FAISS inner-product index, Flat or with fp16 scalars.
+            entities: E, as the manifest says.
+            width: W, likewise.
+
+        Raises:
+            BundleError: if FAISS refuses the file, or it is of another kind or size.
+        """
+        self.path, self.entities, self.width = path, entities, width
+        try:
+            self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            raise BundleError(path, f"FAISS refuses it: {_first_line(error)}") from error
+        self._dtype = self._stored_type()
+        self._check_size()
+        self._codes = self._map_codes()
+
+    def _stored_type(self) -> type[np.float16] | type[np.float32]:
+        index = self._index
+        if index.metric_type == faiss.METRIC_INNER_PRODUCT:
+            kind = type(index)
+            if kind in (faiss.IndexFlat, faiss.IndexFlatIP):
+                return np.float32
+            fp16 = faiss.ScalarQuantizer.QT_fp16
+            if kind is faiss.IndexScalarQuantizer and index.sq.qtype == fp16:
+                return np.float16
+        expected = "expected an inner-product index, Flat or with fp16 scalars"
+        raise BundleError(self.path, f"{expected}, found {type(index).__name__}")
+
+    def _check_size(self) -> None:
+        index, wanted = self._index, (self.entities, self.width)
+        if (index.ntotal, index.d) != wanted:
+            raise BundleError(self.path, f"expected {wanted}, found {(index.ntotal, index.d)}")
+        size = self.entities * self.width * np.dtype(self._dtype).itemsize
+        if index.codes.size() != size:
+            raise BundleError(
+                self.path, f"expected {size} bytes of rows, found {index.codes.size()}"
+            )
+
+    def _map_codes(self) -> NDArray[np.uint8]:
+        """The mapped codes as bytes [E, bytes of a row]."""
+        codes: Any = faiss.rev_swig_ptr(self._index.codes.data(), self._index.codes.size())
+        mapped: NDArray[np.uint8] = codes.reshape(self.entities, -1)
+        return mapped
+
+    def rows(self, rows: NDArray[np.integer]) -> Table:
+        """Rows of the table, [..., W] for ``rows`` [...], in the precision of the table."""
+        taken: Any = self._codes.take(rows.reshape(-1), axis=0).view(self._dtype)
+        table: Table = taken.reshape(*rows.shape, self.width)
+        return table
+
+    def decode(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows ``start`` to ``stop`` of the table as float32 [n, W]."""
+        decoded = np.empty((stop - start, self.width), dtype=np.float32)
+        self._index.reconstruct_n(start, stop - start, decoded)
+        return decoded
+
+    def search(
+        self, queries: NDArray[np.float32], count: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The ``count`` rows of greatest inner product.
+
+        Args:
+            queries: [B, W].
+            count: M, in [1, E].
+
+        Returns:
+            products [B, M], descending and rounded as float32 rounds, and rows [B, M].
+        """
+        products, rows = self._index.search(queries, count)
+        return products, rows
+
+    def above(self, query: NDArray[np.float32], floor: float) -> NDArray[np.int64]:
+        """Rows, unordered, whose float32 inner product with ``query`` [W] is at least ``floor``."""
+        below = np.nextafter(np.float32(floor), np.float32(-np.inf), dtype=np.float32)
+        radius = float(np.nextafter(below, np.float32(-np.inf), dtype=np.float32))
+        _, _, rows = self._index.range_search(query[None, :], radius)
+        found: NDArray[np.int64] = rows
+        return found
+
+
+def use_threads(count: int) -> None:
+    """Let FAISS use ``count`` threads for calls from this thread (OpenMP counts per caller)."""
+    faiss.omp_set_num_threads(count)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,237 @@
+"""Every way of searching gives what exhaustive float64 scoring gives, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mulde.layout import Layout
+from mulde.manifest import Score
+from serving.candidates import Candidates, Excluded
+from serving.certificate import Certificate
+from serving.encoder import Query
+from serving.index import EntityIndex
+from serving.retrieval import Found, Retriever
+from serving.scoring import NeighbourScorer, Scorer, scorer_for
+from tests.support.toy import write_index
+
+LAYOUT = Layout(5)
+CURVATURE = 0.6
+
+
+class World:
+    """A table, its index and a retriever, with the exhaustive answer beside them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        kind: str,
+        points: NDArray[np.float64],
+        bias: NDArray[np.float64],
+        precision: str = "fp16",
+        keep: bool = True,
+    ) -> None:
+        table = LAYOUT.pack(points, bias, np.zeros(len(points)), precision)
+        path = folder / f"{abs(hash((kind, points.tobytes(), bias.tobytes(), precision)))}.faiss"
+        write_index(path, table, precision)
+        self.index = EntityIndex(path, len(table), LAYOUT.width)
+        wide = table.astype(np.float64)
+        largest = float(wide[:, LAYOUT.tail_bias].sum(axis=1).max())
+        self.scorer: Scorer
+        if kind == "nearest":
+            self.scorer = NeighbourScorer(LAYOUT, CURVATURE)
+        else:
+            self.scorer = scorer_for(Score(kind, CURVATURE), LAYOUT, largest)
+        certificate = Certificate(
+            self.scorer, np.abs(wide).max(axis=0), float(np.linalg.norm(wide, axis=1).max())
+        )
+        table_of = Candidates(self.index, LAYOUT, keep=keep)
+        self.retriever = Retriever(table_of, self.scorer, certificate)
+
+    def truth(self, query: Query, k: int, excluded: Excluded, allowed: object) -> list[list[int]]:
+        """Sort everything, without any of the code under test but the score."""
+        scores = self.retriever.scores(query)
+        answers = []
+        for one in range(len(query)):
+            rows = np.arange(self.index.entities) if allowed is None else np.asarray(allowed)
+            rows = rows[~np.isin(rows, excluded.of(one))]
+            order = sorted(rows.tolist(), key=lambda row: (-scores[one, row], row))
+            answers.append(order[:k])
+        return answers
+
+
+def queries(generator: np.random.Generator, count: int, slope: float, spread: float) -> Query:
+    """Well-formed queries: points of the hyperboloid and slopes, as an encoder gives them."""
+    points = generator.normal(size=(count, LAYOUT.dimension)) * spread
+    excess = np.sqrt(1 + np.square(points).sum(axis=1)) - 1
+    slopes = np.full(count, slope)
+    vector = np.zeros((count, LAYOUT.width), dtype=np.float32)
+    vector[:, LAYOUT.spatial] = slopes[:, None] * points
+    vector[:, LAYOUT.excess] = -(slopes * (1 + excess))[:, None]
+    vector[:, LAYOUT.tail_bias] = 1
+    bias = generator.normal(size=count)
+    return Query(vector, (-slopes * excess).astype(np.float32).astype(np.float64), bias, slopes)
+
+
+def neighbours(generator: np.random.Generator, count: int, slope: float, spread: float) -> Query:
+    """The same as queries for neighbours: slope 1, no biases."""
+    query = queries(generator, count, 1.0, spread)
+    query.vector[:, LAYOUT.tail_bias] = 0
+    return Query(query.vector, query.offset, np.zeros(count), query.slope)
+
+
+def split(found: Found) -> list[list[int]]:
+    ends = np.cumsum(found.counts)[:-1]
+    return [part.tolist() for part in np.split(found.rows, ends)]
+
+
+def random_exclusions(generator: np.random.Generator, count: int, size: int, most: int) -> Excluded:
+    pairs = generator.integers(0, [count, size], size=(most, 2))
+    return Excluded.of_pairs(pairs[:, 0], pairs[:, 1], count)
+
+
+def check_all_ways(
+    world: World, query: Query, k: int, excluded: Excluded, allowed: NDArray[np.int64] | None
+) -> None:
+    truth = world.truth(query, k, excluded, allowed)
+    ways = [
+        world.retriever.by_product(query, k, excluded, allowed, exact=True),
+        world.retriever.by_listing(query, k, excluded, allowed),
+        world.retriever.best(query, k, excluded, allowed, exact=True),
+    ]
+    if allowed is None:
+        ways.append(world.retriever.by_index(query, k, excluded, exact=True))
+    scores = world.retriever.scores(query)
+    for found in ways:
+        assert split(found) == truth
+        assert found.exact.all()
+        assert np.array_equal(found.scores, scores[found.owners, found.rows])
+
+
+KINDS = ["linear", "distance", "nearest"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+@pytest.mark.parametrize("size", [1, 3, 1023, 1024, 1025, 2500])
+def test_all_ways_agree_around_the_tile_size(
+    tmp_path: Path, kind: str, precision: str, size: int
+) -> None:
+    generator = np.random.default_rng(size)
+    points = generator.normal(size=(size, LAYOUT.dimension))
+    world = World(tmp_path, kind, points, generator.normal(size=size), precision)
+    make = neighbours if kind == "nearest" else queries
+    query = make(generator, 9, 2.0, 0.8)
+    for k in sorted({1, min(10, size), max(1, size - 1), size}):
+        check_all_ways(world, query, k, random_exclusions(generator, 9, size, 40), None)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kind=st.sampled_from(KINDS),
+    size=st.integers(2, 400),
+    count=st.integers(1, 12),
+    radius=st.sampled_from([0.0, 1e-3, 1.0, 6.0, 40.0]),
+    spread=st.sampled_from([1e-3, 1.0, 8.0]),
+    bias=st.sampled_from([0.0, 1.0, 100.0, 2000.0]),
+    distinct=st.sampled_from([1, 2, 7, 400]),
+    slope=st.sampled_from([0.01, 1.0, 50.0]),
+    filtered=st.floats(0, 1),
+    narrow=st.booleans(),
+    data=st.data(),
+)
+def test_all_ways_agree_on_hard_tables(
+    tmp_path: Path,
+    seed: int,
+    kind: str,
+    size: int,
+    count: int,
+    radius: float,
+    spread: float,
+    bias: float,
+    distinct: int,
+    slope: float,
+    filtered: float,
+    narrow: bool,
+    data: st.DataObject,
+) -> None:
+    """Duplicates, ties, points far out, biases that swamp distances, k near E, heavy filters."""
+    generator = np.random.default_rng(seed)
+    pick = generator.integers(0, distinct, size=size)
+    points = (generator.normal(size=(distinct, LAYOUT.dimension)) * radius)[pick]
+    world = World(tmp_path, kind, points, (generator.normal(size=distinct) * bias)[pick])
+    make = neighbours if kind == "nearest" else queries
+    query = make(generator, count, slope, spread)
+    excluded = random_exclusions(generator, count, size, int(filtered * size * count))
+    allowed = np.flatnonzero(generator.random(size) < 0.5) if narrow else None
+    if allowed is not None and not len(allowed):
+        allowed = np.array([0])
+    k = data.draw(st.integers(1, size))
+    check_all_ways(world, query, k, excluded, allowed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_do_not_depend_on_batch_mates(tmp_path: Path, kind: str) -> None:
+    generator = np.random.default_rng(5)
+    world = World(tmp_path, kind, generator.normal(size=(3000, 5)), generator.normal(size=3000))
+    make = neighbours if kind == "nearest" else queries
+    query = make(generator, 300, 2.0, 1.0)
+    nothing = Excluded.nothing(300)
+    together = world.retriever.best(query, 7, nothing, None, exact=True)
+    for one in range(0, 300, 37):
+        single = query.take(slice(one, one + 1))
+        alone = world.retriever.best(single, 7, Excluded.nothing(1), None, exact=True)
+        assert alone.rows.tolist() == together.rows[7 * one : 7 * one + 7].tolist()
+        assert alone.scores.tolist() == together.scores[7 * one : 7 * one + 7].tolist()
+
+
+def test_a_table_that_is_not_kept_gives_the_same_answers(tmp_path: Path) -> None:
+    generator = np.random.default_rng(6)
+    points, bias = generator.normal(size=(3000, 5)), generator.normal(size=3000)
+    query = queries(generator, 20, 2.0, 1.0)
+    kept, decoded = (
+        World(tmp_path, "linear", points, bias, keep=keep).retriever.by_product(
+            query, 10, Excluded.nothing(20), None, exact=True
+        )
+        for keep in (True, False)
+    )
+    assert np.array_equal(kept.rows, decoded.rows)
+
+
+def test_ties_come_in_ascending_row(tmp_path: Path) -> None:
+    world = World(tmp_path, "linear", np.zeros((40, 5)), np.zeros(40))
+    query = queries(np.random.default_rng(0), 5, 1.0, 1.0)
+    check_all_ways(world, query, 4, Excluded.nothing(5), None)
+    found = world.retriever.best(query, 4, Excluded.nothing(5), None, exact=True)
+    assert split(found) == [[0, 1, 2, 3]] * 5
+
+
+def test_without_exactness_an_uncertain_answer_says_so(tmp_path: Path) -> None:
+    """2,000 equal rows: no fetch of a few can be certain, and only ``exact`` looks at all."""
+    world = World(tmp_path, "linear", np.zeros((2000, 5)), np.zeros(2000))
+    query = queries(np.random.default_rng(0), 1, 1.0, 1.0)
+    nothing = Excluded.nothing(1)
+    quick = world.retriever.by_index(query, 3, nothing, exact=False)
+    slow = world.retriever.by_index(query, 3, nothing, exact=True)
+    assert (quick.exact.all(), slow.exact.all()) == (False, True)
+    assert (int(quick.fetched[0]) < 20, int(slow.fetched[0])) == (True, 2000)
+
+
+def test_a_linear_table_certifies_at_once(tmp_path: Path) -> None:
+    generator = np.random.default_rng(8)
+    world = World(tmp_path, "linear", generator.normal(size=(5000, 5)), generator.normal(size=5000))
+    query = queries(generator, 200, 2.0, 1.0)
+    found = world.retriever.by_product(query, 10, Excluded.nothing(200), None, exact=False)
+    assert found.exact.mean() >= 0.99
+    assert found.fetched.max() <= 12 * 8
