@@ -6,15 +6,21 @@ Shape letters: B queries, N negatives, K candidates, M teachers, Q all queries, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from training.losses import binary_cross_entropy, senior_loss, soft_label_loss
+from training.losses import (
+    binary_cross_entropy,
+    cross_entropy,
+    senior_loss,
+    soft_label_loss,
+)
 from training.negatives import sample_shared, target_mask
 from training.queries import Batch, QuerySet
 from training.recipe import Distillation, Training
-from training.scorers import Query, Scorer
+from training.scorers import Scorer
 from training.senior import Senior, attention_temperature
 
 
@@ -46,11 +52,23 @@ class HardLabels(nn.Module):
         loss = self.hard(query, batch, generator)
         return loss, {"hard": loss.detach()}
 
-    def hard(self, query: Query, batch: Batch, generator: torch.Generator) -> Tensor:
-        """L_hard of encoded queries."""
-        settings, entities = self.settings, self.scorer.num_entities
-        rows = sample_shared(entities, settings.negatives, generator)
-        mask = target_mask(batch, rows, entities) if settings.mask_targets else None
+    def hard(self, query: Any, batch: Batch, generator: torch.Generator) -> Tensor:
+        """L_hard of encoded queries, and the scorer's own regulariser where the recipe has it."""
+        settings = self.settings
+        if settings.loss == "cross-entropy":
+            loss = cross_entropy(self.scorer.score_shared(query), batch)
+        else:
+            loss = self.sampled(query, batch, generator)
+        if settings.penalty:
+            total = self.scorer.penalty(query, batch.count, batch.target)
+            loss = loss + settings.penalty * total / len(batch.target)
+        return loss
+
+    def sampled(self, query: Any, batch: Batch, generator: torch.Generator) -> Tensor:
+        """BCE of the targets and of negatives that the batch shares."""
+        settings = self.settings
+        rows = sample_shared(self.scorer.num_entities, settings.negatives, generator)
+        mask = target_mask(batch, rows) if settings.mask_targets else None
         return binary_cross_entropy(
             self.scorer.score_pairs(query, batch.owner, batch.target),
             self.scorer.score_shared(query, rows),

@@ -12,7 +12,7 @@ from training.scorers import Scorer
 
 def scores_of(scorer: Scorer) -> Scores:
     """A scorer as a function of numpy rows: (entity [B], relation [B]) -> scores [B, E]."""
-    device = scorer.tail_bias.device
+    device = next(scorer.parameters()).device
 
     @torch.inference_mode()
     def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float32]:

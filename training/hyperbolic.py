@@ -91,9 +91,9 @@ def reflect(blocks: Tensor, point: Tensor) -> Tensor:
 
 
 def _unit_blocks(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """Each pair of block parameters, scaled to length 1."""
+    """Each pair of block parameters, scaled to length 1; a pair of zeros stays, with a gradient."""
     pairs = blocks.unflatten(-1, (-1, 2))
-    norm = pairs.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-15)
+    norm = torch.sqrt(pairs.square().sum(-1, keepdim=True) + 1e-30)
     cos, sin = (pairs / norm).unbind(-1)
     return cos, sin
 

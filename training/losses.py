@@ -1,7 +1,8 @@
 """Hard-label losses over shared negatives, and the distillation losses of MulDE.
 
 Shape letters: B queries, N negatives, P targets of all queries, K candidates, M teachers.
-All losses are means per triple, so they do not depend on how triples are grouped into batches.
+The hard loss is a mean per triple, so it does not depend on how triples are grouped by query; the
+others are means per query, or per triple where ``weight`` is the count of each query's triples.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def binary_cross_entropy(
     adversarial temperature a > 0 ``softmax(a s)`` without gradient (self-adversarial weights,
     Sun et al. 2019, arXiv:1902.10197).
 
+    Negatives that are masked get no share of w: p is over those that are left.
+
     Args:
         positive: [P] scores of the targets.
         negative: [B, N] scores of the shared negatives.
@@ -46,10 +49,23 @@ def binary_cross_entropy(
         if mask is not None:
             logits = logits.masked_fill(mask, float("-inf"))
         per_query = (logits.softmax(-1).nan_to_num(0.0) * losses).sum(-1)
-    else:
+    elif mask is None:
         per_query = losses.mean(-1)
+    else:
+        per_query = losses.sum(-1) / (~mask).sum(-1).clamp_min(1)
     total = softplus(-positive).sum() + weight * (batch.count * per_query).sum()
     return total / (len(positive) * (1 + weight))
+
+
+def cross_entropy(scores: Tensor, batch: Batch) -> Tensor:
+    """1-vs-all cross entropy, mean over the triples: ``logsumexp(s) - s_t``.
+
+    Args:
+        scores: [B, E] of all entities.
+        batch: its ``owner`` and ``target`` [P] say which scores are the targets'.
+    """
+    partition = (scores.logsumexp(-1) * batch.count).sum()
+    return (partition - scores[batch.owner, batch.target].sum()) / len(batch.target)
 
 
 def soft_label_loss(

@@ -19,8 +19,8 @@ def sample_shared(entities: int, count: int, generator: torch.Generator) -> Tens
     return torch.randint(entities, (count,), generator=generator, device=generator.device)
 
 
-def target_mask(batch: Batch, negatives: Tensor, entities: int) -> Tensor:
-    """[B, N] bool, true where a shared negative is a training target of the query.
+def target_mask(batch: Batch, negatives: Tensor) -> Tensor:
+    """[B, N] bool, true where one of the shared ``negatives`` [N] is a target of the query.
 
     Repetitions are found through the sorted negatives, so the cost is P log N, not B x N x P.
     """

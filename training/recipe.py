@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from mulde.errors import ConfigError
 from training.scorers import ScoreKind, ScorerName, Start
 
 # Numbers are strict: "500" or true is no count. Tables are not, since TOML gives plain dicts.
-Count = Annotated[int, Field(ge=1, strict=True)]
-Whole = Annotated[int, Field(ge=0, strict=True)]
-Fraction = Annotated[float, Field(ge=0, lt=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, strict=True)]
-NotNegative = Annotated[float, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
+Whole = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+Fraction = Annotated[float, Field(ge=0, lt=1, strict=True, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
 TABLE = ConfigDict(extra="forbid")
 
@@ -46,13 +47,16 @@ class Training:
     Attributes:
         epochs: passes over the distinct training queries.
         batch: queries per step.
+        loss: ``bce`` over a target and shared negatives, or ``cross-entropy`` over all entities,
+            which takes no negatives.
+        penalty: weight of the scorer's own regulariser (N3 of ComplEx), per triple.
         negatives: uniform random entities that a batch shares.
         negative_weight: total weight of the negatives against a target's 1; absent: ``negatives``.
         adversarial_temperature: 0 is uniform weights; else self-adversarial ones.
         mask_targets: leave known training targets out of the negatives.
         optimiser, rate: Adam or Adagrad and its learning rate.
-        schedule: ``constant``, or ``cosine`` to zero after a linear warm-up.
-        warmup: share of all steps that the warm-up takes.
+        schedule: after the warm-up, ``constant`` or a ``cosine`` to zero.
+        warmup: share of all steps in which the rate rises linearly from zero.
         average: decay per step of the averaged weights that are validated and kept; 0 is none.
         validate_every: epochs between validations; each also writes a checkpoint.
     """
@@ -61,6 +65,8 @@ class Training:
 
     epochs: Count
     batch: Count = 500
+    loss: Literal["bce", "cross-entropy"] = "bce"
+    penalty: NotNegative = 0.0
     negatives: Count = 255
     negative_weight: Positive | None = None
     adversarial_temperature: NotNegative = 0.0
@@ -131,6 +137,8 @@ class Recipe:
             raise ConfigError("junior_training.validate_every", expected, validate)
         if self.teachers and self.teacher_training is None:
             raise ConfigError("teacher_training", "a table, since there are teachers", None)
+        if self.teacher_training is not None and not self.teachers:
+            raise ConfigError("teachers", "at least one, since there is teacher_training", [])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as a checkpoint stores them."""
@@ -151,13 +159,29 @@ def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
     """
     try:
         return TypeAdapter(Recipe).validate_python(values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.where}", error.expected, error.found) from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         found = None if first["type"] == "missing" else first["input"]
-        unknown = first["type"] == "unexpected_keyword_argument"
-        expected = "a key of the recipe" if unknown else first["msg"].removeprefix("Input should be ")
-        raise ConfigError(f"{where}: {key}", expected, found) from error
+        raise ConfigError(f"{where}: {key}", _expected(first), found) from error
+
+
+def _expected(refusal: ErrorDetails) -> str:
+    """What pydantic wanted, as the end of "expected ..."."""
+    match refusal["type"]:
+        case "missing":
+            return "a value, since it has no default"
+        case "unexpected_keyword_argument":
+            return "only keys of the recipe"
+        case "dataclass_type":
+            return "a table"
+        case "tuple_type":
+            return "an array"
+        case "string_pattern_mismatch":
+            return f"text that matches {refusal['ctx']['pattern']}"
+    return refusal["msg"].removeprefix("Input should be ")
 
 
 def read_recipe(path: Path | str) -> Recipe:

@@ -6,15 +6,18 @@ from typing import Literal
 
 import torch
 
-from training.scorers.base import Query, Scorer, ScoreKind, Start
+from training.scorers.base import HyperbolicScorer, Scorer, ScoreKind, Start
+from training.scorers.complex import ComplEx
 from training.scorers.disth import DistH, DistHTangent
 from training.scorers.lorentz import LorentzLinear
 from training.scorers.roth import RefH, RotH
 from training.scorers.transh import TransH
 
-ScorerName = Literal["RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear"]
+ScorerName = Literal[
+    "RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear", "ComplEx"
+]
 
-SCORERS: dict[ScorerName, type[Scorer]] = {
+HYPERBOLIC: dict[ScorerName, type[HyperbolicScorer]] = {
     "RotH": RotH,
     "RefH": RefH,
     "DistH": DistH,
@@ -23,7 +26,16 @@ SCORERS: dict[ScorerName, type[Scorer]] = {
     "LorentzLinear": LorentzLinear,
 }
 
-__all__ = ["SCORERS", "Query", "ScoreKind", "Scorer", "ScorerName", "Start", "build_scorer"]
+__all__ = [
+    "HYPERBOLIC",
+    "ComplEx",
+    "HyperbolicScorer",
+    "ScoreKind",
+    "Scorer",
+    "ScorerName",
+    "Start",
+    "build_scorer",
+]
 
 
 def build_scorer(
@@ -39,7 +51,9 @@ def build_scorer(
 ) -> Scorer:
     """A freshly initialised scorer; the same arguments give the same values."""
     generator = torch.Generator().manual_seed(seed)
-    return SCORERS[name](
+    if name == "ComplEx":
+        return ComplEx(entities, relations, dimension, spread=spread, generator=generator)
+    return HYPERBOLIC[name](
         entities,
         relations,
         dimension,

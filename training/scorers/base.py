@@ -1,7 +1,7 @@
-"""What all scorers share: an entity table on the hyperboloid, biases, and the two scores.
+"""What all scorers share, and what the hyperbolic ones do: a table on the hyperboloid, two scores.
 
-A scorer of this package differs from the others in one method, ``encode``: where the query point
-of (entity, relation) lies. From there on the score of a candidate t depends on
+A hyperbolic scorer differs from the others in one method, ``encode``: where the query point of
+(entity, relation) lies. From there on the score of a candidate t depends on
 ``u = cosh(distance) - 1`` alone, which is linear in t's coordinates, so all paths are products
 of matrices:
 
@@ -17,15 +17,53 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from training import hyperbolic
 
-ScoreKind = Literal["distance", "linear"]
+ScoreKind = Literal["distance", "linear", "bilinear"]
 Start = Literal["uniform", "normal"]
+
+
+class Scorer(nn.Module, ABC):
+    """Scores candidates of queries (entity, relation, ?); higher is more plausible.
+
+    A query is encoded once and then scored along one of three paths, which must agree.
+    """
+
+    num_entities: int
+    num_relations: int
+    dimension: int
+    kind: ScoreKind
+
+    @abstractmethod
+    def query(self, entity: Tensor, relation: Tensor) -> Any:
+        """Encode the queries (entity [B], relation [B] in [0, 2R)); opaque to the caller."""
+
+    @abstractmethod
+    def score_shared(self, query: Any, rows: Tensor | None = None) -> Tensor:
+        """Scores [B, N] of candidates ``rows`` [N] that all queries share, or of all entities."""
+
+    @abstractmethod
+    def score_own(self, query: Any, rows: Tensor) -> Tensor:
+        """Scores [B, K] of candidates ``rows`` [B, K], each query's own."""
+
+    @abstractmethod
+    def score_pairs(self, query: Any, owner: Tensor, rows: Tensor) -> Tensor:
+        """Scores [P] of candidate ``rows[p]`` for query ``owner[p]``."""
+
+    def penalty(self, query: Any, count: Tensor, rows: Tensor) -> Tensor:
+        """Sum over triples of the family's regulariser; 0 unless the family has one.
+
+        Args:
+            query: B encoded queries.
+            count: [B], for how many triples each stands.
+            rows: [P], the triples' tails.
+        """
+        return torch.zeros((), device=count.device)
 
 
 @dataclass(frozen=True)
@@ -38,7 +76,7 @@ class Query:
     bias: Tensor
 
 
-class Scorer(nn.Module, ABC):
+class HyperbolicScorer(Scorer):
     """Base of all hyperbolic scorers.
 
     Args:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from training import hyperbolic
-from training.scorers.base import Scorer
+from training.scorers.base import HyperbolicScorer
 
 
-class DistH(Scorer):
+class DistH(HyperbolicScorer):
     """Query point ``exp0(h) * exp0(r)``, element by element, in the ball.
 
     For c < 1 the product can leave the ball; it is projected back.

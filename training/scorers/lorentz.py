@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from training import hyperbolic
-from training.scorers.base import Scorer
+from training.scorers.base import HyperbolicScorer
 
 
-class LorentzLinear(Scorer):
+class LorentzLinear(HyperbolicScorer):
     """Query point: the hyperboloid point whose spatial part is ``A_r H + h0 v_r + t_r``.
 
     H is the head's spatial part and h0 its excess, so the map sees all of the head's Lorentz
     coordinates, and its result is a point for any values of A_r [D, D], v_r and t_r [D]: the
     time coordinate follows. Rotations, boosts and scalings are special cases. A_r starts at a
-    block rotation plus noise, so that training starts from RotH-like behaviour.
+    block rotation, so that training starts from RotH-like behaviour.
 
     Source: the Lorentz linear layer of Chen et al. 2022, "Fully Hyperbolic Neural Networks",
     arXiv:2105.14686, without its output rescaling.

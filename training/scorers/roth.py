@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from training import hyperbolic
-from training.scorers.base import Scorer
+from training.scorers.base import HyperbolicScorer
 
 
-class RotH(Scorer):
+class RotH(HyperbolicScorer):
     """Query point ``Rot(theta_r)( exp0(h) (+) exp0(r') ) (+) exp0(r)``.
 
     Source: Chami et al. 2020, arXiv:2005.00545. One curvature for the whole model, as in MulDE's
@@ -34,7 +34,7 @@ class RotH(Scorer):
         return hyperbolic.add(turned, after)
 
 
-class RefH(Scorer):
+class RefH(HyperbolicScorer):
     """Query point ``Ref(theta_r) exp0(h) (+) exp0(r)``.
 
     Source: Chami et al. 2020, arXiv:2005.00545; one curvature for the whole model.

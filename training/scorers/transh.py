@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 
 from training import hyperbolic
-from training.scorers.base import Scorer
+from training.scorers.base import HyperbolicScorer
 
 
-class TransH(Scorer):
+class TransH(HyperbolicScorer):
     """Query point ``exp0(h) (+) exp0(r)``.
 
     Source: MulDE, section 3.2 (Wang et al. 2021).

@@ -1,0 +1,117 @@
+"""``card.md``: what a bundle is, how good, how it was made, and what rounding cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mulde.calibration import Calibration
+from mulde.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the manifest does not say about how a model came to be.
+
+    Attributes:
+        machine: processor and cores, or accelerator.
+        seconds: of training, teachers not included; None where it was not recorded.
+        epoch: of the checkpoint.
+        teachers: names of those that taught it; empty for a direct training.
+        notes: of the recipe.
+        licence: a sentence about the data's licence.
+    """
+
+    machine: str
+    seconds: float | None
+    epoch: int | None
+    teachers: tuple[str, ...]
+    notes: str
+    licence: str
+
+
+def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -> str:
+    """Text of ``card.md``."""
+    parts = [
+        f"# {manifest.name}, version {manifest.version}",
+        _summary(manifest),
+        "## Quality",
+        "Filtered by train, valid and test; both directions, all triples, realistic ties; measured "
+        "on the table as stored, through the engine that serves it.",
+        _quality(manifest),
+        "## What rounding cost",
+        _rounding(manifest),
+        "## Probabilities",
+        _probabilities(calibration),
+        "## How it was made",
+        _making(manifest, provenance),
+        "## Data",
+        _data(manifest, provenance),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(manifest: Manifest) -> str:
+    kind = "linear in u" if manifest.score.kind == "linear" else "minus the squared distance"
+    return (
+        f"A {manifest.family} model of {manifest.dimension} dimensions on {manifest.dataset.name}: "
+        f"{manifest.entities:,} entities, {manifest.relations:,} relations, score {kind}, "
+        f"curvature -{manifest.score.curvature:.4g}; table in {manifest.precision}, "
+        f"{manifest.width} numbers a row."
+    )
+
+
+def _quality(manifest: Manifest) -> str:
+    lines = [
+        "| split | direction | MRR | Hits@1 | Hits@3 | Hits@10 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for split, figures in manifest.quality.items():
+        for direction, row in figures.items():
+            values = " | ".join(f"{row[key]:.4f}" for key in ("mrr", "hits@1", "hits@3", "hits@10"))
+            lines.append(f"| {split} | {direction} | {values} |")
+    return "\n".join(lines)
+
+
+def _rounding(manifest: Manifest) -> str:
+    checks = manifest.checks
+    return (
+        f"Valid MRR is {checks['mrr_trained']:.5f} as trained, {checks['mrr_rounded']:.5f} after "
+        f"rounding to {manifest.precision} (in double precision), and "
+        f"{checks['mrr_served']:.5f} as served. The ONNX encoder differs from the trained one by "
+        f"at most {checks['onnx_error']:.1e} of a query's size; the index finds "
+        f"{checks['recall@10']:.4f} of the exhaustive top 10."
+    )
+
+
+def _probabilities(calibration: Calibration) -> str:
+    errors = ", ".join(f"{name}s {error:.4f}" for name, error in calibration.error.items())
+    measured = f" Expected calibration error on test: {errors}." if errors else ""
+    return (
+        f"A probability p says: {calibration.event}. It is fitted on valid alone; true means a "
+        f"fact of the held-out split, so gaps in the graph make it a lower bound.{measured}"
+    )
+
+
+def _making(manifest: Manifest, provenance: Provenance) -> str:
+    lines = [f"- recipe {manifest.recipe.name} ({manifest.recipe.sha256[:12]})"]
+    if provenance.notes:
+        lines.append(f"- {provenance.notes}")
+    taught = ", ".join(provenance.teachers) or "none, trained directly"
+    lines.append(f"- teachers: {taught}")
+    if provenance.epoch is not None:
+        lines.append(f"- best of its validations: epoch {provenance.epoch}")
+    if provenance.seconds is not None:
+        lines.append(f"- {provenance.seconds:,.0f} s of training, without the teachers'")
+    lines.append(f"- exported on {provenance.machine}, {manifest.created}")
+    libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
+    lines.append(f"- {libraries}")
+    return "\n".join(lines)
+
+
+def _data(manifest: Manifest, provenance: Provenance) -> str:
+    counts = ", ".join(f"{split} {n:,}" for split, n in manifest.dataset.counts.items())
+    facts = "carries its known facts" if "known.bin" in manifest.files else "carries no facts"
+    return (
+        f"{manifest.dataset.name} ({manifest.dataset.sha256[:12]}): {counts}. The bundle {facts}. "
+        f"{provenance.licence}"
+    )
