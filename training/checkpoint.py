@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mulde.errors import CheckpointError
+from mulde.errors import CheckpointError, shorten
 
 FORMAT = 1
+
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+)
+"""What zipfile and torch raise for bytes that are not what was written."""
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -36,25 +51,46 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: if it is missing, damaged, holds anything else or is of another format.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        _verify(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(path, "there is no such checkpoint") from error
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:
+        problem = "holds more than tensors and plain values, so it was not read"
+        raise CheckpointError(path, problem) from error
+    except _DAMAGED as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(path, f"is not a readable checkpoint: {first}") from error
     found = state.get("format") if isinstance(state, dict) else None
     if found != FORMAT:
-        raise CheckpointError(path, f"expected checkpoint format {FORMAT}, found {found!r}")
-    return state
+        raise CheckpointError(path, f"expected checkpoint format {FORMAT}, found {shorten(found)}")
+    checked: dict[str, Any] = state
+    return checked
 
 
-def expect(path: Path, state: dict[str, Any], **facts: object) -> None:
+def _verify(path: Path) -> None:
+    """Check the sums that torch writes into its archive and does not look at when it reads."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} is damaged")
+
+
+def expect(path: Path, found: object, wanted: object, key: str) -> None:
     """Refuse a checkpoint that belongs to another recipe, graph or model.
 
+    Args:
+        path: for the error.
+        found: a plain value of the checkpoint; tables are compared key by key.
+        wanted: what it has to be.
+        key: what it is called.
+
     Raises:
-        CheckpointError: naming the fact that differs.
+        CheckpointError: naming the first key that differs.
     """
-    for name, wanted in facts.items():
-        if state.get(name) != wanted:
-            problem = f"belongs to another {name}: expected {wanted!r}, found {state.get(name)!r}"
-            raise CheckpointError(path, problem)
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for name in [*wanted, *(name for name in found if name not in wanted)]:
+            expect(path, found.get(name), wanted.get(name), f"{key}.{name}")
+    elif found != wanted:
+        facts = f"expected {key} {shorten(wanted)}, found {shorten(found)}"
+        raise CheckpointError(path, f"belongs to another run: {facts}")

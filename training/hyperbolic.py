@@ -115,7 +115,7 @@ class SquaredAcosh1p(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradient: Tensor) -> Tensor:  # noqa: D102
-        (slope,) = ctx.saved_tensors
+        slope: Tensor = ctx.saved_tensors[0]
         return gradient[0] * slope
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -71,9 +71,7 @@ class Run:
         self.settings, self.folder, self.identity = settings, folder, identity
         self.scorer: Scorer = objective.scorer
         self.generator = torch.Generator(queries.entity.device).manual_seed(seed)
-        parameters = [*self.scorer.parameters(), *objective.parameters()]
-        trained = [p for p in parameters if p.requires_grad]
-        self.optimiser = _optimiser(trained, settings)
+        self.optimiser = _optimiser(self._weights(), settings)
         steps = math.ceil(len(queries) / settings.batch) * settings.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: _rate_factor(step / steps, settings)
@@ -89,7 +87,7 @@ class Run:
         """Train to the last epoch and return the path of the best checkpoint.
 
         Raises:
-            TrainingDiverged: when a loss is no longer finite; the checkpoints stay as they were.
+            TrainingDiverged: when a loss or weight is no longer finite; the checkpoints stay.
             CheckpointError: when ``last.pt`` is damaged or belongs to another run.
         """
         self._resume()
@@ -97,9 +95,7 @@ class Run:
             started = time.perf_counter()
             loss = self._epoch()
             done = self.progress.epoch + 1
-            if not all(map(math.isfinite, loss.values())):
-                last = self.folder / "last.pt"
-                raise TrainingDiverged(done, "the loss", last if last.exists() else None)
+            self._refuse_divergence(done, loss)
             seconds = self.progress.seconds + time.perf_counter() - started
             self.progress = replace(self.progress, epoch=done, loss=loss, seconds=seconds)
             if done % self.settings.validate_every == 0 or done == self.settings.epochs:
@@ -107,13 +103,29 @@ class Run:
             report(self.progress)
         return self.folder / "best.pt"
 
+    def _weights(self) -> list[torch.nn.Parameter]:
+        """All that is trained: the scorer's and the objective's own."""
+        both = [*self.scorer.parameters(), *self.objective.parameters()]
+        return [weight for weight in both if weight.requires_grad]
+
+    def _refuse_divergence(self, epoch: int, loss: dict[str, float]) -> None:
+        """Also after a finite loss: the last step may have left weights that are not."""
+        what = None
+        if not all(map(math.isfinite, loss.values())):
+            what = "the loss"
+        elif not all(bool(weight.isfinite().all()) for weight in self._weights()):
+            what = "a weight"
+        if what is not None:
+            last = self.folder / "last.pt"
+            raise TrainingDiverged(epoch, what, last if last.exists() else None)
+
     def _epoch(self) -> dict[str, float]:
         """One pass over all queries in a fresh order; mean losses."""
         epoch, device = self.progress.epoch, self.queries.entity.device
         self.objective.begin_epoch(epoch, self.queries)
         order = torch.randperm(len(self.queries), generator=self.generator, device=device)
         sums: dict[str, torch.Tensor] = {}
-        parts = order.split(self.settings.batch)
+        parts = torch.split(order, self.settings.batch)
         for index in parts:
             loss, shares = self.objective(self.queries.batch(index), epoch, self.generator)
             self.optimiser.zero_grad()
@@ -128,7 +140,7 @@ class Run:
 
     def _validate(self) -> None:
         """Rank the valid split, keep the best, write the checkpoint and the record."""
-        model = self.scorer if self.average is None else self.average.module
+        model = self.scorer if self.average is None else cast("Scorer", self.average.module)
         quality = self.valid.quality(scores_of(model))
         mrr, progress = quality["total"]["mrr"], self.progress
         best = mrr > progress.best or not (self.folder / "best.pt").exists()
@@ -143,10 +155,10 @@ class Run:
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
             kept = {**facts, "model": weights, "objective": self.objective.state_dict()}
             write_checkpoint(self.folder / "best.pt", {**kept, "valid": quality})
-        write_checkpoint(self.folder / "last.pt", {**facts, **self._state()})
         line = {**asdict(self.progress), "valid": quality}
         with (self.folder / "record.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+        write_checkpoint(self.folder / "last.pt", {**facts, **self._state()})
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -162,12 +174,11 @@ class Run:
         """Continue from ``last.pt``, if there is one."""
         path = self.folder / "last.pt"
         if not path.exists():
-            (self.folder / "record.jsonl").unlink(missing_ok=True)
-            (self.folder / "best.pt").unlink(missing_ok=True)
             self.folder.mkdir(parents=True, exist_ok=True)
+            self._cut_record()
             return
         state = read_checkpoint(path)
-        expect(path, state, identity=self.identity)
+        expect(path, state.get("identity"), self.identity, "identity")
         self.scorer.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -176,6 +187,17 @@ class Run:
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
         self.progress = Progress(**state["progress"])
+        self._cut_record()
+
+    def _cut_record(self) -> None:
+        """Drop what an interrupted run recorded after the checkpoint that we continue from."""
+        path = self.folder / "record.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        kept = [line for line in whole if json.loads(line)["epoch"] <= self.progress.epoch]
+        temporary = path.with_suffix(".partial")
+        temporary.write_bytes(b"".join(kept))
+        temporary.replace(path)
 
 
 def _optimiser(parameters: list[torch.nn.Parameter], settings: Training) -> torch.optim.Optimizer:
@@ -186,9 +208,9 @@ def _optimiser(parameters: list[torch.nn.Parameter], settings: Training) -> torc
 
 def _rate_factor(done: float, settings: Training) -> float:
     """Share of the learning rate after the share ``done`` of all steps."""
-    if settings.schedule == "constant":
-        return 1.0
     if done < settings.warmup:
         return max(done / settings.warmup, 1e-3)
+    if settings.schedule == "constant":
+        return 1.0
     rest = (done - settings.warmup) / (1 - settings.warmup)
     return 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))

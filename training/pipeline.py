@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from mulde.errors import CheckpointError
+from mulde.errors import CheckpointError, ConfigError
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph
 from training.checkpoint import read_checkpoint
@@ -114,7 +114,7 @@ def train_side_by_side(
 ) -> None:
     """Train independent stages in ``jobs`` processes of one thread each.
 
-    An error in one stage ends the others' waiting and is raised here.
+    An error in one stage is raised here when the others, which keep what they learnt, are done.
     """
     if jobs == 1 or len(chosen) == 1:
         for stage in chosen:
@@ -140,13 +140,9 @@ def train_side_by_side(
             future.result()
 
 
-def _train_in_process(
-    stage: Stage, recipe: Recipe, graph: Graph, device: str, news: Any
-) -> None:
+def _train_in_process(stage: Stage, recipe: Recipe, graph: Graph, device: str, news: Any) -> None:
     torch.set_num_threads(1)
-    train_stage(
-        stage, recipe, graph, torch.device(device), lambda name, p: news.put((name, p))
-    )
+    train_stage(stage, recipe, graph, torch.device(device), lambda name, p: news.put((name, p)))
 
 
 def load_scorer(path: Path, graph: Graph) -> tuple[Scorer, dict[str, Any]]:
@@ -156,20 +152,22 @@ def load_scorer(path: Path, graph: Graph) -> tuple[Scorer, dict[str, Any]]:
         CheckpointError: if it was trained on another graph.
     """
     state = read_checkpoint(path)
-    identity = state["identity"]
-    if identity["graph"] != graph.digest:
+    identity = state.get("identity", {})
+    if identity.get("graph") != graph.digest:
         problem = f"was trained on another graph than {graph.name} (digest {graph.digest[:12]})"
         raise CheckpointError(path, problem)
-    scorer = _build(Model(**identity["model"]), graph, identity["seed"])
-    scorer.load_state_dict(state["model"])
+    try:
+        scorer = _build(Model(**identity["model"]), graph, identity["seed"])
+        scorer.load_state_dict(state["model"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(path, f"does not hold the model it names: {error}") from error
     return scorer.eval(), state
 
 
 def read_record(folder: Path) -> list[dict[str, Any]]:
-    """The validations of a run, in order; a line written twice after a resume counts once."""
-    lines = (folder / "record.jsonl").read_text(encoding="utf-8").splitlines()
-    by_epoch = {entry["epoch"]: entry for entry in map(json.loads, lines)}
-    return [by_epoch[epoch] for epoch in sorted(by_epoch)]
+    """The validations of a run so far, in order; a line that is still being written is left out."""
+    lines = (folder / "record.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _build(model: Model, graph: Graph, seed: int) -> Scorer:
@@ -186,7 +184,14 @@ def _build(model: Model, graph: Graph, seed: int) -> Scorer:
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is a GPU if there is one; anything else is what torch calls it."""
+    """``auto`` is a GPU if there is one; anything else is what torch calls it.
+
+    Raises:
+        ConfigError: for a device that torch does not know or that this machine does not have.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError("device", "auto, cpu or a GPU of this machine", name) from error
