@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Precision = Literal["fp16", "fp32"]
-PRECISIONS: dict[str, type[np.floating]] = {"fp16": np.float16, "fp32": np.float32}
+PRECISIONS: dict[Precision, type[np.floating]] = {"fp16": np.float16, "fp32": np.float32}
 
 _PARTS = 2
 _SCALARS = 3

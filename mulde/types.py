@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.errors import BundleError
+from mulde.errors import BundleError, DatasetError, shorten
+from mulde.graph import read_text, split_fields
 from mulde.sections import Array, check_offsets, read_sections, write_sections
 from mulde.strings import Strings
 
@@ -150,3 +151,28 @@ class EntityTypes:
         falls = np.flatnonzero(rows[1:] <= rows[:-1]) + 1
         if not np.isin(falls, self.offsets).all():
             raise BundleError(path, "the rows of a type must rise")
+
+
+def read_types(path: Path, entity_ids: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """Types given in a file of lines ``entity<TAB>type``.
+
+    Args:
+        path: UTF-8 text, plain or ``.gz``.
+        entity_ids: sorted; row i is the entity ``entity_ids[i]``.
+
+    Returns:
+        Entity rows by type name.
+
+    Raises:
+        DatasetError: naming the line that is malformed or names an unknown entity.
+    """
+    entities, names = split_fields(path, read_text(path), width=2)
+    row = dict(zip(entity_ids, range(len(entity_ids)), strict=True))
+    rows = np.array([row.get(entity, -1) for entity in entities])
+    if (rows < 0).any():
+        place = int(np.argmax(rows < 0))
+        raise DatasetError(path, f"no entity is called {shorten(entities[place])}", place + 1)
+    unique, which = np.unique(np.array(names, dtype=object), return_inverse=True)
+    order = np.argsort(which, kind="stable")
+    bounds = np.searchsorted(which[order], np.arange(1, len(unique)))
+    return dict(zip(unique.tolist(), np.split(rows[order], bounds), strict=True))

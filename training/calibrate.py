@@ -27,6 +27,7 @@ EVENT = (
 )
 
 _BINS = 100
+_FEWEST = 20
 _ERROR_BINS = 20
 _BATCH = 256
 
@@ -106,11 +107,11 @@ def fit_curve(outcomes: Outcomes) -> Curve:
     inheriting the probability of the worst answers.
     """
     order = np.argsort(outcomes.scores, kind="stable")
-    parts = np.array_split(order, min(_BINS, len(order)))
+    parts = np.array_split(order, min(_BINS, max(1, len(order) // _FEWEST)))
     score = np.array([outcomes.scores[part].mean() for part in parts])
     rate = np.array([outcomes.true[part].mean() for part in parts])
     weight = np.array([len(part) for part in parts])
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(score, rate, weight)
+    fitted = IsotonicRegression().fit(score, rate, weight).predict(score)
     if outcomes.far_score < score[0]:
         score = np.concatenate([[outcomes.far_score], score])
         fitted = np.concatenate([[min(outcomes.far_rate, fitted[0])], fitted])

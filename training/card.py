@@ -13,17 +13,21 @@ class Provenance:
     """What the manifest does not say about how a model came to be.
 
     Attributes:
-        machine: processor and cores, or accelerator.
-        seconds: of training, teachers not included; None where it was not recorded.
+        trained_on: machine of the training; None where it was not recorded.
+        exported_on: machine of the export.
+        seconds: of training up to this checkpoint, teachers not included.
         epoch: of the checkpoint.
+        seed: of the training.
         teachers: names of those that taught it; empty for a direct training.
         notes: of the recipe.
         licence: a sentence about the data's licence.
     """
 
-    machine: str
-    seconds: float | None
-    epoch: int | None
+    trained_on: str | None
+    exported_on: str
+    seconds: float
+    epoch: int
+    seed: int
     teachers: tuple[str, ...]
     notes: str
     licence: str
@@ -93,16 +97,17 @@ def _probabilities(calibration: Calibration) -> str:
 
 
 def _making(manifest: Manifest, provenance: Provenance) -> str:
-    lines = [f"- recipe {manifest.recipe.name} ({manifest.recipe.sha256[:12]})"]
+    taught = ", ".join(provenance.teachers) or "none, trained directly"
+    trained_on = provenance.trained_on or "a machine that was not recorded"
+    lines = [
+        f"- recipe {manifest.recipe.name} ({manifest.recipe.sha256[:12]}), seed {provenance.seed}",
+        f"- teachers: {taught}",
+        f"- {provenance.seconds:,.0f} s up to epoch {provenance.epoch}, the best of its "
+        f"validations, on {trained_on}; teachers not included",
+        f"- exported on {provenance.exported_on}, {manifest.created}",
+    ]
     if provenance.notes:
         lines.append(f"- {provenance.notes}")
-    taught = ", ".join(provenance.teachers) or "none, trained directly"
-    lines.append(f"- teachers: {taught}")
-    if provenance.epoch is not None:
-        lines.append(f"- best of its validations: epoch {provenance.epoch}")
-    if provenance.seconds is not None:
-        lines.append(f"- {provenance.seconds:,.0f} s of training, without the teachers'")
-    lines.append(f"- exported on {provenance.machine}, {manifest.created}")
     libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
     lines.append(f"- {libraries}")
     return "\n".join(lines)

@@ -6,9 +6,9 @@ Shape letters: B queries, W width of the table, D dimension, R relations, Q quer
 from __future__ import annotations
 
 import logging
-import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mulde.evaluation import RankingTask
 from mulde.layout import Layout
 from training import hyperbolic
-from training.scorers import Scorer
+from training.scorers import HyperbolicScorer
 
 OPSET = 18
 _TYPICAL_PLACE = 10
@@ -38,7 +38,7 @@ class Encoder(nn.Module):
         slopes: [2R], above 0; what multiplies u for each relation (``choose_slopes``).
     """
 
-    def __init__(self, scorer: Scorer, layout: Layout, slopes: Tensor) -> None:
+    def __init__(self, scorer: HyperbolicScorer, layout: Layout, slopes: Tensor) -> None:
         super().__init__()
         self.scorer, self.layout = scorer, layout
         self.slopes: Tensor
@@ -62,7 +62,7 @@ class Encoder(nn.Module):
 
 
 @torch.inference_mode()
-def choose_slopes(scorer: Scorer, valid: RankingTask) -> Tensor:
+def choose_slopes(scorer: HyperbolicScorer, valid: RankingTask) -> Tensor:
     """What multiplies u in the product that retrieves candidates, for each relation.
 
     A linear score has its own scale, 2 sigma_r / c. A distance score is retrieved by the tangent
@@ -87,7 +87,9 @@ def choose_slopes(scorer: Scorer, valid: RankingTask) -> Tensor:
     return (slope / scorer.curvature()).to(torch.float32)
 
 
-def _typical_u(scorer: Scorer, valid: RankingTask, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+def _typical_u(
+    scorer: HyperbolicScorer, valid: RankingTask, chosen: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """The u of the tenth-best candidate by score, for some valid queries."""
     entity, relation = (torch.from_numpy(a[chosen]) for a in (valid.entity, valid.relation))
     query = scorer.query(entity, relation)
@@ -141,7 +143,7 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
 
 
 def _gather_rows(program: torch.export.ExportedProgram) -> None:
-    """Say ``table[relation]`` as index_select, which becomes one Gather instead of five operators."""
+    """Say ``table[relation]`` as index_select: one Gather instead of five operators."""
     aten = torch.ops.aten
     for node in program.graph.nodes:
         if node.target is aten.index.Tensor and len(node.args[1]) == 1:
@@ -157,6 +159,7 @@ def _anonymise(model: onnx.ModelProto) -> None:
     graph.doc_string = ""
     del graph.metadata_props[:]
     del graph.value_info[:]
-    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+    parts: list[Any] = [*graph.node, *graph.initializer, *graph.input, *graph.output]
+    for part in parts:
         part.doc_string = ""
         del part.metadata_props[:]

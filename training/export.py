@@ -1,0 +1,246 @@
+"""From a checkpoint to a bundle: round, write, reopen with the code that serves it, compare.
+
+Nothing is published unless the reopened bundle answers as the trained model does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+import mulde
+from mulde import bundle as files
+from mulde.bundle import Draft, draft_bundle, open_bundle
+from mulde.calibration import Calibration
+from mulde.errors import BundleError, CheckpointError, ConfigError
+from mulde.evaluation import RankingTask
+from mulde.graph import SPLITS, Graph, read_graph
+from mulde.known import KnownFacts
+from mulde.layout import PRECISIONS, Layout, Precision
+from mulde.manifest import NAME, Dataset, Manifest, RecipeStamp, Score, utc_now
+from mulde.types import EntityTypes, read_types
+from serving.engine import Engine
+from training.calibrate import calibrate
+from training.card import Provenance, card
+from training.encoder import Encoder, choose_slopes, write_onnx
+from training.machine import describe_machine
+from training.parity import measure, refuse_differences
+from training.pipeline import load_scorer
+from training.recipe import Recipe, read_recipe
+from training.scorers import HyperbolicScorer
+from training.table import write_table
+
+LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
+TYPES_FILE = "types.tsv"
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a bundle is made from: a graph and its folder, a model, its checkpoint and recipe."""
+
+    graph: Graph
+    folder: Path
+    scorer: HyperbolicScorer
+    state: Mapping[str, Any]
+    recipe: Recipe
+    recipe_path: Path
+
+    @classmethod
+    def read(cls, checkpoint: Path, data: Path, recipe: Path | None) -> Source:
+        """Read them; without ``recipe``, the one in the run's folder is taken."""
+        path = recipe or checkpoint.resolve().parent.parent / files.RECIPE
+        if not path.is_file():
+            expected = "a recipe file, such as the run's recipe.toml"
+            raise ConfigError("recipe", expected, str(path))
+        graph = read_graph(data)
+        scorer, state = load_scorer(checkpoint, graph)
+        if not isinstance(scorer, HyperbolicScorer):
+            family = type(scorer).__name__
+            raise CheckpointError(checkpoint, f"expected a hyperbolic model, found {family}")
+        return cls(graph, data, scorer, state, read_recipe(path), path)
+
+
+def export(
+    checkpoint: Path,
+    data: Path,
+    out: Path,
+    *,
+    precision: str = "fp16",
+    known: bool = True,
+    overwrite: bool = False,
+    name: str | None = None,
+    version: str = "1",
+    recipe: Path | None = None,
+    licence: str = "",
+    report: Report = lambda step: None,
+) -> Manifest:
+    """Write a bundle of a trained model.
+
+    Args:
+        checkpoint: a ``best.pt``.
+        data: the graph that it was trained on; ``types.tsv`` in it gives more types.
+        out: the bundle's folder.
+        precision: of the entity table, "fp16" or "fp32".
+        known: whether the bundle carries the facts of train, valid and test.
+        overwrite: whether a bundle that is there may be replaced.
+        name: of the model; by default the name of ``out``.
+        version: of the model.
+        recipe: the recipe file; by default the one in the run's folder, ``RUN/recipe.toml``.
+        licence: a sentence for the card about the licence of the data.
+        report: is told what is being done.
+
+    Returns:
+        The manifest as published.
+
+    Raises:
+        ConfigError: for an unknown precision, an impossible name or a missing recipe.
+        CheckpointError: if the checkpoint is damaged, of another graph or not hyperbolic.
+        DatasetError: if the graph is damaged.
+        BundleError: if ``out`` exists, or the reopened bundle differs from the trained model.
+    """
+    checked = _precision(precision)
+    called = _name("name", name or out.resolve().name), _name("version", version)
+    report("reading graph and checkpoint")
+    source = Source.read(checkpoint, data, recipe)
+    with draft_bundle(out, overwrite=overwrite) as draft:
+        manifest = _first_manifest(source, *called, checked)
+        valid = RankingTask.of(source.graph, "valid")
+        report("writing table, encoder and names")
+        table = _table(source.scorer, manifest.layout, checked, out)
+        encoder = Encoder(source.scorer, manifest.layout, choose_slopes(source.scorer, valid))
+        _write_files(draft.path, source, table, encoder, checked, known)
+        draft.seal(manifest)
+        with Engine.open(draft.path) as engine:
+            checks = measure(source.scorer, encoder, table, engine, valid, report)
+            refuse_differences(out, checks, checked, len(valid.target))
+            manifest = replace(manifest, checks=checks)
+            manifest, calibration = _judge(manifest, engine, source.graph, valid, report)
+        manifest = _describe(draft, manifest, calibration, _provenance(source, licence))
+        open_bundle(draft.path)
+        draft.publish()
+    return manifest
+
+
+def _first_manifest(source: Source, name: str, version: str, precision: Precision) -> Manifest:
+    """All that is known before anything is measured."""
+    graph, scorer = source.graph, source.scorer
+    layout = Layout(scorer.dimension)
+    kind: Literal["linear", "distance"] = "linear" if scorer.kind == "linear" else "distance"
+    return Manifest(
+        name=name,
+        version=version,
+        created=utc_now(),
+        family=type(scorer).__name__,
+        score=Score(kind, float(scorer.curvature().detach())),
+        dimension=layout.dimension,
+        width=layout.width,
+        precision=precision,
+        entities=graph.num_entities,
+        relations=graph.num_relations,
+        dataset=Dataset(graph.name, graph.digest, {s: len(graph.split(s)) for s in SPLITS}),
+        recipe=RecipeStamp(source.recipe.name, source.recipe.digest),
+        libraries={module.__name__: module.__version__ for module in LIBRARIES},
+    )
+
+
+def _write_files(
+    folder: Path,
+    source: Source,
+    table: NDArray[np.float32],
+    encoder: Encoder,
+    precision: Precision,
+    known: bool,
+) -> None:
+    """All files that need no measurement; types come from train alone."""
+    graph, given = source.graph, source.folder / TYPES_FILE
+    write_table(folder / files.ENTITIES, table, precision)
+    write_onnx(encoder, folder / files.ENCODER)
+    graph.vocabulary().write(folder / files.VOCABULARY)
+    more = read_types(given, graph.entity_ids) if given.is_file() else {}
+    types = EntityTypes.of_graph(graph.train, graph.relation_ids, graph.num_entities, more)
+    types.write(folder / files.TYPES)
+    if known:
+        facts = KnownFacts.build(graph.all_triples, graph.num_entities, graph.num_relations)
+        facts.write(folder / files.KNOWN)
+    shutil.copyfile(source.recipe_path, folder / files.RECIPE)
+
+
+def _judge(
+    manifest: Manifest, engine: Engine, graph: Graph, valid: RankingTask, report: Report
+) -> tuple[Manifest, Calibration]:
+    """Measure quality and fit probabilities, both through the engine."""
+    test = RankingTask.of(graph, "test")
+    report("ranking valid and test through the engine")
+    quality = {"valid": valid.quality(engine.scores), "test": test.quality(engine.scores)}
+    report("calibrating probabilities")
+    calibration = calibrate(valid, test, engine.scores)
+    errors = {f"calibration_error_{name}": value for name, value in calibration.error.items()}
+    checks = {**manifest.checks, **errors}
+    return replace(manifest, quality=quality, checks=checks), calibration
+
+
+def _describe(
+    draft: Draft, manifest: Manifest, calibration: Calibration, provenance: Provenance
+) -> Manifest:
+    """Write what was measured, and the card, which quotes the sealed manifest."""
+    text = calibration.to_json()
+    (draft.path / files.CALIBRATION).write_text(text, encoding="utf-8")
+    text = card(draft.seal(manifest), calibration, provenance)
+    (draft.path / files.CARD).write_text(text, encoding="utf-8")
+    return draft.seal(manifest)
+
+
+def _table(
+    scorer: HyperbolicScorer, layout: Layout, precision: Precision, out: Path
+) -> NDArray[np.float32]:
+    """The rounded table [E, W].
+
+    Raises:
+        BundleError: if a value does not fit the precision.
+    """
+    with torch.inference_mode():
+        parts = scorer.spatial(), scorer.tail_bias, scorer.head_bias
+        spatial, tail_bias, head_bias = (part.double().numpy() for part in parts)
+    try:
+        return layout.pack(spatial, tail_bias, head_bias, precision)
+    except ValueError as error:
+        raise BundleError(out, f"not published; {error}") from error
+
+
+def _provenance(source: Source, licence: str) -> Provenance:
+    identity, progress = source.state["identity"], source.state["progress"]
+    return Provenance(
+        trained_on=source.state.get("machine"),
+        exported_on=describe_machine(),
+        seconds=progress["seconds"],
+        epoch=progress["epoch"],
+        seed=identity["seed"],
+        teachers=tuple(identity.get("teachers", ())),
+        notes=source.recipe.notes,
+        licence=licence or "See the licence of the data.",
+    )
+
+
+def _precision(text: str) -> Precision:
+    for known in PRECISIONS:
+        if text == known:
+            return known
+    raise ConfigError("precision", " or ".join(PRECISIONS), text)
+
+
+def _name(field: str, text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ConfigError(field, "1 to 64 letters, digits, '.', '_' or '-'", text)
+    return text

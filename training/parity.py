@@ -1,0 +1,156 @@
+"""What an exporter measures before it publishes: is what will be served what was trained?
+
+Shape letters: B queries, E entities, W width of the table.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+from mulde.evaluation import RankingTask, Scores
+from mulde.layout import Layout, Precision
+from serving.engine import Engine
+from training import hyperbolic
+from training.encoder import Encoder
+from training.evaluate import scores_of
+from training.scorers import HyperbolicScorer
+
+Report = Callable[[str], None]
+
+_SAMPLE = 512
+_TOP = 10
+_BATCH = 128
+
+ONNX_ERROR = 1e-4
+"""Largest difference between ONNX and double precision, relative to the size of a query."""
+
+SERVED_MRR = 5e-5
+"""Largest difference of valid MRR between the engine and the same table in double precision."""
+
+ROUNDED_MRR: dict[Precision, float] = {"fp16": 2e-3, "fp32": 5e-5}
+"""Largest difference of valid MRR that rounding the table may make."""
+
+
+def rounded_scores(scorer: HyperbolicScorer, layout: Layout, table: NDArray[np.float32]) -> Scores:
+    """Scores of the table as stored, computed by the trainer's code in double precision."""
+    exact = copy.deepcopy(scorer).double()
+    points = layout.unpack(table)
+    spatial, y, tail_bias, head_bias = (torch.from_numpy(part) for part in points)
+
+    @torch.inference_mode()
+    def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float64]:
+        rows, relations = torch.from_numpy(entity), torch.from_numpy(relation)
+        query = exact.encode(spatial[rows], relations)
+        x = hyperbolic.excess(query)[:, None]
+        u = x + (1 + x) * y - query @ spatial.T
+        value = u if exact.kind == "linear" else hyperbolic.squared_distance(u)
+        scale = exact.scale(relations)[:, None]
+        found: NDArray[np.float64] = (head_bias[rows][:, None] + tail_bias - scale * value).numpy()
+        return found
+
+    return scores
+
+
+def measure(
+    scorer: HyperbolicScorer,
+    encoder: Encoder,
+    table: NDArray[np.float32],
+    engine: Engine,
+    valid: RankingTask,
+    report: Report = lambda step: None,
+) -> dict[str, float]:
+    """Compare trained, rounded and served model on the valid split.
+
+    Returns:
+        onnx_error: largest difference of an encoder output from double precision, over the largest
+            number of that query.
+        recall@10: share of the exhaustive top 10 that the engine returns, up to ties.
+        mrr_trained, mrr_rounded, mrr_served: valid MRR of the checkpoint, of the rounded table in
+            double precision, and of the engine.
+    """
+    report("comparing encoders and answers")
+    checks = {
+        "onnx_error": onnx_error(encoder, table, engine, valid),
+        "recall@10": recall(engine, valid),
+    }
+    ranked: dict[str, Scores] = {
+        "trained": scores_of(scorer),
+        "rounded": rounded_scores(scorer, engine.manifest.layout, table),
+        "served": engine.scores,
+    }
+    for name, scores in ranked.items():
+        report(f"ranking valid, {name}")
+        ranks = valid.ranks(scores, batch=_BATCH)
+        checks[f"mrr_{name}"] = float(np.mean(1.0 / ranks))
+    return checks
+
+
+def refuse_differences(
+    out: Path, checks: dict[str, float], precision: Precision, queries: int
+) -> None:
+    """Raise if a figure of ``measure`` is outside its tolerance.
+
+    On a small split, a few ties decide the MRR: half a query may change between two computations
+    of the same table, and two by rounding.
+
+    Raises:
+        BundleError: with the figure, what was expected and what was found.
+    """
+    rounding = abs(checks["mrr_rounded"] - checks["mrr_trained"])
+    serving = abs(checks["mrr_served"] - checks["mrr_rounded"])
+    limits = {
+        "the ONNX encoder's error": (checks["onnx_error"], ONNX_ERROR),
+        "the index's miss of the top 10": (1.0 - checks["recall@10"], 0.0),
+        "the MRR's change by serving": (serving, max(SERVED_MRR, 0.5 / queries)),
+        "the MRR's change by rounding": (rounding, max(ROUNDED_MRR[precision], 2 / queries)),
+    }
+    for what, (found, limit) in limits.items():
+        if not found <= limit:
+            problem = f"{what}: expected at most {limit:.2g}, found {found:.3g}"
+            raise BundleError(out, f"not published; {problem}")
+
+
+@torch.inference_mode()
+def onnx_error(
+    encoder: Encoder, table: NDArray[np.float32], engine: Engine, valid: RankingTask
+) -> float:
+    """Largest difference of served queries from double precision, relative to their size."""
+    rows = _sample(valid)
+    entity, relation = valid.entity[rows], valid.relation[rows]
+    head = torch.from_numpy(table[entity]).double()
+    exact = copy.deepcopy(encoder).double()(head, torch.from_numpy(relation))
+    vector, offset, bias, slope = (part.numpy() for part in exact)
+    served = engine.encode(entity, relation)
+    size = np.abs(vector).max(axis=1)
+    scalars = ((served.offset, offset), (served.bias, bias), (served.slope, slope))
+    errors = [np.abs(found - wanted) / size for found, wanted in scalars]
+    errors.append(np.abs(served.vector - vector).max(axis=1) / size)
+    return float(np.max(errors))
+
+
+def recall(engine: Engine, valid: RankingTask) -> float:
+    """Share of the exhaustive top 10 that the engine returns; an equal score is as good."""
+    rows = _sample(valid)
+    entity, relation = valid.entity[rows], valid.relation[rows]
+    top = min(_TOP, engine.num_entities)
+    hits = 0
+    for start in range(0, len(rows), _BATCH):
+        part = slice(start, start + _BATCH)
+        answers = engine.predict(entity[part], relation[part], top)
+        scores = engine.scores(entity[part], relation[part])
+        least = np.partition(scores, -top, axis=1)[:, -top]
+        hits += int((scores[answers.owners, answers.rows] >= least[answers.owners]).sum())
+    return hits / (top * len(rows))
+
+
+def _sample(task: RankingTask) -> NDArray[np.int64]:
+    """Up to 512 queries, evenly spread over both directions."""
+    count = min(_SAMPLE, len(task.target))
+    return np.linspace(0, len(task.target) - 1, count).astype(np.int64)
