@@ -11,12 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.losses import (
-    binary_cross_entropy,
-    cross_entropy,
-    senior_loss,
-    soft_label_loss,
-)
+from training.losses import binary_cross_entropy, senior_loss, soft_label_loss
 from training.negatives import sample_shared, target_mask
 from training.queries import Batch, QuerySet
 from training.recipe import Distillation, Training
@@ -56,7 +51,7 @@ class HardLabels(nn.Module):
         """L_hard of encoded queries, and the scorer's own regulariser where the recipe has it."""
         settings = self.settings
         if settings.loss == "cross-entropy":
-            loss = cross_entropy(self.scorer.score_shared(query), batch)
+            loss = self.scorer.cross_entropy(query, batch)
         else:
             loss = self.sampled(query, batch, generator)
         if settings.penalty:

@@ -7,6 +7,9 @@ others are means per query, or per triple where ``weight`` is the count of each 
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, softplus
 
@@ -57,15 +60,51 @@ def binary_cross_entropy(
     return total / (len(positive) * (1 + weight))
 
 
-def cross_entropy(scores: Tensor, batch: Batch) -> Tensor:
-    """1-vs-all cross entropy, mean over the triples: ``logsumexp(s) - s_t``.
+class LinearCrossEntropy(torch.autograd.Function):
+    """1-vs-all cross entropy of scores that are one product of matrices, mean over the triples.
+
+    ``mean(logsumexp(q T^T) - <q, t>)``. Scores and their gradient live for a few rows at a time
+    and never as a whole [B, E] matrix: the gradient is formed in the forward pass, so each tile
+    is read while it is still in the cache.
 
     Args:
-        scores: [B, E] of all entities.
-        batch: its ``owner`` and ``target`` [P] say which scores are the targets'.
+        queries: [B, D].
+        table: [E, D].
+        batch: says which entities are the targets, and how many each query has.
     """
-    partition = (scores.logsumexp(-1) * batch.count).sum()
-    return (partition - scores[batch.owner, batch.target].sum()) / len(batch.target)
+
+    TILE = 64
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, table: Tensor, batch: Batch) -> Tensor:  # noqa: D102
+        left, right = torch.zeros_like(queries), torch.zeros_like(table)
+        losses = []
+        bounds = torch.arange(0, len(queries) + 1, device=queries.device)
+        first = torch.searchsorted(batch.owner, bounds).tolist()
+        for start in range(0, len(queries), LinearCrossEntropy.TILE):
+            stop = min(start + LinearCrossEntropy.TILE, len(queries))
+            part = slice(first[start], first[stop])
+            owner, target = batch.owner[part] - start, batch.target[part]
+            count = batch.count[start:stop]
+            tile = queries[start:stop]
+            scores = tile @ table.T
+            own = scores[owner, target].sum()
+            top = scores.amax(-1, keepdim=True)
+            scores.sub_(top).exp_()
+            mass = scores.sum(-1, keepdim=True)
+            losses.append(((mass.log() + top).squeeze(-1) * count).sum() - own)
+            scores.mul_(count.unsqueeze(-1) / mass)
+            scores[owner, target] -= 1.0
+            torch.mm(scores, table, out=left[start:stop])
+            right.addmm_(scores.T, tile)
+        total = len(batch.target)
+        ctx.save_for_backward(left.div_(total), right.div_(total))
+        return torch.stack(losses).sum() / total
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102
+        left, right = ctx.saved_tensors
+        return gradient[0] * left, gradient[0] * right, None
 
 
 def soft_label_loss(

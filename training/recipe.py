@@ -39,6 +39,13 @@ class Model:
     spread: Positive = 1e-3
     rotations: Start = "uniform"
 
+    def __post_init__(self) -> None:
+        """Only ComplEx is bilinear, and it is nothing else."""
+        if self.scorer != "ComplEx" and self.score == "bilinear":
+            raise ValueError(f'score "distance" or "linear" with {self.scorer}')
+        if self.scorer == "ComplEx" and self.score == "linear":
+            raise ValueError('score "bilinear" with ComplEx')
+
 
 @dataclass(frozen=True)
 class Training:
@@ -181,6 +188,8 @@ def _expected(refusal: ErrorDetails) -> str:
             return "an array"
         case "string_pattern_mismatch":
             return f"text that matches {refusal['ctx']['pattern']}"
+        case "value_error":
+            return str(refusal["ctx"]["error"])
     return refusal["msg"].removeprefix("Input should be ")
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from training import hyperbolic
+from training.queries import Batch
 
 ScoreKind = Literal["distance", "linear", "bilinear"]
 Start = Literal["uniform", "normal"]
@@ -54,6 +55,12 @@ class Scorer(nn.Module, ABC):
     @abstractmethod
     def score_pairs(self, query: Any, owner: Tensor, rows: Tensor) -> Tensor:
         """Scores [P] of candidate ``rows[p]`` for query ``owner[p]``."""
+
+    def cross_entropy(self, query: Any, batch: Batch) -> Tensor:
+        """1-vs-all cross entropy, mean over the triples: ``logsumexp(s) - s_t``."""
+        scores = self.score_shared(query)
+        partition = (scores.logsumexp(-1) * batch.count).sum()
+        return (partition - scores[batch.owner, batch.target].sum()) / len(batch.target)
 
     def penalty(self, query: Any, count: Tensor, rows: Tensor) -> Tensor:
         """Sum over triples of the family's regulariser; 0 unless the family has one.
