@@ -101,7 +101,10 @@ def ar(name: str, content: bytes) -> bytes:
 def test_another_file_is_no_debian_package(tmp_path: Path, content: bytes) -> None:
     package = tmp_path / "wrong.deb"
     package.write_bytes(content)
-    with pytest.raises(FileNotFoundError, match=r"wrong\.deb: expected"), dictionary_folder(package):
+    with (
+        pytest.raises(FileNotFoundError, match=r"wrong\.deb: expected"),
+        dictionary_folder(package),
+    ):
         pass
 
 
