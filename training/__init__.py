@@ -1,0 +1,1 @@
+"""Offline: graphs in, bundles out. Everything here may use torch."""

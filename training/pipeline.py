@@ -12,12 +12,11 @@ Teachers are found by identity, so recipes that share teachers can share ``--tea
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from training.checkpoint import read_checkpoint
 from training.distill import Distilled, HardLabels
 from training.loop import Progress, Run
 from training.queries import QuerySet
-from training.recipe import Model, Recipe, Training
+from training.recipe import Model, Recipe, Training, decisive, digest_of
 from training.scorers import Scorer, build_scorer
 
 Report = Callable[[str, Progress], None]
@@ -52,15 +51,13 @@ def stages(recipe: Recipe, run: Path, teachers: Path | None = None) -> list[Stag
     """All models of a recipe, in order: teachers, junior, twin."""
     shelf = teachers or run / "teachers"
     found = []
-    if recipe.teacher_training is not None:
-        for place, model in enumerate(recipe.teachers):
-            seed = 1000 * recipe.teacher_seed + place
-            facts = repr((model, recipe.teacher_training, seed))
-            label = hashlib.sha256(facts.encode()).hexdigest()[:8]
-            folder = shelf / f"{model.scorer}-{model.dimension}-{label}"
-            found.append(
-                Stage(f"teacher {model.scorer}", folder, model, recipe.teacher_training, seed)
-            )
+    for teacher in recipe.teachers:
+        training = teacher.training or recipe.teacher_training
+        assert training is not None, "a recipe checks this"
+        facts = [decisive(teacher.model), decisive(training), teacher.seed]
+        folder = shelf / f"{teacher.scorer}-{teacher.dimension}-{digest_of(facts)[:8]}"
+        name = f"teacher {teacher.scorer}"
+        found.append(Stage(name, folder, teacher.model, training, teacher.seed))
     asked = tuple(stage.folder / "best.pt" for stage in found)
     own = (recipe.junior, recipe.junior_training, recipe.seed)
     return [
@@ -81,14 +78,14 @@ def train_stage(
     scorer = _build(stage.model, graph, stage.seed).to(device)
     identity: dict[str, Any] = {
         "graph": graph.digest,
-        "model": asdict(stage.model),
-        "training": asdict(stage.training),
+        "model": decisive(stage.model),
+        "training": decisive(stage.training),
         "seed": stage.seed,
     }
     objective = HardLabels(scorer, stage.training)
     if stage.teachers:
         asked = [load_scorer(path, graph)[0].to(device) for path in stage.teachers]
-        identity["distillation"] = asdict(recipe.distillation)
+        identity["distillation"] = decisive(recipe.distillation)
         identity["teachers"] = [path.parent.name for path in stage.teachers]
         objective = Distilled(scorer, stage.training, recipe.distillation, asked).to(device)
     queries = QuerySet.of(graph.train, graph.num_relations, graph.num_entities).to(device)

@@ -6,16 +6,21 @@ An unknown key, a wrong type or a value outside its range is a ConfigError that 
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import Field as Field_
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from mulde.errors import ConfigError
 from training.scorers import ScoreKind, ScorerName, Start
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 # Numbers are strict: "500" or true is no count. Tables are not, since TOML gives plain dicts.
 Count = Annotated[int, Field(ge=1, lt=2**31, strict=True)]
@@ -87,6 +92,21 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Teacher(Model):
+    """A teacher: a model, its own seed, and its own training where the shared one does not fit."""
+
+    __pydantic_config__ = TABLE
+
+    seed: Whole = 0
+    training: Training | None = None
+
+    @property
+    def model(self) -> Model:
+        """What is trained, without how."""
+        return Model(**{item.name: getattr(self, item.name) for item in fields(Model)})
+
+
+@dataclass(frozen=True)
 class Distillation:
     """How the Junior asks and what it does with the answers (docs/method.md).
 
@@ -129,11 +149,10 @@ class Recipe:
     data: str
     junior: Model
     junior_training: Training
-    teachers: tuple[Model, ...] = ()
+    teachers: tuple[Teacher, ...] = ()
     teacher_training: Training | None = None
     distillation: Distillation = field(default_factory=Distillation)
     seed: Whole = 0
-    teacher_seed: Whole = 0
     notes: str = ""
 
     def __post_init__(self) -> None:
@@ -142,10 +161,10 @@ class Recipe:
         if ask and validate % ask:
             expected = f"a multiple of distillation.ask_every = {ask}, so that a run can resume"
             raise ConfigError("junior_training.validate_every", expected, validate)
-        if self.teachers and self.teacher_training is None:
-            raise ConfigError("teacher_training", "a table, since there are teachers", None)
-        if self.teacher_training is not None and not self.teachers:
-            raise ConfigError("teachers", "at least one, since there is teacher_training", [])
+        alone = any(teacher.training is None for teacher in self.teachers)
+        if alone and self.teacher_training is None:
+            expected = "a table, since a teacher has no training of its own"
+            raise ConfigError("teacher_training", expected, None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as a checkpoint stores them."""
@@ -154,8 +173,37 @@ class Recipe:
     @property
     def digest(self) -> str:
         """SHA-256 of what decides the result; notes do not."""
-        decisive = {key: value for key, value in self.as_dict().items() if key != "notes"}
-        return hashlib.sha256(repr(sorted(decisive.items())).encode()).hexdigest()
+        return digest_of({key: v for key, v in decisive(self).items() if key != "notes"})
+
+
+def decisive(settings: DataclassInstance) -> dict[str, Any]:
+    """The values that differ from their defaults, as plain values, nested ones likewise.
+
+    They identify a model: a setting that is added later, with a default that changes nothing,
+    leaves the identity of older checkpoints as it is.
+    """
+    return {
+        item.name: _plain(getattr(settings, item.name))
+        for item in fields(settings)
+        if not _is_default(item, getattr(settings, item.name))
+    }
+
+
+def digest_of(facts: object) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    return decisive(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _is_default(item: Field_[Any], value: object) -> bool:
+    if item.default_factory is not MISSING:
+        return bool(value == item.default_factory())
+    return item.default is not MISSING and bool(value == item.default)
 
 
 def parse_recipe(values: dict[str, Any], where: str) -> Recipe:

@@ -6,16 +6,14 @@ from typing import Literal
 
 import torch
 
-from training.scorers.base import HyperbolicScorer, Scorer, ScoreKind, Start
+from training.scorers.base import HyperbolicScorer, ScoreKind, Scorer, Start
 from training.scorers.complex import ComplEx
 from training.scorers.disth import DistH, DistHTangent
 from training.scorers.lorentz import LorentzLinear
 from training.scorers.roth import RefH, RotH
 from training.scorers.transh import TransH
 
-ScorerName = Literal[
-    "RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear", "ComplEx"
-]
+ScorerName = Literal["RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear", "ComplEx"]
 
 HYPERBOLIC: dict[ScorerName, type[HyperbolicScorer]] = {
     "RotH": RotH,

@@ -62,9 +62,7 @@ class ComplEx(Scorer):
         """h * r of each query."""
         head_real, head_imaginary = self.entity[entity].chunk(2, -1)
         real, imaginary = self.relation[relation].chunk(2, -1)
-        moduli = torch.stack(
-            [_modulus(head_real, head_imaginary), _modulus(real, imaginary)], -1
-        )
+        moduli = torch.stack([_modulus(head_real, head_imaginary), _modulus(real, imaginary)], -1)
         return Product(
             head_real * real - head_imaginary * imaginary,
             head_real * imaginary + head_imaginary * real,

@@ -35,8 +35,13 @@ class DistH(HyperbolicScorer):
 class DistHTangent(DistH):
     """Query point ``exp0(h * r)``: the product is taken in the tangent space, so it cannot leave.
 
-    A sound alternative to DistH for the ``best`` recipes; ours.
+    A sound alternative to DistH for the ``best`` recipes; ours. Its diagonals start as rotations
+    do, uniform in (-1, 1): near 0 they would send every query to the origin.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.diagonal = self.blocks(2 * self.num_relations, self.dimension)
 
     def encode(self, spatial: Tensor, relation: Tensor) -> Tensor:
         """Query points [B, D]."""
