@@ -1,0 +1,125 @@
+"""``mulde data fetch`` and ``mulde data check``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from mulde.graph import SPLITS, Graph, read_graph
+
+commands = typer.Typer(no_args_is_help=True)
+
+_MOST = 20
+_LEGEND = (
+    "duplicates: repeated lines, kept once; leaked: held out and in train too; "
+    "unseen: with an entity that train does not have"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.add_typer(commands, name="data", help="Download benchmark graphs, check a graph.")
+
+
+@commands.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="wn18rr, fb15k-237 or codex-s.")],
+    into: Annotated[Path | None, typer.Option(help="The folder; default: data/NAME.")] = None,
+    home: Annotated[str | None, typer.Option(help="A mirror's address, for train.txt etc.")] = None,
+) -> None:
+    """Download a benchmark graph from its public home; run it again after an interrupt.
+
+    Each file is verified against a pinned SHA-256 before it appears under its name.
+    """
+    from mulde import datasets
+
+    folder = into or Path("data") / name
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(file: str, done: int, total: int) -> None:
+            if file not in tasks:
+                tasks[file] = bars.add_task(file, total=total)
+            bars.update(tasks[file], completed=done)
+
+        datasets.fetch(name, folder, home=home, report=report)
+    console.print(f"{name} is in {folder}", highlight=False, markup=False)
+
+
+@commands.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="Graph folder with train, valid and test.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
+) -> None:
+    """Read a graph as training would, and show what is in it."""
+    figures = summary(read_graph(folder))
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    console = Console()
+    console.print(_table_of_splits(figures), _table_of_relations(figures))
+    console.print(f"digest {figures['digest']}", highlight=False)
+
+
+def summary(graph: Graph) -> dict[str, Any]:
+    """What ``check`` shows, as JSON has it."""
+    relations = {
+        name: np.bincount(graph.split(name)[:, 1], minlength=graph.num_relations).tolist()
+        for name in SPLITS
+    }
+    return {
+        "name": graph.name,
+        "entities": graph.num_entities,
+        "digest": graph.digest,
+        "splits": {
+            name: {
+                "triples": len(graph.split(name)),
+                "duplicates": graph.duplicates[name],
+                "leaked": graph.leaked.get(name, 0),
+                "unseen": graph.unseen.get(name, 0),
+            }
+            for name in SPLITS
+        },
+        "relations": {
+            relation: {name: relations[name][row] for name in SPLITS}
+            for row, relation in enumerate(graph.relation_ids)
+        },
+    }
+
+
+def _table_of_splits(figures: dict[str, Any]) -> Table:
+    counts = f"{figures['entities']:,} entities, {len(figures['relations']):,} relations"
+    table = Table(title=f"{figures['name']}: {counts}", caption=_LEGEND)
+    table.add_column("split")
+    for column in ("triples", "duplicates", "leaked", "unseen"):
+        table.add_column(column, justify="right")
+    for name, row in figures["splits"].items():
+        table.add_row(name, *(f"{value:,}" for value in row.values()))
+    return table
+
+
+def _table_of_relations(figures: dict[str, Any]) -> Table:
+    """The most frequent relations of train."""
+    relations = sorted(figures["relations"].items(), key=lambda item: -item[1]["train"])
+    table = Table(title=f"the {min(_MOST, len(relations))} most frequent relations")
+    table.add_column("relation", overflow="fold")
+    for name in SPLITS:
+        table.add_column(name, justify="right")
+    for relation, row in relations[:_MOST]:
+        table.add_row(_plain(relation), *(f"{row[name]:,}" for name in SPLITS))
+    return table
+
+
+def _plain(text: str) -> Text:
+    """A name from a file, which may hold markup or terminal escapes, as it is to be read."""
+    return Text("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text))
