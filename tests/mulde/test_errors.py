@@ -25,6 +25,8 @@ MADE: list[tuple[MuldeError, list[str]]] = [
     (errors.UnknownName("x"), ["no name is called 'x'"]),
     (errors.UnknownEntity("dgo", ["dog", "doe"]), ["no entity is called 'dgo'", "'dog', 'doe'"]),
     (errors.UnknownRelation("isa"), ["no relation is called 'isa'"]),
+    (errors.UnknownType("plant"), ["no type is called 'plant'"]),
+    (errors.Unsupported("types", "entity types"), ["types", "exported without entity types"]),
     (errors.AmbiguousLabel("bank", ["b1", "b2"]), ["'bank'", "2 entities", "'b1', 'b2'"]),
     (errors.UnknownModel("big", ["small"]), ["no model 'big'", "'small'"]),
     (errors.Overloaded(64), ["limit of 64 requests"]),

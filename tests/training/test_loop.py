@@ -1,0 +1,326 @@
+"""Training: the best model is kept, any interrupt is made good, divergence is an error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mulde.errors import CheckpointError, TrainingDiverged
+from mulde.evaluation import RankingTask
+from mulde.graph import Graph
+from tests.support.runs import (
+    HARDEST_TO_RESUME,
+    LEARNS,
+    identical,
+    recipe_of,
+    same_run,
+    state_of,
+    train,
+)
+from training.baseline import popularity
+from training.evaluate import scores_of
+from training.loop import Progress
+from training.pipeline import load_scorer, read_record
+from training.recipe import Training
+
+ROOT = Path(__file__).parents[2]
+
+
+class Stop(Exception):  # noqa: N818 - what it does to a run
+    """Ends a run from its report."""
+
+
+def stopping(epoch: int) -> Any:
+    """A report that ends the run after ``epoch``."""
+
+    def report(name: str, progress: Progress) -> None:
+        if progress.epoch == epoch:
+            raise Stop
+
+    return report
+
+
+@pytest.fixture(scope="module")
+def whole(graph: Graph, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Junior that was never interrupted."""
+    run = tmp_path_factory.mktemp("whole")
+    return train(recipe_of(**HARDEST_TO_RESUME), graph, run, shelf=shelf)
+
+
+# Choosing
+
+
+def test_training_learns_more_than_popularity(graph: Graph, tmp_path: Path) -> None:
+    recipe = recipe_of(**LEARNS, junior_training__epochs=20)
+    record = read_record(train(recipe, graph, tmp_path, "twin"))
+    assert record[-1]["loss"]["hard"] < 0.5 * record[0]["loss"]["hard"]
+    assert record[-1]["best"] > 2 * popularity(graph, "valid")["total"]["mrr"]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_best_valid_mrr(
+    graph: Graph, tmp_path: Path
+) -> None:
+    recipe = recipe_of(junior_training__rate=0.2, junior_training__validate_every=1)
+    folder = train(recipe, graph, tmp_path, "twin")
+    figures = [entry["mrr"] for entry in read_record(folder)]
+    state = state_of(folder / "best.pt")
+    assert state["progress"]["mrr"] == max(figures)
+    assert state["progress"]["epoch"] == figures.index(max(figures)) + 1 < len(figures)
+    scorer, _ = load_scorer(folder / "best.pt", graph)
+    quality = RankingTask.of(graph, "valid").quality(scores_of(scorer))
+    assert quality == state["valid"]
+    assert quality["total"]["mrr"] == max(figures)
+
+
+def test_with_an_average_the_averaged_weights_are_kept(graph: Graph, tmp_path: Path) -> None:
+    recipe = recipe_of(junior_training__average=0.5, junior_training__epochs=1)
+    folder = train(recipe, graph, tmp_path, "twin")
+    best, last = state_of(folder / "best.pt"), state_of(folder / "last.pt")
+    averaged = {name: last["average"][f"module.{name}"] for name in best["model"]}
+    assert identical(best["model"], averaged)
+    assert not identical(best["model"], last["model"])
+
+
+def test_the_average_is_the_exponential_mean_of_the_weights_after_each_step(
+    graph: Graph, tmp_path: Path
+) -> None:
+    seen = []
+    for epochs in (1, 2, 3):  # one step per epoch
+        changes = {"batch": 1000, "average": 0.75, "epochs": epochs, "validate_every": 1}
+        recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
+        folder = train(recipe, graph, tmp_path / str(epochs), "twin")
+        seen.append(state_of(folder / "last.pt"))
+    first, second, third = (state["model"]["entity"] for state in seen)
+    expected = 0.75 * (0.75 * first + 0.25 * second) + 0.25 * third
+    torch.testing.assert_close(seen[-1]["average"]["module.entity"], expected)
+
+
+# Interrupts
+
+
+@pytest.mark.parametrize("epoch", [1, 3, 4, 7])
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(
+    graph: Graph, shelf: Path, whole: Path, tmp_path: Path, epoch: int
+) -> None:
+    recipe = recipe_of(**HARDEST_TO_RESUME)
+    with pytest.raises(Stop):
+        train(recipe, graph, tmp_path, shelf=shelf, report=stopping(epoch))
+    assert same_run(train(recipe, graph, tmp_path, shelf=shelf), whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"junior_training__optimiser": "adagrad"},
+        {"distillation__scaling": False},
+        {"junior_training__adversarial_temperature": 1.0, "junior_training__mask_targets": True},
+        {"distillation__choose": "teachers", "distillation__ask_every": 2},
+    ],
+    ids=str,
+)
+def test_other_settings_resume_as_well(
+    graph: Graph, shelf: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    recipe = recipe_of(**changes)
+    through = train(recipe, graph, tmp_path / "through", shelf=shelf)
+    with pytest.raises(Stop):
+        train(recipe, graph, tmp_path / "stopped", shelf=shelf, report=stopping(3))
+    assert same_run(train(recipe, graph, tmp_path / "stopped", shelf=shelf), through)
+
+
+def killed_runs(*arguments: str | Path) -> list[str]:
+    """The folders' names of the children that tests/training/interrupted.py killed."""
+    command = [sys.executable, "-m", "tests.training.interrupted", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return [folder for folder, killed in lines if killed == "True"]
+
+
+def test_a_run_killed_after_a_random_epoch_ends_as_one_that_was_not(
+    graph: Graph, graph_folder: Path, shelf: Path, whole: Path, tmp_path: Path
+) -> None:
+    killed = killed_runs("epochs", graph_folder, shelf, tmp_path, "1")
+    assert len(killed) == 2
+    for name in killed:
+        resumed = train(recipe_of(**HARDEST_TO_RESUME), graph, tmp_path / name, shelf=shelf)
+        assert same_run(resumed, whole)
+
+
+def test_a_run_killed_at_any_write_leaves_good_files_and_ends_as_one_that_was_not(
+    graph: Graph, graph_folder: Path, shelf: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(**HARDEST_TO_RESUME, junior_training__epochs=4)
+    whole = train(recipe, graph, tmp_path / "whole", shelf=shelf)
+    killed = killed_runs("events", graph_folder, shelf, tmp_path)
+    assert len(killed) >= 1 + 2 + 2 * 2, "the record, best.pt once, last.pt twice; two moments each"
+    seen = set()
+    for name in killed:
+        folder = tmp_path / name / "junior"
+        left = {path.name for path in folder.glob("*.pt")}
+        seen.add(frozenset(left))
+        for path in left:
+            state_of(folder / path)
+        train(recipe, graph, tmp_path / name, shelf=shelf)
+        assert same_run(folder, whole), name
+        assert [entry["epoch"] for entry in read_record(folder)] == [2, 4], name
+    assert frozenset({"best.pt"}) in seen, "also between the first two checkpoints"
+
+
+def test_a_finished_run_is_left_alone(graph: Graph, shelf: Path, tmp_path: Path) -> None:
+    recipe = recipe_of()
+    folder = train(recipe, graph, tmp_path, shelf=shelf)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    train(recipe, graph, tmp_path, shelf=shelf, report=stopping(1))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_starting_anew_keeps_the_old_best_until_there_is_a_new_one(
+    graph: Graph, tmp_path: Path
+) -> None:
+    recipe = recipe_of()
+    folder = train(recipe, graph, tmp_path, "twin")
+    old = (folder / "best.pt").read_bytes()
+    (folder / "last.pt").unlink()
+    with pytest.raises(Stop):
+        train(recipe, graph, tmp_path, "twin", report=stopping(1))
+    assert (folder / "best.pt").read_bytes() == old
+    train(recipe, graph, tmp_path, "twin")
+    assert [entry["epoch"] for entry in read_record(folder)] == [2, 4, 6]
+
+
+# Refusals
+
+
+def test_divergence_is_an_error_that_leaves_the_last_good_checkpoint(
+    graph: Graph, tmp_path: Path
+) -> None:
+    changes = {"rate": 1e20, "warmup": 0.99, "batch": 1000, "epochs": 40, "validate_every": 1}
+    recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
+    with pytest.raises(TrainingDiverged) as caught:
+        train(recipe, graph, tmp_path, "twin")
+    last = tmp_path / "twin" / "last.pt"
+    assert caught.value.kept == last
+    state = state_of(last)
+    assert 1 <= state["progress"]["epoch"] < caught.value.epoch
+    assert all(bool(value.isfinite().all()) for value in state["model"].values())
+
+
+def test_weights_that_overflow_in_the_last_step_do_not_reach_a_checkpoint(
+    graph: Graph, tmp_path: Path
+) -> None:
+    changes = {"rate": 1e39, "batch": 1000, "validate_every": 1}
+    recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
+    with pytest.raises(TrainingDiverged, match=r"epoch 1: a weight is not finite$"):
+        train(recipe, graph, tmp_path, "twin")
+    assert not list((tmp_path / "twin").glob("*.pt"))
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_with_the_setting(
+    graph: Graph, tmp_path: Path
+) -> None:
+    folder = train(recipe_of(), graph, tmp_path, "twin")
+    before = (folder / "last.pt").read_bytes()
+    problem = (
+        r"last\.pt: belongs to another run: expected identity\.training\.rate 0\.5, found 0\.02"
+    )
+    with pytest.raises(CheckpointError, match=problem):
+        train(recipe_of(junior_training__rate=0.5), graph, tmp_path, "twin")
+    assert (folder / "last.pt").read_bytes() == before
+
+
+def test_a_checkpoint_of_another_graph_is_refused(graph: Graph, tmp_path: Path) -> None:
+    train(recipe_of(), graph, tmp_path, "twin")
+    other = replace(graph, digest="0" * 64)
+    with pytest.raises(CheckpointError, match=r"identity\.graph"):
+        train(recipe_of(), other, tmp_path, "twin")
+
+
+def test_a_damaged_checkpoint_is_refused_and_not_replaced(graph: Graph, tmp_path: Path) -> None:
+    folder = train(recipe_of(), graph, tmp_path, "twin")
+    path = folder / "last.pt"
+    weights = state_of(path)["model"]["entity"].numpy().tobytes()
+    raw = bytearray(path.read_bytes())
+    raw[raw.index(weights) + 9] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(CheckpointError, match=r"last\.pt: is not a readable checkpoint"):
+        train(recipe_of(), graph, tmp_path, "twin")
+    assert path.read_bytes() == raw
+
+
+# Settings
+
+SETTINGS: dict[str, tuple[dict[str, Any], object]] = {
+    "epochs": ({}, 3),
+    "batch": ({}, 16),
+    "loss": ({}, "cross-entropy"),
+    "penalty": ({}, 0.1),
+    "negatives": ({}, 8),
+    "negative_weight": ({}, 1.0),
+    "adversarial_temperature": ({}, 1.0),
+    "mask_targets": ({}, True),
+    "optimiser": ({}, "adagrad"),
+    "rate": ({}, 0.03),
+    "schedule": ({}, "cosine"),
+    "warmup": ({}, 0.5),
+    "average": ({}, 0.5),
+    "validate_every": ({}, 1),
+}
+
+
+def test_every_setting_of_a_training_is_tried_here() -> None:
+    assert {item.name for item in fields(Training)} == set(SETTINGS)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_setting_of_a_training_changes_the_result(
+    graph: Graph, tmp_path: Path, setting: str
+) -> None:
+    base, value = SETTINGS[setting]
+    training = {
+        "epochs": 2,
+        "batch": 32,
+        "negatives": 16,
+        "rate": 0.02,
+        "validate_every": 2,
+        **base,
+    }
+    found: list[object] = []
+    for settings in (training, {**training, setting: value}):
+        recipe = recipe_of(
+            junior={"scorer": "ComplEx", "dimension": 4, "spread": 0.1}, junior_training=settings
+        )
+        folder = train(recipe, graph, tmp_path / str(len(found)), "twin")
+        epochs = [entry["epoch"] for entry in read_record(folder)]
+        found.append((state_of(folder / "best.pt")["model"], epochs))
+    assert not identical(*found)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.0001, 0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]),
+        ("cosine", [0.0001, 0.05, 0.1, 0.0933, 0.075, 0.05, 0.025, 0.0067]),
+    ],
+)
+def test_the_rate_follows_its_schedule(
+    graph: Graph, tmp_path: Path, schedule: str, expected: list[float]
+) -> None:
+    rates = []
+    for epochs_done in range(1, 8):  # one step per epoch: the rate of the next
+        changes = {"batch": 1000, "epochs": 8, "rate": 0.1, "schedule": schedule, "warmup": 0.25}
+        recipe = recipe_of(
+            **{f"junior_training__{key}": value for key, value in changes.items()},
+            junior_training__validate_every=1,
+        )
+        with pytest.raises(Stop):
+            train(recipe, graph, tmp_path, "twin", report=stopping(epochs_done))
+        state = state_of(tmp_path / "twin" / "last.pt")
+        rates.append(state["optimiser"]["param_groups"][0]["lr"])
+    assert rates == pytest.approx(expected[1:], abs=1e-4)
