@@ -21,6 +21,7 @@ from mulde.calibration import Calibration
 from mulde.errors import BundleError, shorten
 from mulde.known import KnownFacts
 from mulde.manifest import NAME, FileStamp, Manifest
+from mulde.search import SearchIndex
 from mulde.types import EntityTypes
 from mulde.vocabulary import Vocabulary
 
@@ -31,12 +32,13 @@ ENTITIES = "entities.faiss"
 VOCABULARY = "vocabulary.bin"
 KNOWN = "known.bin"
 TYPES = "types.bin"
+SEARCH = "search.bin"
 CALIBRATION = "calibration.json"
 CARD = "card.md"
 RECIPE = "recipe.toml"
 
 REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
-OPTIONAL = frozenset({KNOWN, TYPES, CALIBRATION, CARD, RECIPE})
+OPTIONAL = frozenset({KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
 
 _MAX_MANIFEST_BYTES = 1 << 20
 
@@ -51,6 +53,7 @@ class Bundle:
         vocabulary: ids, labels and rows.
         known: known facts, or None if the bundle has none.
         types: entities per type, or None.
+        search: completions and misspellings of entity labels, or None.
         calibration: score -> probability, or None.
     """
 
@@ -59,6 +62,7 @@ class Bundle:
     vocabulary: Vocabulary
     known: KnownFacts | None
     types: EntityTypes | None
+    search: SearchIndex | None
     calibration: Calibration | None
 
     def file(self, name: str) -> Path:
@@ -198,12 +202,15 @@ def read_manifest(directory: Path) -> Manifest:
 
 def _map(path: Path, manifest: Manifest, check: bool) -> Bundle:
     has = manifest.files
+    names = Vocabulary.read(path / VOCABULARY, check=check)
+    labels = names.entities.labels
     return Bundle(
         path=path,
         manifest=manifest,
-        vocabulary=Vocabulary.read(path / VOCABULARY, check=check),
+        vocabulary=names,
         known=KnownFacts.read(path / KNOWN, check=check) if KNOWN in has else None,
         types=EntityTypes.read(path / TYPES, check=check) if TYPES in has else None,
+        search=SearchIndex.read(path / SEARCH, labels, check=check) if SEARCH in has else None,
         calibration=Calibration.read(path / CALIBRATION) if CALIBRATION in has else None,
     )
 

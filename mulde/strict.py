@@ -17,7 +17,7 @@ from mulde.errors import shorten
 T = TypeVar("T")
 
 
-class Mismatch(ValueError):
+class Mismatch(ValueError):  # noqa: N818 - the tree of mulde.errors has no suffixes either
     """Data that does not fit: where (a dotted path), what was expected, what was found."""
 
     def __init__(self, where: str, expected: str, found: object) -> None:

@@ -1,7 +1,8 @@
-"""A column of strings as two arrays: UTF-8 bytes and offsets.
+"""A column of strings: UTF-8 bytes, and where each string ends.
 
 Names hold no NUL and no line feed, so many of them are taken out with one gather, one decode and
-one split instead of a slice for each.
+one split instead of a slice for each. Ends count from the start of their block of 16 strings,
+so that a string costs its bytes and one or two more.
 
 Shape letters: n strings, B strings of a request, N bytes.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import codecs
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -18,31 +19,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-from mulde.sections import check_offsets
+from mulde.sections import Array
 
-MAX_BYTES = 4096
+MAX_BYTES = 4095
 """The longest id or label, in bytes of UTF-8."""
 
+COLUMNS = {"data": ("u1",), "starts": ("u4", "u8"), "ends": ("u1", "u2")}
+"""The arrays of a column and the types they may have."""
+
+_BLOCK = 16
 _CHUNK_BYTES = 1 << 22
 _CHUNK_ROWS = 1 << 16
 _FEW = 32
 """Up to here, a bisection for each string is faster than one over arrays for all."""
 
 
-Offsets = NDArray[np.uint32] | NDArray[np.uint64]
-
-
 class Strings(Sequence[str]):
-    """An immutable sequence of n strings; a string costs its bytes and 4 more.
+    """An immutable sequence of n strings.
 
     Attributes:
         data: uint8 [N], the strings one after another.
-        offsets: uint32 or uint64 [n + 1]; string i is ``data[offsets[i]:offsets[i + 1]]``.
+        starts: uint32 or uint64 [ceil(n / 16)], where each block of 16 strings starts.
+        ends: uint8 or uint16 [n], where each string ends, from the start of its block.
     """
 
-    def __init__(self, data: NDArray[np.uint8], offsets: Offsets) -> None:
-        self.data = data
-        self.offsets = offsets
+    def __init__(self, data: Array, starts: Array, ends: Array) -> None:
+        self.data, self.starts, self.ends = data, starts, ends
         self._bytes = data.data
 
     @classmethod
@@ -65,12 +67,46 @@ class Strings(Sequence[str]):
         if forbidden.size:
             row = int(np.searchsorted(offsets, forbidden[0], side="right")) - 1
             raise ValueError(f"string {row} holds NUL or a line feed: {values[row]!r}")
-        wide = data.size >= 2**32
-        return cls(data, offsets.astype(np.uint64) if wide else offsets.astype(np.uint32))
+        starts = offsets[:-1:_BLOCK]
+        ends = offsets[1:] - np.repeat(starts, _BLOCK)[: len(parts)]
+        wide, long = data.size >= 2**32, ends.max(initial=0) >= 2**8
+        return cls(
+            data,
+            starts.astype(np.uint64 if wide else np.uint32),
+            ends.astype(np.uint16 if long else np.uint8),
+        )
+
+    @classmethod
+    def of(cls, path: Path, name: str, arrays: Mapping[str, Array]) -> Strings:
+        """A column from mapped arrays ``NAME.data``, ``NAME.starts`` and ``NAME.ends``.
+
+        Raises:
+            BundleError: if their sizes do not fit; ``check`` looks at their content.
+        """
+        data, starts, ends = (arrays[f"{name}.{part}"] for part in COLUMNS)
+        if len(starts) != -(-len(ends) // _BLOCK):
+            raise BundleError(path, f"{name}: expected one start for each {_BLOCK} strings")
+        return cls(data, starts, ends)
+
+    def arrays(self, name: str) -> dict[str, Array]:
+        """The arrays to write, by the names that ``of`` reads."""
+        return {f"{name}.{part}": getattr(self, part) for part in COLUMNS}
 
     def __len__(self) -> int:
         """n."""
-        return len(self.offsets) - 1
+        return len(self.ends)
+
+    def bounds(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the strings of ``rows`` [B] start and end in ``data``."""
+        rows = rows.astype(np.int64)
+        base = self.starts[rows // _BLOCK].astype(np.int64)
+        start = np.where(rows % _BLOCK, self.ends[rows - 1], 0) + base
+        return start, self.ends[rows] + base
+
+    def sizes(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Bytes of the strings of ``rows`` [B]."""
+        start, end = self.bounds(rows)
+        return end - start
 
     @overload
     def __getitem__(self, row: int) -> str: ...
@@ -95,7 +131,9 @@ class Strings(Sequence[str]):
         """
         if not 0 <= row < len(self):
             raise IndexError(f"expected a row in [0, {len(self)}), found {row}")
-        return self._bytes[int(self.offsets[row]) : int(self.offsets[row + 1])].tobytes()
+        base = int(self.starts[row // _BLOCK])
+        start = int(self.ends[row - 1]) if row % _BLOCK else 0
+        return self._bytes[base + start : base + int(self.ends[row])].tobytes()
 
     def take(self, rows: NDArray[np.integer]) -> list[str]:
         """The strings of ``rows`` [B], in that order.
@@ -107,8 +145,8 @@ class Strings(Sequence[str]):
             return []
         if rows.min() < 0 or rows.max() >= len(self):
             raise IndexError(f"expected rows in [0, {len(self)}), found {rows.min()}..{rows.max()}")
-        starts = self.offsets[rows].astype(np.int64)
-        sizes = self.offsets[rows + 1].astype(np.int64) - starts
+        starts, stops = self.bounds(rows)
+        sizes = stops - starts
         ends = np.cumsum(sizes + 1)
         text = np.full(int(ends[-1]), ord("\n"), dtype=np.uint8)
         shift = np.repeat(starts - (ends - sizes - 1), sizes)
@@ -152,12 +190,15 @@ class Strings(Sequence[str]):
         Raises:
             BundleError: naming the file, the column and what is wrong with it.
         """
-        check_offsets(path, f"offsets of {name}", self.offsets, self.data.size)
-        sizes = np.diff(self.offsets)
-        if sizes.size and not (sizes.min() >= 1 and sizes.max() <= MAX_BYTES):
+        starts, stops = self.bounds(np.arange(len(self)))
+        sizes = stops - starts
+        if len(self) and not (sizes.min() >= 1 and sizes.max() <= MAX_BYTES):
             raise BundleError(path, f"{name}: expected strings of 1 to {MAX_BYTES} bytes")
-        first = self.data[self.offsets[:-1]]
-        if ((first & 0xC0) == 0x80).any():
+        if (starts[1:] != stops[:-1]).any():
+            raise BundleError(path, f"{name}: the strings must follow one another")
+        if (starts[:1] != 0).any() or self.data.size != (stops[-1] if len(self) else 0):
+            raise BundleError(path, f"{name}: the strings must fill their {self.data.size} bytes")
+        if ((self.data[starts] & 0xC0) == 0x80).any():
             raise BundleError(path, f"{name}: a string starts inside a character")
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
@@ -171,11 +212,10 @@ class Strings(Sequence[str]):
 
     def padded(self, rows: NDArray[np.integer], width: int) -> NDArray[np.bytes_]:
         """The first ``width`` bytes of each of ``rows`` [B], as a fixed-width bytes array [B]."""
-        starts = self.offsets[rows].astype(np.int64)[:, None]
-        sizes = self.offsets[rows + 1].astype(np.int64)[:, None] - starts
-        columns = np.arange(width)
-        inside = columns < sizes
-        places = np.where(inside, starts + columns, 0)
+        start, stop = (bound[:, None] for bound in self.bounds(rows))
+        places = start + np.arange(width)
+        inside = places < stop
+        places = np.where(inside, places, 0)
         taken = self.data[places] if self.data.size else np.zeros(places.shape, np.uint8)
         result: NDArray[np.bytes_] = (
             np.ascontiguousarray(np.where(inside, taken, 0).astype(np.uint8))
@@ -187,7 +227,7 @@ class Strings(Sequence[str]):
     def rising(self, order: NDArray[np.integer], *, strict: bool) -> bool:
         """Whether the strings taken in this order rise (strictly, or may repeat)."""
         for rows in _overlapping(order, _CHUNK_ROWS):
-            width = int((self.offsets[rows + 1] - self.offsets[rows]).max())
+            width = int(self.sizes(rows).max())
             for part in _overlapping(rows, max(1, _CHUNK_BYTES // width)):
                 text = self.padded(part, width)
                 if not (text[:-1] < text[1:] if strict else text[:-1] <= text[1:]).all():

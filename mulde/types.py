@@ -3,7 +3,7 @@
 Built-in types come from the graph: ``head:REL`` holds what occurs as head of the relation with id
 REL, ``tail:REL`` what occurs as its tail. Others may come from a file ``entity<TAB>type``.
 
-Shape letters: E entities, T types, M memberships.
+Shape letters: E entities, T types, N bytes.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde import deltas
 from mulde.errors import BundleError, DatasetError, shorten
 from mulde.graph import read_text, split_fields
 from mulde.sections import Array, check_offsets, read_sections, write_sections
-from mulde.strings import Strings
+from mulde.strings import COLUMNS, Strings
 
 MAGIC = b"MULDETYP"
 VERSION = 1
 
 _EXPECTED = {
     "sizes": ("u8",),
-    "name.data": ("u1",),
-    "name.offsets": ("u4", "u8"),
-    "offsets": ("u4", "u8"),
-    "entities": ("i4",),
+    "offsets": ("u8",),
+    "members": ("u1",),
+    **{f"name.{part}": types for part, types in COLUMNS.items()},
 }
 
 
@@ -39,14 +39,14 @@ class EntityTypes:
     Attributes:
         num_entities: E.
         names: T type names, sorted, distinct.
-        offsets: [T + 1].
-        entities: int32 [M], rows, ascending and distinct within a type.
+        offsets: uint64 [T + 1]; type i is ``members[offsets[i]:offsets[i + 1]]``.
+        members: uint8 [N], rows, ascending and distinct within a type (``mulde.deltas``).
     """
 
     num_entities: int
     names: Strings
-    offsets: NDArray[np.unsignedinteger]
-    entities: NDArray[np.int32]
+    offsets: NDArray[np.uint64]
+    members: NDArray[np.uint8]
 
     @classmethod
     def build(cls, members: Mapping[str, NDArray[np.integer]], entities: int) -> EntityTypes:
@@ -60,9 +60,9 @@ class EntityTypes:
         for name, part in zip(names, rows, strict=True):
             if part.size and (part[0] < 0 or part[-1] >= entities):
                 raise ValueError(f"type {name!r}: expected rows of {entities} entities")
-        sizes = np.array([0, *map(len, rows)], dtype=np.uint32)
-        joined = np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int32)
-        return cls(entities, Strings.build(names), np.cumsum(sizes), joined)
+        ends = np.cumsum([0, *map(len, rows)])
+        packed, offsets = deltas.encode(np.concatenate([*rows, np.zeros(0, np.int64)]), ends)
+        return cls(entities, Strings.build(names), offsets.astype(np.uint64), packed)
 
     @classmethod
     def of_graph(
@@ -98,7 +98,7 @@ class EntityTypes:
         return isinstance(name, str) and self._place(name) is not None
 
     def of(self, name: str) -> NDArray[np.int32]:
-        """Rows of the entities of a type, ascending; a view of the file.
+        """Rows of the entities of a type, ascending.
 
         Raises:
             KeyError: if there is no such type.
@@ -106,7 +106,11 @@ class EntityTypes:
         place = self._place(name)
         if place is None:
             raise KeyError(name)
-        return self.entities[int(self.offsets[place]) : int(self.offsets[place + 1])]
+        return self._members(place)
+
+    def _members(self, place: int) -> NDArray[np.int32]:
+        part = self.members[int(self.offsets[place]) : int(self.offsets[place + 1])]
+        return deltas.decode(part).astype(np.int32)
 
     def _place(self, name: str) -> int | None:
         place = int(self.names.lower_bounds([name])[0])
@@ -117,10 +121,9 @@ class EntityTypes:
         """Write ``types.bin``, a new file."""
         arrays: dict[str, Array] = {
             "sizes": np.array([self.num_entities], dtype=np.uint64),
-            "name.data": self.names.data,
-            "name.offsets": self.names.offsets,
             "offsets": self.offsets,
-            "entities": self.entities,
+            "members": self.members,
+            **self.names.arrays("name"),
         }
         write_sections(path, MAGIC, VERSION, arrays)
 
@@ -132,10 +135,10 @@ class EntityTypes:
             BundleError: if it is missing, damaged or foreign.
         """
         arrays = read_sections(path, MAGIC, VERSION, _EXPECTED)
-        sizes, data, name_offsets, offsets, entities = (arrays[name] for name in _EXPECTED)
-        if sizes.size != 1 or name_offsets.size == 0 or len(offsets) != len(name_offsets):
+        sizes, names = arrays["sizes"], Strings.of(path, "name", arrays)
+        if sizes.size != 1 or len(arrays["offsets"]) != len(names) + 1:
             raise BundleError(path, "expected one size, and an offset for each type and the end")
-        types = cls(int(sizes[0]), Strings(data, name_offsets), offsets, entities)
+        types = cls(int(sizes[0]), names, arrays["offsets"], arrays["members"])
         if check:
             types._check_content(path)
         return types
@@ -144,13 +147,13 @@ class EntityTypes:
         self.names.check(path, "type names")
         if not self.names.rising(np.arange(len(self)), strict=True):
             raise BundleError(path, "type names must be sorted and distinct")
-        check_offsets(path, "offsets", self.offsets, len(self.entities))
-        rows = self.entities
-        if rows.size and (rows.min() < 0 or rows.max() >= self.num_entities):
-            raise BundleError(path, f"a row is outside {self.num_entities} entities")
-        falls = np.flatnonzero(rows[1:] <= rows[:-1]) + 1
-        if not np.isin(falls, self.offsets).all():
-            raise BundleError(path, "the rows of a type must rise")
+        check_offsets(path, "offsets", self.offsets, len(self.members))
+        for place in range(len(self)):
+            rows = self._members(place)
+            if rows.size and (rows[0] < 0 or rows[-1] >= self.num_entities):
+                raise BundleError(path, f"a row is outside {self.num_entities} entities")
+            if (rows[1:] <= rows[:-1]).any():
+                raise BundleError(path, "the rows of a type must rise")
 
 
 def read_types(path: Path, entity_ids: Sequence[str]) -> dict[str, NDArray[np.int64]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownName, UnknownRelation
 from mulde.sections import Array, read_sections, write_sections
-from mulde.strings import Strings
+from mulde.strings import COLUMNS, Strings
 
 MAGIC = b"MULDEVOC"
 VERSION = 1
@@ -30,14 +30,13 @@ Rows = NDArray[np.int64]
 Nearest = Callable[[str], Sequence[str]]
 
 _MAX_CHOICES = 10
-_COLUMNS = {
-    "id.data": ("u1",),
-    "id.offsets": ("u4", "u8"),
-    "label.data": ("u1",),
-    "label.offsets": ("u4", "u8"),
-    "label.order": ("u4",),
-}
 _KINDS: dict[str, type[UnknownName]] = {"entity": UnknownEntity, "relation": UnknownRelation}
+_EXPECTED = {
+    f"{kind}.{column}.{part}": types
+    for kind in _KINDS
+    for column in ("id", "label")
+    for part, types in (COLUMNS | ({"order": ("u4",)} if column == "label" else {})).items()
+}
 
 
 @dataclass(frozen=True)
@@ -146,22 +145,22 @@ class Names:
     def arrays(self) -> dict[str, Array]:
         """The columns to write; no labels where every label is its id."""
         own = self.labels is not self.ids
+        labels = self.labels if own else Strings.build([])
         return {
-            "id.data": self.ids.data,
-            "id.offsets": self.ids.offsets,
-            "label.data": self.labels.data if own else np.zeros(0, np.uint8),
-            "label.offsets": self.labels.offsets if own else np.zeros(0, np.uint32),
-            "label.order": self.order if own else np.zeros(0, np.uint32),
+            **self.ids.arrays(f"{self.kind}.id"),
+            **labels.arrays(f"{self.kind}.label"),
+            f"{self.kind}.label.order": self.order if own else self.order[:0],
         }
 
     @classmethod
     def of(cls, path: Path, kind: str, arrays: dict[str, Array]) -> Names:
         """The other way round, over mapped columns; ``check`` says whether they are sound."""
-        ids = Strings(arrays[f"{kind}.id.data"], arrays[f"{kind}.id.offsets"])
-        offsets, order = arrays[f"{kind}.label.offsets"], arrays[f"{kind}.label.order"]
-        if offsets.size == 0 and order.size == 0:
+        ids, labels = (Strings.of(path, f"{kind}.{column}", arrays) for column in ("id", "label"))
+        order = arrays[f"{kind}.label.order"]
+        if len(ids) == 0:
+            raise BundleError(path, f"expected at least one {kind} id")
+        if len(labels) == len(order) == 0:
             return cls(kind, ids, ids, np.arange(len(ids), dtype=np.uint32))
-        labels = Strings(arrays[f"{kind}.label.data"], offsets)
         if len(labels) != len(ids) or len(order) != len(ids):
             raise BundleError(path, f"expected a label for each of {len(ids)} {kind} ids")
         return cls(kind, ids, labels, order)
@@ -211,11 +210,7 @@ class Vocabulary:
 
     def write(self, path: Path) -> None:
         """Write ``vocabulary.bin``, a new file."""
-        arrays = {
-            f"{names.kind}.{column}": array
-            for names in (self.entities, self.relations)
-            for column, array in names.arrays().items()
-        }
+        arrays = self.entities.arrays() | self.relations.arrays()
         write_sections(path, MAGIC, VERSION, arrays)
 
     @classmethod
@@ -230,11 +225,7 @@ class Vocabulary:
         Raises:
             BundleError: if it is missing, damaged or foreign.
         """
-        expected = {f"{kind}.{column}": t for kind in _KINDS for column, t in _COLUMNS.items()}
-        arrays = read_sections(path, MAGIC, VERSION, expected)
-        for kind in _KINDS:
-            if arrays[f"{kind}.id.offsets"].size < 2:
-                raise BundleError(path, f"expected at least one {kind} id")
+        arrays = read_sections(path, MAGIC, VERSION, _EXPECTED)
         vocabulary = cls(Names.of(path, "entity", arrays), Names.of(path, "relation", arrays))
         if check:
             vocabulary.entities.check(path)

@@ -28,6 +28,7 @@ from mulde.graph import SPLITS, Graph, read_graph
 from mulde.known import KnownFacts
 from mulde.layout import PRECISIONS, Layout, Precision
 from mulde.manifest import NAME, Dataset, Manifest, RecipeStamp, Score, utc_now
+from mulde.search import SearchIndex
 from mulde.types import EntityTypes, read_types
 from serving.engine import Engine
 from training.calibrate import calibrate
@@ -167,7 +168,9 @@ def _write_files(
     graph, given = source.graph, source.folder / TYPES_FILE
     write_table(folder / files.ENTITIES, table, precision)
     write_onnx(encoder, folder / files.ENCODER)
-    graph.vocabulary().write(folder / files.VOCABULARY)
+    vocabulary = graph.vocabulary()
+    vocabulary.write(folder / files.VOCABULARY)
+    SearchIndex.build(vocabulary.entities.labels).write(folder / files.SEARCH)
     more = read_types(given, graph.entity_ids) if given.is_file() else {}
     types = EntityTypes.of_graph(graph.train, graph.relation_ids, graph.num_entities, more)
     types.write(folder / files.TYPES)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import faiss
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -22,8 +21,10 @@ from mulde.calibration import Calibration, Curve
 from mulde.known import KnownFacts
 from mulde.layout import Layout, Precision, excess
 from mulde.manifest import Dataset, Manifest, RecipeStamp, Score
+from mulde.search import SearchIndex
 from mulde.types import EntityTypes
 from mulde.vocabulary import Vocabulary
+from training.table import write_table as write_index
 
 Float = NDArray[np.float64]
 Kind = Literal["linear", "distance"]
@@ -133,6 +134,7 @@ def _fill(
         ids, labels, [relation_ids[row] for row in order], [relation_labels[row] for row in order]
     )
     vocabulary.write(folder / bundle.VOCABULARY)
+    SearchIndex.build(vocabulary.entities.labels).write(folder / bundle.SEARCH)
     if known:
         KnownFacts.build(toy.triples, entities, relations).write(folder / bundle.KNOWN)
     types = EntityTypes.of_graph(toy.triples, [relation_ids[row] for row in order], entities)
@@ -144,19 +146,6 @@ def _fill(
     (folder / bundle.RECIPE).write_text("# none: random numbers\n", encoding="utf-8")
     write_index(folder / bundle.ENTITIES, toy.table, precision)
     onnx.save(encoder_model(toy), folder / bundle.ENCODER)
-
-
-def write_index(path: Path, table: NDArray[np.float32], precision: Precision) -> None:
-    """Write ``entities.faiss``: the table as the codes of an inner-product index."""
-    width = table.shape[1]
-    if precision == "fp32":
-        index: Any = faiss.IndexFlatIP(width)
-    else:
-        codec = faiss.ScalarQuantizer.QT_fp16
-        index = faiss.IndexScalarQuantizer(width, codec, faiss.METRIC_INNER_PRODUCT)
-        index.train(table[:1])
-    index.add(table)
-    faiss.write_index(index, str(path))
 
 
 def encoder_model(toy: Toy) -> onnx.ModelProto:

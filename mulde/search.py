@@ -1,0 +1,303 @@
+"""Entities by the beginning of their label, or by a label with one letter wrong: ``search.bin``.
+
+Labels are compared folded: NFKC, without case, spaces collapsed. Completions come from the rows
+sorted by folded label. A misspelling is found by asking for everything that is one edit away from
+what was typed: some 40 L strings for L letters, whose hashes are formed together from those of
+its beginnings and ends, and looked up together in the sorted hashes of all labels. So the cost does
+not depend on how many labels look alike, and the index takes 12 bytes a label at most.
+
+Shape letters: E entities, D distinct folded labels, A letters, L letters of a query.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice, zip_longest
+from operator import ne
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+from mulde.sections import Array, read_sections, write_sections
+from mulde.strings import Strings
+
+MAGIC = b"MULDESEA"
+VERSION = 1
+MAX_LETTERS = 256
+"""Longer queries are cut."""
+
+_EXPECTED = {"order": ("u4",), "hashes": ("u4",), "places": ("u4",), "alphabet": ("u4",)}
+_BASE = 0x9E3779B97F4A7C15
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_EDITS = 4096
+_FEWEST_LETTERS = 32
+_COMPLETIONS = 1024
+_UNLIKE = 9
+_SPACES = re.compile(r"[^\S\n]+")
+_MARGINS = re.compile(r"(?m)^ | $")
+
+Codes = NDArray[np.uint64]
+
+
+def fold(text: str) -> str:
+    """What is compared: NFKC, without case, runs of spaces as one, none at the ends.
+
+    Line feeds stay, so that many labels fold at once.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return _MARGINS.sub("", _SPACES.sub(" ", folded))
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """Completions and misspellings of labels.
+
+    Attributes:
+        labels: of the entities.
+        order: uint32 [E], rows by folded label, then by row.
+        hashes: uint32 [D], of the distinct folded labels, ascending.
+        places: uint32 [D], the place in ``order`` where the label of each hash begins.
+        alphabet: uint32 [A], letters of folded labels, the commonest first.
+    """
+
+    labels: Strings
+    order: NDArray[np.uint32]
+    hashes: NDArray[np.uint32]
+    places: NDArray[np.uint32]
+    alphabet: NDArray[np.uint32]
+
+    @classmethod
+    def build(cls, labels: Strings) -> SearchIndex:
+        """Index the labels of all entities."""
+        folded = fold("\n".join(labels)).split("\n")
+        order = sorted(range(len(folded)), key=folded.__getitem__)
+        ordered = [folded[row] for row in order]
+        first = np.fromiter(chain([True], map(ne, ordered[1:], ordered)), dtype=bool)
+        places = np.flatnonzero(first)
+        hashes = _hash_all([ordered[place] for place in places.tolist()])
+        by_hash = np.argsort(hashes, kind="stable")
+        letters = np.frombuffer("".join(folded).encode("utf-32-le"), dtype="<u4")
+        alphabet, count = np.unique(letters, return_counts=True)
+        commonest = np.argsort(-count, kind="stable")[:_EDITS]
+        return cls(
+            labels,
+            np.array(order, dtype=np.uint32),
+            hashes[by_hash],
+            places[by_hash].astype(np.uint32),
+            alphabet[commonest].astype(np.uint32),
+        )
+
+    def find(self, text: str, k: int) -> list[int]:
+        """Up to k entities for what was typed, best first.
+
+        Exact labels come first; then, in turn, labels with one letter wrong, the likeliest first,
+        and labels that begin with the text, the shortest first. More entities of a misspelt label
+        follow at the end.
+
+        Returns:
+            Distinct rows; none for an empty text.
+        """
+        query = fold(text.replace("\n", " "))[:MAX_LETTERS]
+        if not query:
+            return []
+        ordered = _Folded(self)
+        start = bisect_left(ordered, query)
+        after = bisect_left(ordered, query + "\0", lo=start)
+        exact: list[int] = self.order[start : min(after, start + k)].tolist()
+        if len(exact) == k:
+            return exact
+        end = bisect_left(ordered, query + chr(0x10FFFF), lo=after)
+        wrong = self._misspelt(query)
+        mixed = zip_longest(self.order[wrong].tolist(), self._completions(after, end))
+        homonyms = chain.from_iterable(map(self._run, wrong))
+        return list(islice(_distinct(chain(exact, *mixed, homonyms)), k))
+
+    def nearest(self, text: str, count: int = 3) -> list[str]:
+        """Up to ``count`` labels that resemble a name that nothing has, best first."""
+        rows = self.find(text, 4 * count)
+        labels = list(dict.fromkeys(self.labels.take(np.array(rows, dtype=np.int64))))
+        if labels:
+            return labels[:count]
+        place = bisect_left(_Folded(self), fold(text.replace("\n", " ")))
+        around = self.order[max(0, place - 8) : place + 8].astype(np.int64)
+        return nearest_names(self.labels.take(around), text, count)
+
+    def _misspelt(self, query: str) -> list[int]:
+        """Places of labels one edit away from the query, likeliest first."""
+        wanted = np.unique(_hashes_one_edit_away(query, self.alphabet))
+        at = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
+        at = at[self.hashes[at] == wanted]
+        places = self.places[at].tolist()
+        folded = _Folded(self)
+        ranked = ((_likelihood(query, folded[place]), place) for place in places)
+        return [place for rank, place in sorted(ranked) if rank < _UNLIKE]
+
+    def _run(self, place: int) -> Iterator[int]:
+        """Rows of all entities whose folded label begins at a place of ``order``."""
+        folded = _Folded(self)
+        label = folded[place]
+        while place < len(self.order) and folded[place] == label:
+            yield int(self.order[place])
+            place += 1
+
+    def _completions(self, start: int, end: int) -> list[int]:
+        """Rows at places [start, end), the shortest labels first if they are not too many."""
+        rows = self.order[start : min(end, start + _COMPLETIONS)]
+        by_size: list[int] = rows[np.argsort(self.labels.sizes(rows), kind="stable")].tolist()
+        return by_size
+
+    def write(self, path: Path) -> None:
+        """Write ``search.bin``, a new file."""
+        arrays: dict[str, Array] = {name: getattr(self, name) for name in _EXPECTED}
+        write_sections(path, MAGIC, VERSION, arrays)
+
+    @classmethod
+    def read(cls, path: Path, labels: Strings, *, check: bool = True) -> SearchIndex:
+        """Map a ``search.bin`` that was built for these labels.
+
+        Args:
+            path: the file.
+            labels: of the entities.
+            check: refuse unsound content; False only for a file that another process has just
+                checked.
+
+        Raises:
+            BundleError: if it is missing, damaged, foreign or of other labels.
+        """
+        arrays = read_sections(path, MAGIC, VERSION, _EXPECTED)
+        index = cls(labels, *(arrays[name] for name in _EXPECTED))
+        if len(index.order) != len(labels) or len(index.hashes) != len(index.places):
+            raise BundleError(path, f"expected an index of {len(labels)} labels")
+        if check:
+            index._check_content(path)
+        return index
+
+    def _check_content(self, path: Path) -> None:
+        count = len(self.order)
+        seen = np.zeros(count, dtype=bool)
+        seen[self.order[self.order < count]] = True
+        if not seen.all() or not 1 <= len(self.hashes) <= count or self.places.max() >= count:
+            raise BundleError(path, "a row or a place is outside the labels")
+        if (self.hashes[1:] < self.hashes[:-1]).any() or len(self.alphabet) > _EDITS:
+            raise BundleError(path, "its hashes must rise and its alphabet be short")
+
+
+def nearest_names(names: Sequence[str], text: str, count: int = 3) -> list[str]:
+    """Up to ``count`` of a few names that resemble a text, best first; compares with each."""
+    folded = dict(zip(map(fold, names), names, strict=True))
+    close = difflib.get_close_matches(fold(text), folded, n=count, cutoff=0.5)
+    return [folded[name] for name in close]
+
+
+class _Folded(Sequence[str]):
+    """The folded labels in their order, for ``bisect``."""
+
+    def __init__(self, index: SearchIndex) -> None:
+        self.labels, self.order = index.labels, index.order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, place: int) -> str:  # type: ignore[override]
+        return fold(self.labels[int(self.order[place])])
+
+
+def _likelihood(typed: str, label: str) -> int:
+    """How a typist got from the label to the text: 0 is likeliest, ``_UNLIKE`` is not by one edit.
+
+    Of all ways to spoil a label, few swap or drop a given letter and many put in some letter, so a
+    given text is some 25 times likelier to come from a swap or a drop.
+    """
+    start = _common_prefix(typed, label)
+    other = start == 0
+    rest, right = typed[start:], label[start:]
+    if rest == right:
+        return _UNLIKE
+    if rest[:2] == right[1::-1] and rest[2:] == right[2:] and len(right) > 1:
+        return 0 + other
+    if rest == right[1:]:
+        return 0 + other
+    if rest[1:] == right[1:]:
+        return 2 + other
+    return 4 + other if rest[1:] == right else _UNLIKE
+
+
+def _distinct(rows: Iterable[int | None]) -> Iterator[int]:
+    """Rows as they come, each once, without the gaps."""
+    seen: set[int] = set()
+    for row in rows:
+        if row is not None and row not in seen:
+            seen.add(row)
+            yield row
+
+
+def _common_prefix(one: str, other: str) -> int:
+    for place, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return place
+    return min(len(one), len(other))
+
+
+def _powers(count: int) -> Codes:
+    """_BASE ** 0..count-1 modulo 2^64."""
+    steps = np.full(count, _BASE, dtype=np.uint64)
+    steps[:1] = 1
+    return np.cumprod(steps, dtype=np.uint64)
+
+
+def _finish(hashes: Codes) -> NDArray[np.uint32]:
+    """The upper half after mixing, since the lower bits of a polynomial are weak."""
+    mixed = (hashes ^ (hashes >> np.uint64(32))) * _MIX
+    return (mixed >> np.uint64(32)).astype(np.uint32)
+
+
+def _hash_all(texts: Sequence[str]) -> NDArray[np.uint32]:
+    """Hashes of texts: sum of letter times power of its place from the end, mixed."""
+    size = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    end = np.cumsum(size)
+    letters = _codes("".join(texts))
+    from_end = np.repeat(end, size) - np.arange(len(letters)) - 1
+    terms = letters * _powers(int(size.max(initial=1)))[from_end]
+    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
+    return _finish(total[end] - total[end - size])
+
+
+def _hashes_one_edit_away(text: str, alphabet: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Hashes of all strings one swap, drop, change or insertion away, and of the text itself.
+
+    With very many different letters only the commonest are put in, so that the number of strings
+    stays near 4,096.
+    """
+    code, count = _codes(text), len(text)
+    share = max(_FEWEST_LETTERS, _EDITS // (2 * count + 1))
+    letter = alphabet[:share].astype(np.uint64)
+    power = _powers(count + 2)
+    up = power[count - 1 :: -1]
+    terms = code * up
+    tail = np.concatenate([np.cumsum(terms[::-1], dtype=np.uint64)[::-1], np.zeros(1, np.uint64)])
+    whole = tail[0]
+    # Exponents are one less in the beginning when a letter goes, and one more when one comes.
+    shorter = np.concatenate(
+        [np.zeros(1, np.uint64), np.cumsum(code[:-1] * up[1:], dtype=np.uint64)]
+    )
+    longer = np.concatenate(
+        [np.zeros(1, np.uint64), np.cumsum(code * power[count:0:-1], dtype=np.uint64)]
+    )
+    dropped = shorter + tail[1:]
+    difference = code[1:] - code[:-1]
+    swapped = whole + difference * up[:-1] - difference * up[1:]
+    changed = (whole - terms)[:, None] + letter * up[:, None]
+    inserted = (longer + tail)[:, None] + letter * power[count::-1][:, None]
+    return _finish(np.concatenate([tail[:1], dropped, swapped, changed.ravel(), inserted.ravel()]))
+
+
+def _codes(text: str) -> Codes:
+    """Code points."""
+    return np.frombuffer(text.encode("utf-32-le", "replace"), dtype="<u4").astype(np.uint64)

@@ -1,0 +1,40 @@
+"""Ascending numbers as differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mulde import deltas
+
+
+def test_small_steps_take_one_byte_and_large_ones_more() -> None:
+    packed, offsets = deltas.encode(np.array([5, 6, 306]), np.array([0, 3]))
+    assert packed.tolist() == [5, 1, 0x80 | (300 & 0x7F), 300 >> 7]
+    assert offsets.tolist() == [0, 4]
+
+
+@pytest.mark.parametrize("numbers", [[], [0], [0, 1], [127, 128], [2**31 - 1], [0, 2**31 - 1]])
+def test_a_group_survives(numbers: list[int]) -> None:
+    packed, offsets = deltas.encode(np.array(numbers, dtype=np.int64), np.array([0, len(numbers)]))
+    assert offsets[-1] == len(packed)
+    assert deltas.decode(packed).tolist() == numbers
+
+
+def test_many_groups_survive_empty_ones_too() -> None:
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(0, 40, size=300)
+    sizes[[0, 7, -1]] = 0
+    groups = [np.unique(generator.integers(0, 10**6, size=size)) for size in sizes]
+    ends = np.cumsum([0, *map(len, groups)])
+    packed, offsets = deltas.encode(np.concatenate(groups), ends)
+    for place, group in enumerate(groups):
+        part = packed[offsets[place] : offsets[place + 1]]
+        assert deltas.decode(part).tolist() == group.tolist()
+
+
+def test_any_bytes_can_be_decoded() -> None:
+    generator = np.random.default_rng(1)
+    for size in range(40):
+        found = deltas.decode(generator.integers(0, 256, size=size).astype(np.uint8))
+        assert len(found) <= size
