@@ -12,10 +12,13 @@
         ├── InvalidArgument    a field is outside its limits
         ├── UnknownEntity      no entity has that id or label
         ├── UnknownRelation    no relation has that id or label
+        ├── UnknownType        no entity type has that name
         ├── AmbiguousLabel     several entities have that label
         ├── UnknownModel       no such model or version is loaded
+        ├── Unsupported        the model was exported without what that needs
         ├── Overloaded         the queue is full
         ├── DeadlineExceeded   the caller's deadline passed before the work began
+        ├── Starting           the server is still loading
         ├── Draining           the server is shutting down
         ├── Unauthenticated    no token, or a wrong one
         └── Forbidden          the token may not do this
@@ -125,6 +128,12 @@ class UnknownRelation(UnknownName):
     kind = "relation"
 
 
+class UnknownType(UnknownName):
+    """No entity type has that name."""
+
+    kind = "type"
+
+
 class AmbiguousLabel(RequestError):
     """Several entities have that label; name one by its id."""
 
@@ -143,6 +152,14 @@ class UnknownModel(RequestError):
         super().__init__(f"no model {shorten(name)} is loaded; loaded are {hint}")
 
 
+class Unsupported(RequestError):
+    """The model was exported without what the request needs."""
+
+    def __init__(self, field: str, needs: str) -> None:
+        self.field, self.needs = field, needs
+        super().__init__(f"{field}: this model was exported without {needs}")
+
+
 class Overloaded(RequestError):
     """The queue is full; try again later."""
 
@@ -156,6 +173,13 @@ class DeadlineExceeded(RequestError):
 
     def __init__(self) -> None:
         super().__init__("the deadline passed before the work began")
+
+
+class Starting(RequestError):
+    """The server is still loading its models."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is still loading; try again soon")
 
 
 class Draining(RequestError):

@@ -5,7 +5,7 @@ Shape letters: B queries, A answers of all queries together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ class Answers:
         exact: bool [B], whether the answers are certainly those of exhaustive scoring.
         fetched: int64 [B], how many candidates were scored in float64.
         candidates: int64 [B], how many answers there were before the threshold.
-        seconds: where the time went: "encode", and "search" with re-scoring.
+        seconds: where the time went: "encode", "search", "rescore".
     """
 
     offsets: Rows
@@ -40,26 +40,50 @@ class Answers:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, found: Found, threshold: float | None = None, seconds: dict[str, float] | None = None
-    ) -> Answers:
-        """What was found, down to a least score; known facts are not marked."""
-        rows, scores, counts = found.rows, found.scores, found.counts
-        if threshold is not None:
-            kept = scores >= threshold
-            counts = np.bincount(found.owners[kept], minlength=len(counts))
-            rows, scores = rows[kept], scores[kept]
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        return cls(
-            offsets,
-            rows.astype(np.int32),
-            scores,
-            None,
-            found.exact,
-            found.fetched,
-            found.counts,
-            seconds or {},
+    def of(cls, found: Found, seconds: dict[str, float]) -> Answers:
+        """What was found; known facts are not marked."""
+        offsets = np.concatenate([[0], np.cumsum(found.counts)])
+        rows = found.rows.astype(np.int32)
+        exact, fetched = found.exact, found.fetched
+        return cls(offsets, rows, found.scores, None, exact, fetched, found.counts, seconds)
+
+    @classmethod
+    def nothing(cls) -> Answers:
+        """Answers to no query at all."""
+        none, whole = np.zeros(0), np.zeros(0, np.int64)
+        flags = np.zeros(0, bool)
+        return cls(np.zeros(1, np.int64), whole.astype(np.int32), none, None, flags, whole, whole)
+
+    def where(self, kept: NDArray[np.bool_]) -> Answers:
+        """Only some of the answers, [A]; ``candidates`` still tells how many there were."""
+        counts = np.bincount(self.owners[kept], minlength=len(self))
+        return replace(
+            self,
+            offsets=np.concatenate([[0], np.cumsum(counts)]),
+            rows=self.rows[kept],
+            scores=self.scores[kept],
+            known=None if self.known is None else self.known[kept],
         )
+
+    def part(self, start: int, stop: int, k: int) -> Answers:
+        """The first k answers to queries ``start`` to ``stop``."""
+        first, last = self.offsets[start], self.offsets[stop]
+        offsets = self.offsets[start : stop + 1] - first
+        answers = replace(
+            self,
+            offsets=offsets,
+            rows=self.rows[first:last],
+            scores=self.scores[first:last],
+            known=None if self.known is None else self.known[first:last],
+            exact=self.exact[start:stop],
+            fetched=self.fetched[start:stop],
+            candidates=self.candidates[start:stop],
+        )
+        if not (np.diff(offsets) > k).any():
+            return answers
+        place = np.arange(last - first) - np.repeat(offsets[:-1], np.diff(offsets))
+        answers = answers.where(place < k)
+        return replace(answers, candidates=np.minimum(answers.candidates, k))
 
     def __len__(self) -> int:
         """B."""

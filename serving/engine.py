@@ -164,9 +164,12 @@ class Engine:
         entities, relations = np.atleast_1d(entities), np.atleast_1d(relations)
         excluded = self._excluded(entities, relations, exclude_known, deny)
         found = self._retriever.best(query, k, excluded, self._allowed(allow), exact=exact)
-        seconds = {"encode": encoded - start, "search": perf_counter() - encoded}
+        searched = perf_counter() - encoded - found.rescore_s
+        seconds = {"encode": encoded - start, "search": searched, "rescore": found.rescore_s}
         self._check_finite(found.scores)
-        answers = Answers.of(found, threshold, seconds)
+        answers = Answers.of(found, seconds)
+        if threshold is not None:
+            answers = answers.where(answers.scores >= threshold)
         known = None if exclude_known else self.bundle.known
         if known is None:
             return answers
@@ -179,7 +182,9 @@ class Engine:
             raise BundleError(self.bundle.path, "a score is not finite")
 
     def _allowed(self, allow: ArrayLike | None) -> Rows | None:
-        return None if allow is None else np.unique(_rows("allow", allow, self.num_entities))
+        if allow is None:
+            return None
+        return np.unique(_rows("allow", allow, self.num_entities, least=0))
 
     def _excluded(
         self, entities: Rows, relations: Rows, known: bool, deny: ArrayLike | None
@@ -191,7 +196,7 @@ class Engine:
             excluded = Excluded.nothing(len(entities))
         if deny is None:
             return excluded
-        return excluded.with_all(_rows("deny", deny, self.num_entities))
+        return excluded.with_all(_rows("deny", deny, self.num_entities, least=0))
 
     def scores(self, entities: ArrayLike, relations: ArrayLike) -> Array:
         """Scores [B, E] of every entity as an answer to each query."""
@@ -255,7 +260,6 @@ class Engine:
         k: int,
         *,
         exclude_known: bool = False,
-        threshold: float | None = None,
     ) -> Answers:
         """The k relations, 0..R-1, that fit best between heads [B] and tails [B].
 
@@ -279,7 +283,7 @@ class Engine:
             scores[known] = -np.inf
         shape = (len(head), self.num_relations)
         found = top(every.reshape(shape), scores.reshape(shape), k)
-        answers = Answers.of(found, threshold, {"search": perf_counter() - start})
+        answers = Answers.of(found, {"search": perf_counter() - start})
         if known is None or exclude_known:
             return answers
         return replace(answers, known=known.reshape(shape)[answers.owners, answers.rows])
@@ -301,12 +305,12 @@ class Engine:
         rows = _rows("entities", entities, self.num_entities)
         excluded = Excluded(np.arange(len(rows) + 1), rows)
         if deny is not None:
-            excluded = excluded.with_all(_rows("deny", deny, self.num_entities))
+            excluded = excluded.with_all(_rows("deny", deny, self.num_entities, least=0))
         found = self._neighbours.best(
             self._points(rows), k, excluded, self._allowed(allow), exact=True
         )
         self._check_finite(found.scores)
-        return Answers.of(found, None, {"search": perf_counter() - start})
+        return Answers.of(found, {"search": perf_counter() - start})
 
     def _points(self, rows: Rows) -> Query:
         """Entities as queries for their neighbours: offset -x, slope 1, no biases."""
@@ -318,11 +322,13 @@ class Engine:
         return Query(vector, -points.excess, np.zeros(len(rows)), np.ones(len(rows)))
 
 
-def _rows(field: str, values: ArrayLike, limit: int) -> Rows:
+def _rows(field: str, values: ArrayLike, limit: int, least: int = 1) -> Rows:
     """Row numbers as int64 [B], each in [0, limit)."""
     array = np.atleast_1d(np.asarray(values))
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
-        raise InvalidArgument(field, "a list of row numbers, at least one", values)
+    if array.size == 0 and least == 0:
+        return np.zeros(0, np.int64)
+    if array.ndim != 1 or array.size < least or array.dtype.kind not in "iu":
+        raise InvalidArgument(field, f"a list of row numbers, at least {least}", values)
     outside = (array < 0) | (array >= limit)
     if outside.any():
         raise InvalidArgument(field, f"rows from 0 to {limit - 1}", int(array[outside][0]))

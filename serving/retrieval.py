@@ -14,6 +14,7 @@ Shape letters: B queries, E entities, M fetched rows, N candidates, W width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ class Found:
         scores: float64, of each row.
         exact: bool [B], whether they are certainly those of exhaustive scoring.
         fetched: int64 [B], how many candidates were scored in float64.
+        rescore_s: seconds that this took.
     """
 
     counts: Rows
@@ -52,6 +54,7 @@ class Found:
     scores: Array
     exact: NDArray[np.bool_]
     fetched: Rows
+    rescore_s: float = 0.0
 
     @property
     def owners(self) -> Rows:
@@ -63,8 +66,14 @@ class Found:
         """Batches one after another."""
         if len(parts) == 1:
             return parts[0]
-        names = ("counts", "rows", "scores", "exact", "fetched")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return cls(
+            np.concatenate([part.counts for part in parts]),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.exact for part in parts]),
+            np.concatenate([part.fetched for part in parts]),
+            sum(part.rescore_s for part in parts),
+        )
 
 
 class Retriever:
@@ -132,12 +141,13 @@ class Retriever:
 
     def _ranked(self, query: Query, k: int, rows: Rows, excluded: Rows) -> Found:
         """Score and rank fetched rows of one query, and claim that they suffice."""
+        start = perf_counter()
         if len(excluded):
             rows = rows[~np.isin(rows, excluded)]
         scores = self._scorer.scores(query, self._index.rows(rows[None, :]))[0]
         order = np.lexsort((rows, -scores))[:k]
-        one = np.array([len(order)])
-        return Found(one, rows[order], scores[order], np.array([True]), np.array([len(rows)]))
+        one, every, seconds = np.array([len(order)]), np.array([len(rows)]), perf_counter() - start
+        return Found(one, rows[order], scores[order], np.array([True]), every, seconds)
 
     def by_product(
         self, query: Query, k: int, excluded: Excluded, allowed: Rows | None, *, exact: bool
@@ -162,6 +172,7 @@ class Retriever:
         skipped = candidates.skipped(excluded)
         maxima = block_maxima(candidates.tiles, candidates.size, candidates.queries(query), skipped)
         blocks, reach = maxima.best(k + _SPARE_BLOCKS)
+        start = perf_counter()
         places = maxima.rows(blocks)
         scores = self._score_blocks(query, candidates, places)
         _bar(scores, blocks, skipped)
@@ -172,6 +183,7 @@ class Retriever:
         unsure = np.flatnonzero(~found.exact)
         if exact and len(unsure):
             found = self._widen(query, k, excluded, candidates, maxima, found, unsure)
+        found.rescore_s = perf_counter() - start
         return found
 
     def _score_blocks(self, query: Query, candidates: Candidates, places: Rows) -> Array:

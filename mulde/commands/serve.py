@@ -1,0 +1,167 @@
+"""``mulde serve``: answer over gRPC from a bundle or a model repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_SERVER = "Listening"
+_MODELS = "Models"
+_ACCESS = "Access"
+_LIMITS = "Limits and batching"
+_LOGS = "Logs"
+
+Host = Annotated[str | None, typer.Option(help="Address [127.0.0.1].", rich_help_panel=_SERVER)]
+GrpcPort = Annotated[
+    int | None, typer.Option(help="Port, 0 for a free one [50051].", rich_help_panel=_SERVER)
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Port of /metrics, /healthz, /readyz; 0 for a free one, -1 for none [9090].",
+        rich_help_panel=_SERVER,
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Processes on the one port [1].", rich_help_panel=_SERVER)
+]
+Grace = Annotated[
+    float | None,
+    typer.Option(help="Seconds to finish calls after SIGTERM [30].", rich_help_panel=_SERVER),
+]
+MaxConcurrent = Annotated[
+    int | None,
+    typer.Option(help="Calls at once in each process [64].", rich_help_panel=_LIMITS),
+]
+MaxBatch = Annotated[
+    int | None,
+    typer.Option(help="Queries in a call, and in a batch [1024].", rich_help_panel=_LIMITS),
+]
+MaxDelay = Annotated[
+    int | None,
+    typer.Option(
+        help="Microseconds for which a batch waits for company [0].", rich_help_panel=_LIMITS
+    ),
+]
+MaxK = Annotated[
+    int | None, typer.Option(help="Answers to each query [1000].", rich_help_panel=_LIMITS)
+]
+Pin = Annotated[
+    list[str] | None,
+    typer.Option(help="NAME=VERSION to serve whatever is newer.", rich_help_panel=_MODELS),
+]
+LowMemory = Annotated[
+    bool | None,
+    typer.Option("--low-memory", help="Keep no copy of the table.", rich_help_panel=_MODELS),
+]
+TlsCert = Annotated[
+    Path | None, typer.Option(help="Certificate chain, PEM.", rich_help_panel=_ACCESS)
+]
+TlsKey = Annotated[Path | None, typer.Option(help="Its key, PEM.", rich_help_panel=_ACCESS)]
+TlsClientCa = Annotated[
+    Path | None,
+    typer.Option(help="Authority of client certificates (mutual TLS).", rich_help_panel=_ACCESS),
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(help="File of 'read TOKEN' and 'admin TOKEN' lines.", rich_help_panel=_ACCESS),
+]
+LogFormat = Annotated[str | None, typer.Option(help="json or text.", rich_help_panel=_LOGS)]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(help="debug, info, warning or error [info].", rich_help_panel=_LOGS),
+]
+LogRequests = Annotated[
+    bool | None,
+    typer.Option("--log-requests", help="A line for each call.", rich_help_panel=_LOGS),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command()(serve)
+
+
+def serve(
+    model_dir: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="A bundle, or a repository NAME/VERSION/."),
+    ] = None,
+    model_dir_option: Annotated[
+        Path | None, typer.Option("--model-dir", help="The same.", rich_help_panel=_MODELS)
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Validate settings and bundles, then exit.")
+    ] = False,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+    host: Host = None,
+    grpc_port: GrpcPort = None,
+    metrics_port: MetricsPort = None,
+    workers: Workers = None,
+    grace_s: Grace = None,
+    pin: Pin = None,
+    low_memory: LowMemory = None,
+    max_concurrent_requests: MaxConcurrent = None,
+    max_batch_size: MaxBatch = None,
+    max_queue_delay_us: MaxDelay = None,
+    max_k: MaxK = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_client_ca: TlsClientCa = None,
+    api_key_file: ApiKeyFile = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    log_requests: LogRequests = None,
+) -> None:
+    """Answer over gRPC.
+
+    Every option may also stand in the environment (MULDE_SERVER__GRPC_PORT) or in a file
+    (--config); docs/operations.md lists them. Where the server listens is one line of JSON on
+    stdout.
+    """
+    from serving import run
+    from serving.settings import read_settings
+
+    flags: dict[str, dict[str, Any]] = {
+        "models": {
+            "dir": model_dir or model_dir_option,
+            "pins": _pins(pin),
+            "low_memory": low_memory,
+        },
+        "server": {
+            "host": host,
+            "grpc_port": grpc_port,
+            "metrics_port": metrics_port,
+            "workers": workers,
+            "grace_s": grace_s,
+            "max_concurrent_requests": max_concurrent_requests,
+        },
+        "limits": {"max_batch_size": max_batch_size, "max_k": max_k},
+        "batching": {"max_queue_delay_us": max_queue_delay_us},
+        "tls": {"cert": tls_cert, "key": tls_key, "client_ca": tls_client_ca},
+        "auth": {"api_key_file": api_key_file},
+        "log": {"format": log_format, "level": log_level, "requests": log_requests},
+    }
+    settings = read_settings({name: _given(values) for name, values in flags.items()}, config)
+    if check:
+        for model in run.check(settings):
+            manifest = model.bundle.manifest
+            sizes = f"{manifest.entities} entities, {manifest.relations} relations"
+            typer.echo(f"ok: {model} ({manifest.family}, {manifest.dimension}-d, {sizes})")
+        return
+    run.serve(settings)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _pins(pins: list[str] | None) -> dict[str, str] | None:
+    if not pins:
+        return None
+    for pin in pins:
+        if pin.count("=") != 1:
+            raise typer.BadParameter(f"expected NAME=VERSION, found {pin!r}", param_hint="--pin")
+    return dict(pin.split("=") for pin in pins)

@@ -1,0 +1,78 @@
+"""Files that may change while the server runs: certificates and tokens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from mulde.errors import ConfigError
+
+T = TypeVar("T")
+
+_INTERVAL_S = 1.0
+
+
+class Watched(Generic[T]):
+    """What was read from some files, read again when they change.
+
+    While new content cannot be read, for instance because only one of two files was replaced so
+    far, the old value stays, and the next look tries again.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        read: Callable[[], T],
+        failed: Callable[[ConfigError], None] = lambda error: None,
+    ) -> None:
+        """Read once.
+
+        Args:
+            paths: what to watch.
+            read: gives the value, or raises ConfigError.
+            failed: hears of a later failure.
+
+        Raises:
+            ConfigError: from ``read``.
+        """
+        self._paths, self._read, self._failed = paths, read, failed
+        self._lock = threading.Lock()
+        self._stamp = self._look()
+        self._value = read()
+        self._next = time.monotonic() + _INTERVAL_S
+
+    def get(self) -> T:
+        """The newest value that could be read; looks at the files once a second at most."""
+        now = time.monotonic()
+        if now >= self._next and self._lock.acquire(blocking=False):
+            try:
+                self._next = now + _INTERVAL_S
+                self._refresh()
+            finally:
+                self._lock.release()
+        return self._value
+
+    def _refresh(self) -> None:
+        stamp = self._look()
+        if stamp == self._stamp:
+            return
+        try:
+            self._value = self._read()
+            self._stamp = stamp
+        except ConfigError as error:
+            self._failed(error)
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        """Inode, size and time of each file; None for one that is not there."""
+        return [_stamp(path) for path in self._paths]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,0 +1,133 @@
+"""Prometheus metrics. With several workers each process writes its own, and a scrape adds them up.
+
+prometheus_client decides between the two when it is first imported: where the environment names
+PROMETHEUS_MULTIPROC_DIR, values live in files of that folder (``serving/supervisor.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from serving.model import Model
+from serving.service import Call
+
+_SECONDS = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """What one process counts."""
+
+    def __init__(self) -> None:
+        """Register everything, with no model loaded."""
+        self.registry = CollectorRegistry()
+        shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        if not shared:
+            ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "mulde_requests",
+            "Calls that ended, by method, model and status code.",
+            ["method", "model", "code"],
+            registry=self.registry,
+        )
+        self._latency = Histogram(
+            "mulde_request_seconds",
+            "Time from the arrival of a call to its answer.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._stages = Histogram(
+            "mulde_stage_seconds",
+            "Time of a prediction in the queue, the encoder, the search and the re-scoring.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._queries = Histogram(
+            "mulde_request_queries",
+            "Queries in a call.",
+            buckets=_QUERIES,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "mulde_batch_queries",
+            "Queries in a run of the engine, of one or several callers.",
+            buckets=_QUERIES,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "mulde_requests_in_flight",
+            "Calls being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._recall = Gauge(
+            "mulde_index_recall_at_10",
+            "Share of the exhaustive top 10 that the index finds, measured at export.",
+            ["model"],
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._info = Gauge(
+            "mulde_model_info",
+            "1 for each loaded version; workers added up.",
+            ["name", "version", "family", "dimension", "current"],
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+
+    def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
+        """Count a call."""
+        self._requests.labels(method, call.model, code.name).inc()
+        self._latency.labels(method).observe(seconds)
+        if call.queries:
+            self._queries.observe(call.queries)
+        for stage, spent in call.seconds.items():
+            self._stages.labels(stage).observe(spent)
+
+    def batch(self, queries: int) -> None:
+        """Count a run of the engine."""
+        self._batch.observe(queries)
+
+    def flight(self, change: int) -> None:
+        """One call more, or one less."""
+        self._in_flight.inc(change)
+
+    def models(self, loaded: Sequence[tuple[Model, bool]]) -> None:
+        """Tell which versions are loaded, and which of them are current."""
+        self._info.clear()
+        self._recall.clear()
+        for model, current in loaded:
+            manifest = model.bundle.manifest
+            labels = (model.name, model.version, manifest.family, manifest.dimension, current)
+            self._info.labels(*map(str, labels)).set(1)
+            recall = manifest.checks.get("recall@10")
+            if recall is not None:
+                self._recall.labels(str(model)).set(recall)
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """The text that Prometheus reads."""
+    text: bytes = generate_latest(registry)
+    return text
+
+
+def shared_registry(folder: Path) -> CollectorRegistry:
+    """A registry that adds up what all processes wrote into ``folder``."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return registry

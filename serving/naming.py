@@ -1,0 +1,106 @@
+"""Names of a request to rows of the vocabulary: one bad name fails one query.
+
+Shape letters: B queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mulde.errors import MuldeError, UnknownName
+from mulde.vocabulary import Names, Vocabulary
+from serving.candidates import Rows
+from serving.limits import Limits
+
+Nearest = Callable[[str], Sequence[str]]
+
+
+@dataclass
+class Resolved:
+    """The queries of a request, by row.
+
+    Attributes:
+        size: B.
+        errors: position in the batch -> why that query failed.
+    """
+
+    size: int
+    errors: dict[int, MuldeError] = field(default_factory=dict)
+
+    @property
+    def valid(self) -> Rows:
+        """Positions of the queries that did not fail, ascending."""
+        if not self.errors:
+            return np.arange(self.size)
+        return np.array([i for i in range(self.size) if i not in self.errors], dtype=np.int64)
+
+
+class Namer:
+    """Looks names up in one model's vocabulary."""
+
+    def __init__(self, vocabulary: Vocabulary, limits: Limits, nearest: Nearest) -> None:
+        """Remember where to look.
+
+        Args:
+            vocabulary: of the model.
+            limits: on the length of a name.
+            nearest: entity ids or labels spelled like a name that is none.
+        """
+        self.vocabulary, self._limits, self._nearest = vocabulary, limits, nearest
+
+    def entities(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
+        """Rows [B] of entities; failures are added to ``resolved`` and have row 0."""
+        return self._rows(self.vocabulary.entities, field, names, resolved, self._nearest)
+
+    def relations(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
+        """Rows [B] of relations, likewise."""
+        return self._rows(self.vocabulary.relations, field, names, resolved, self._near_relations)
+
+    def _near_relations(self, name: str) -> Sequence[str]:
+        from difflib import get_close_matches
+
+        return get_close_matches(name[:200], list(self.vocabulary.relations.ids), 3)
+
+    def _rows(
+        self, names: Names, field: str, wanted: Sequence[str], resolved: Resolved, nearest: Nearest
+    ) -> Rows:
+        rows = np.zeros(len(wanted), dtype=np.int64)
+        sound = []
+        for place, name in enumerate(wanted):
+            problem = self._limits.problem_of_name(f"{field}[{place}]", name)
+            if problem is None:
+                sound.append(place)
+            else:
+                resolved.errors.setdefault(place, problem)
+        texts = wanted if len(sound) == len(wanted) else [wanted[place] for place in sound]
+        rows[sound] = names.rows_of_ids(texts)
+        for place in np.flatnonzero(rows < 0).tolist():
+            try:
+                rows[place] = names.row(wanted[place])
+            except MuldeError as error:
+                rows[place] = 0
+                resolved.errors.setdefault(place, _placed(error, f"{field}[{place}]", nearest))
+        return rows
+
+    def all_entities(self, field: str, names: Sequence[str]) -> Rows:
+        """Rows of entities that must all exist.
+
+        Raises:
+            InvalidArgument, UnknownEntity, AmbiguousLabel: for the first that fails.
+        """
+        resolved = Resolved(len(names))
+        rows = self.entities(field, names, resolved)
+        if resolved.errors:
+            raise resolved.errors[min(resolved.errors)]
+        return rows
+
+
+def _placed(error: MuldeError, field: str, nearest: Nearest) -> MuldeError:
+    """The same error, saying in which field, and what is spelled like it."""
+    if isinstance(error, UnknownName):
+        return type(error)(error.name, nearest(error.name), field)
+    error.field = field  # type: ignore[attr-defined]  # an AmbiguousLabel, the only other one
+    return error

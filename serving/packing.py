@@ -1,0 +1,96 @@
+"""Answers to the packed arrays of the contract.
+
+Shape letters: B queries, A answers of all queries together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.v1 import common_pb2
+from mulde.vocabulary import Names
+from serving.answers import Answers
+from serving.candidates import Rows
+from serving.naming import Resolved
+from serving.scoring import Array
+from serving.service import status_of
+
+_CANDIDATES = common_pb2.SHORTFALL_CANDIDATES
+_THRESHOLD = common_pb2.SHORTFALL_THRESHOLD
+
+
+def pack_answers(
+    answers: Answers,
+    resolved: Resolved,
+    k: int,
+    names: Names,
+    view: int,
+    *,
+    probabilities: Array | None = None,
+    known_facts: common_pb2.KnownFacts = common_pb2.KNOWN_FACTS_UNSPECIFIED,
+    request_id: str = "",
+) -> common_pb2.Answers:
+    """Lay answers out.
+
+    Args:
+        answers: to the queries that did not fail, in order.
+        resolved: the whole batch, with those that failed.
+        k: answers that were asked for.
+        names: of the rows that are answers.
+        view: a NameView other than unspecified.
+        probabilities: [A], or None where there is no calibration.
+        known_facts: a KnownFacts.
+        request_id: for errors of ours.
+    """
+    counts = answers.counts
+    short = np.where(answers.candidates < k, _CANDIDATES, _THRESHOLD)
+    shortfalls = np.where(counts < k, short, 0)
+    exact, fetched = answers.exact, answers.fetched
+    if resolved.errors:
+        valid, size = resolved.valid, resolved.size
+        counts, shortfalls, exact, fetched = (
+            spread(column, valid, size) for column in (counts, shortfalls, exact, fetched)
+        )
+    named = view != common_pb2.NAME_VIEW_ROW
+    labelled = view == common_pb2.NAME_VIEW_ID_AND_LABEL
+    return common_pb2.Answers(
+        codes=codes_of(resolved),
+        errors=pack_errors(resolved, request_id),
+        offsets=[0, *np.cumsum(counts).tolist()],
+        rows=answers.rows.tolist(),
+        ids=names.ids.take(answers.rows) if named else None,
+        labels=names.labels.take(answers.rows) if labelled else None,
+        scores=answers.scores.tolist(),
+        probabilities=None if probabilities is None else probabilities.tolist(),
+        known=None if answers.known is None else answers.known.tolist(),
+        known_facts=known_facts,
+        exact=exact.tolist(),
+        fetched=fetched.tolist(),
+        shortfalls=shortfalls.tolist(),
+    )
+
+
+def spread(column: NDArray[Any], valid: Rows, size: int) -> NDArray[Any]:
+    """Values of the queries that did not fail at their places in the batch; 0 elsewhere."""
+    spread = np.zeros(size, dtype=column.dtype)
+    spread[valid] = column
+    return spread
+
+
+def codes_of(resolved: Resolved) -> list[int]:
+    """google.rpc.Code of each query, [B]."""
+    codes = [0] * resolved.size
+    for place, error in resolved.errors.items():
+        codes[place] = status_of(error, "").code
+    return codes
+
+
+def pack_errors(resolved: Resolved, request_id: str) -> list[common_pb2.QueryError]:
+    """The failed queries in the order of the batch."""
+    return [
+        common_pb2.QueryError(query=place, status=status_of(error, request_id))
+        for place, error in sorted(resolved.errors.items())
+    ]
