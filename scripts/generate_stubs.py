@@ -1,8 +1,9 @@
 """Generate ``mulde/v1`` from ``protos/mulde/v1``.
 
-Stubs check at import that the installed protobuf and grpcio are at least as new as the generator. So they
-are made by the oldest generator that has wheels for Python 3.11, in an environment of its own, and serve every
-later release. ``tests/contract`` compares the committed stubs with the protos without that environment.
+Stubs check at import that the installed protobuf and grpcio are at least as new as the generator.
+So they are made by the oldest generator that has wheels for Python 3.11, in an environment of its
+own, and serve every later release. ``tests/contract`` compares the committed stubs with the protos
+without that environment.
 
 Usage: ``python scripts/generate_stubs.py``
 """
@@ -10,7 +11,6 @@ Usage: ``python scripts/generate_stubs.py``
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import venv
 from pathlib import Path
@@ -36,7 +36,7 @@ def generate(python: Path) -> None:
         capture_output=True,
         text=True,
     ).stdout.strip()
-    protoc = [python, "-m", "grpc_tools.protoc", "-I", "protos", "-I", site]
+    protoc: list[str | Path] = [python, "-m", "grpc_tools.protoc", "-I", "protos", "-I", site]
     protos = sorted(path.relative_to(ROOT) for path in (ROOT / "protos").rglob("*.proto"))
     services = [path for path in protos if "\nservice " in (ROOT / path).read_text("utf-8")]
     subprocess.run([*protoc, "--python_out=.", "--pyi_out=.", *protos], check=True, cwd=ROOT)
@@ -44,4 +44,4 @@ def generate(python: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,115 @@
+"""What users install: the wheel as it is built, alone in an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.toy import toy_bundle
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("mulde", "serving", "training")
+SOURCES = (*PACKAGES, "LICENSE", "NOTICE", "README.md", "pyproject.toml")
+GENERATED = shutil.ignore_patterns("__pycache__")
+
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that no leftover of an earlier build gets into it."""
+    source = tmp_path_factory.mktemp("source")
+    for name in SOURCES:
+        path = ROOT / name
+        if path.is_dir():
+            shutil.copytree(path, source / name, ignore=GENERATED)
+        else:
+            shutil.copy(path, source)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", source / "out"]
+    subprocess.run(build, check=True, cwd=source, capture_output=True)
+    (made,) = (source / "out").iterdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def inside(wheel: Path) -> set[str]:
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of a new environment with ``mulde[serving]`` from the wheel."""
+    folder = tmp_path_factory.mktemp("an environment") / "venv"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pins = ("--constraint", ROOT / "constraints.txt")
+    install = [python, "-m", "pip", "install", "--quiet", *pins, f"{wheel}[serving]"]
+    done = subprocess.run(install, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "bin"
+
+
+def run(environment: Path, program: str, *arguments: str | Path) -> Done:
+    """Run a program away from the checkout, so that only what is installed can be imported."""
+    command = [environment / program, *arguments]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=environment, env=clean)
+
+
+def test_the_top_level_is_three_packages(inside: set[str]) -> None:
+    top = {name.partition("/")[0] for name in inside}
+    assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
+
+
+def test_every_module_and_data_file_is_in_the_wheel(inside: set[str]) -> None:
+    patterns = ("*.py", "*.pyi", "*.toml", "py.typed")
+    expected = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for pattern in patterns
+        for path in (ROOT / package).rglob(pattern)
+    }
+    assert expected == {name for name in inside if ".dist-info/" not in name}
+
+
+def test_the_licence_and_notice_are_in_the_wheel(inside: set[str]) -> None:
+    names = {name.rpartition("/")[2] for name in inside if ".dist-info/" in name}
+    assert {"LICENSE", "NOTICE"} <= names
+
+
+def test_it_installs_without_torch_and_says_how_to_get_it(environment: Path) -> None:
+    missing = run(environment, "python", "-c", "import torch")
+    assert "ModuleNotFoundError" in missing.stderr
+    train = run(environment, "mulde", "train", "recipe.toml")
+    assert train.returncode == 1
+    assert "pip install mulde[training]" in train.stderr
+    assert "Traceback" not in train.stderr
+
+
+def test_the_command_line_names_its_version(environment: Path) -> None:
+    assert run(environment, "mulde", "--version").stdout == "mulde 0.1.0\n"
+
+
+def test_it_checks_a_bundle_without_torch(environment: Path, tmp_path: Path) -> None:
+    bundle = toy_bundle(tmp_path / "toy").path
+    done = run(environment, "mulde", "serve", bundle, "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ok: ")
+
+
+def test_it_names_the_damaged_file_of_a_bundle(environment: Path, tmp_path: Path) -> None:
+    bundle = toy_bundle(tmp_path / "toy").path
+    index = bundle / "entities.faiss"
+    index.chmod(0o644)
+    index.write_bytes(index.read_bytes()[:-1])
+    done = run(environment, "mulde", "serve", bundle, "--check")
+    assert done.returncode == 1
+    assert "entities.faiss" in done.stderr
+    assert "Traceback" not in done.stderr
