@@ -8,6 +8,8 @@
     ├── CheckpointError        a training run cannot be resumed or read
     ├── TrainingDiverged       scores or losses are no longer finite
     ├── BundleError            a bundle is missing, damaged, foreign or does not match its model
+    ├── Unreachable            no server answers at that address
+    ├── ServerError            the server failed by a fault of its own
     └── RequestError           the caller asked for something that cannot be answered
         ├── InvalidArgument    a field is outside its limits
         ├── UnknownEntity      no entity has that id or label
@@ -91,6 +93,22 @@ class BundleError(MuldeError):
     def __init__(self, path: Path | str, problem: str) -> None:
         self.path, self.problem = Path(path), problem
         super().__init__(f"{path}: {problem}")
+
+
+class Unreachable(MuldeError):
+    """No server answers at that address, or the connection broke."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        self.address, self.reason = address, reason
+        super().__init__(f"no answer from {address}: {reason}")
+
+
+class ServerError(MuldeError):
+    """The server failed by a fault of its own; its log explains the request id."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code, self.message = code, message
+        super().__init__(f"the server failed with {code}: {message}")
 
 
 class RequestError(MuldeError):

@@ -29,6 +29,7 @@ CODES: dict[type[errors.MuldeError], grpc.StatusCode] = {
     errors.UnknownModel: grpc.StatusCode.NOT_FOUND,
     errors.Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
     errors.BundleError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Unreachable: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Starting: grpc.StatusCode.UNAVAILABLE,

@@ -1,0 +1,246 @@
+"""What a server answered, as numpy arrays.
+
+Shape letters: B queries, A answers of all queries together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.client.failures import error_of
+from mulde.errors import MuldeError
+from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One ranked answer.
+
+    Attributes:
+        id: "" where the view left ids out.
+        label: "" where the view left labels out.
+        score: higher is more plausible.
+        probability: calibrated, 0 to 1; None where the model has no calibration.
+        known: whether it is a known fact; None where known facts were left out or not told.
+        row: of the vocabulary of the model version that answered.
+    """
+
+    id: str
+    label: str
+    score: float
+    probability: float | None
+    known: bool | None
+    row: int
+
+
+@dataclass(frozen=True)
+class Answers(Sequence[list[Answer]]):
+    """Ranked answers to a batch; ``answers[i]`` are those to query i.
+
+    Attributes:
+        model: "name/version" that answered.
+        offsets: int64 [B + 1]; query i's answers are ``offsets[i]`` to ``offsets[i + 1]``.
+        rows: int64 [A].
+        ids: A strings; empty where the view left them out.
+        labels: A strings, likewise.
+        scores: [A].
+        probabilities: [A]; None where the model has no calibration.
+        known: bool [A]; None where not told.
+        known_facts: what was done about known facts: "excluded", "marked", "unavailable" or "".
+        exact: bool [B], whether the answers are certainly those of exhaustive scoring.
+        fetched: int64 [B], candidates that were scored in full.
+        shortfalls: B strings: why there are fewer than k: "candidates", "threshold" or "".
+        errors: query -> why it failed.
+    """
+
+    model: str
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    ids: list[str]
+    labels: list[str]
+    scores: Floats
+    probabilities: Floats | None
+    known: NDArray[np.bool_] | None
+    known_facts: str
+    exact: NDArray[np.bool_]
+    fetched: NDArray[np.int64]
+    shortfalls: list[str]
+    errors: dict[int, MuldeError]
+
+    @classmethod
+    def of(cls, model: common_pb2.ModelVersion, message: common_pb2.Answers) -> Answers:
+        """Unpack a response."""
+        marked = message.known_facts == common_pb2.KNOWN_FACTS_MARKED
+        rows = np.array(message.rows, dtype=np.int64)
+        calibrated = len(message.probabilities) == len(rows) and len(rows) > 0
+        return cls(
+            model=f"{model.name}/{model.version}",
+            offsets=np.array(message.offsets, dtype=np.int64),
+            rows=rows,
+            ids=list(message.ids),
+            labels=list(message.labels),
+            scores=np.array(message.scores),
+            probabilities=np.array(message.probabilities) if calibrated else None,
+            known=np.array(message.known, dtype=bool) if marked else None,
+            known_facts=_word(common_pb2.KnownFacts.Name(message.known_facts)),
+            exact=np.array(message.exact, dtype=bool),
+            fetched=np.array(message.fetched, dtype=np.int64),
+            shortfalls=[_word(common_pb2.Shortfall.Name(value)) for value in message.shortfalls],
+            errors={error.query: error_of(error.status) for error in message.errors},
+        )
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, query: int) -> list[Answer]: ...
+    @overload
+    def __getitem__(self, query: slice) -> list[list[Answer]]: ...
+    def __getitem__(self, query: int | slice) -> list[Answer] | list[list[Answer]]:
+        """Answers to one query, best first.
+
+        Raises:
+            MuldeError: if that query failed: why.
+        """
+        if isinstance(query, slice):
+            return [self[one] for one in range(*query.indices(len(self)))]
+        place = range(len(self))[query]
+        if place in self.errors:
+            raise self.errors[place]
+        return [self._answer(i) for i in range(self.offsets[place], self.offsets[place + 1])]
+
+    def _answer(self, place: int) -> Answer:
+        return Answer(
+            self.ids[place] if self.ids else "",
+            self.labels[place] if self.labels else "",
+            float(self.scores[place]),
+            None if self.probabilities is None else float(self.probabilities[place]),
+            None if self.known is None else bool(self.known[place]),
+            int(self.rows[place]),
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a batch of triples.
+
+    Attributes:
+        model: "name/version" that answered.
+        scores: [B], mean of both directions.
+        tail_scores: [B], of the tail as an answer.
+        head_scores: [B], of the head as an answer.
+        probabilities: [B]; None where the model has no calibration.
+        known: bool [B]; None where the model has no known facts.
+        tail_ranks: [B], filtered, from 1; None unless asked for.
+        head_ranks: [B], likewise.
+        errors: triple -> why it failed; its numbers are 0.
+    """
+
+    model: str
+    scores: Floats
+    tail_scores: Floats
+    head_scores: Floats
+    probabilities: Floats | None
+    known: NDArray[np.bool_] | None
+    tail_ranks: Floats | None
+    head_ranks: Floats | None
+    errors: dict[int, MuldeError]
+
+    @classmethod
+    def of(cls, message: prediction_pb2.ScoreTriplesResponse) -> Scores:
+        """Unpack a response."""
+        return cls(
+            model=f"{message.model.name}/{message.model.version}",
+            scores=np.array(message.scores),
+            tail_scores=np.array(message.tail_scores),
+            head_scores=np.array(message.head_scores),
+            probabilities=_floats(message.probabilities),
+            known=np.array(message.known, dtype=bool) if message.known else None,
+            tail_ranks=_floats(message.tail_ranks),
+            head_ranks=_floats(message.head_ranks),
+            errors={error.query: error_of(error.status) for error in message.errors},
+        )
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.scores)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Entities found for a batch of searches; ``found[i]`` are (id, label) of search i."""
+
+    model: str
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    ids: list[str]
+    labels: list[str]
+    next_page_token: str
+    errors: dict[int, MuldeError]
+
+    @classmethod
+    def of(cls, message: vocabulary_pb2.SearchEntitiesResponse) -> Found:
+        """Unpack a response."""
+        return cls(
+            f"{message.model.name}/{message.model.version}",
+            np.array(message.offsets, dtype=np.int64),
+            np.array(message.rows, dtype=np.int64),
+            list(message.ids),
+            list(message.labels),
+            message.next_page_token,
+            {error.query: error_of(error.status) for error in message.errors},
+        )
+
+    def __len__(self) -> int:
+        """How many searches."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, query: int) -> list[tuple[str, str]]:
+        """(id, label) of what was found, best first.
+
+        Raises:
+            MuldeError: if that search failed: why.
+        """
+        place = range(len(self))[query]
+        if place in self.errors:
+            raise self.errors[place]
+        part = slice(self.offsets[place], self.offsets[place + 1])
+        return list(zip(self.ids[part], self.labels[part], strict=True))
+
+
+@dataclass(frozen=True)
+class Relations:
+    """Relations of a model; iterates over (id, label)."""
+
+    model: str
+    ids: list[str]
+    labels: list[str]
+
+    def __len__(self) -> int:
+        """R."""
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """(id, label) by ascending id."""
+        return iter(zip(self.ids, self.labels, strict=True))
+
+
+Models = list[model_pb2.Model]
+
+
+def _floats(values: Sequence[float]) -> Floats | None:
+    return np.array(values) if values else None
+
+
+def _word(name: str) -> str:
+    """The last word of an enum's value, in lower case; nothing where it is unspecified."""
+    word = name.rpartition("_")[2].lower()
+    return "" if word == "unspecified" else word

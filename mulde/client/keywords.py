@@ -1,0 +1,111 @@
+"""The keyword arguments of the clients' methods, defined once for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.v1 import common_pb2, prediction_pb2
+
+Names = str | Iterable[str] | NDArray[np.str_]
+View = Literal["id_and_label", "id", "row"]
+
+
+class Model(TypedDict, total=False):
+    """Which model answers, and how long to wait.
+
+    Attributes:
+        model: its name; default: the only one that is loaded.
+        version: default: the current one.
+        timeout_s: seconds until DeadlineExceeded; default: the client's.
+    """
+
+    model: str
+    version: str
+    timeout_s: float | None
+
+
+class Candidates(Model, total=False):
+    """Which entities may be answers.
+
+    Attributes:
+        allow: only these; default: all.
+        deny: never these.
+        types: only entities that have one of these types.
+    """
+
+    allow: Names
+    deny: Names
+    types: Names
+
+
+class Ranking(Model, total=False):
+    """How to answer.
+
+    Attributes:
+        k: answers to each query; default: 10, or all where they are fewer.
+        exclude_known: leave known facts out (the default), or keep and mark them.
+        score_threshold: least score.
+        probability_threshold: least probability.
+        exact: insist on certainly exact answers.
+        view: what to say about each answer: "id_and_label" (the default), "id" or "row".
+    """
+
+    k: int
+    exclude_known: bool
+    score_threshold: float
+    probability_threshold: float
+    exact: bool
+    view: View
+
+
+class Prediction(Ranking, Candidates, total=False):
+    """All of them."""
+
+
+def selector(given: Model) -> common_pb2.ModelSelector:
+    """Which model answers."""
+    return common_pb2.ModelSelector(name=given.get("model", ""), version=given.get("version", ""))
+
+
+def candidates(given: Candidates) -> common_pb2.CandidateFilter:
+    """Which entities may be answers."""
+    return common_pb2.CandidateFilter(
+        allow=names(given.get("allow", [])),
+        deny=names(given.get("deny", [])),
+        types=names(given.get("types", [])),
+    )
+
+
+def options(given: Ranking) -> prediction_pb2.PredictOptions:
+    """How to answer."""
+    return prediction_pb2.PredictOptions(
+        k=given.get("k"),
+        exclude_known=given.get("exclude_known", True),
+        score_threshold=given.get("score_threshold"),
+        probability_threshold=given.get("probability_threshold"),
+        exact=given.get("exact", False),
+        view=view(given.get("view", "id_and_label")),
+    )
+
+
+def view(word: View) -> str:
+    """The contract's name of a view, such as NAME_VIEW_ID for "id"."""
+    return f"NAME_VIEW_{word.upper()}"
+
+
+def names(values: Names) -> list[str]:
+    """One name or several, as a list."""
+    if isinstance(values, str):
+        return [values]
+    if isinstance(values, np.ndarray):
+        return [str(value) for value in values.reshape(-1).tolist()]
+    return list(values)
+
+
+def paired(values: Names, others: list[str]) -> list[str]:
+    """Names to go with ``others``; a single name goes with each of them."""
+    return [values] * len(others) if isinstance(values, str) else names(values)

@@ -1,0 +1,185 @@
+"""Requests, built once for both clients: which method, which message, how to read the response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from mulde.client.answers import Answers, Found, Scores
+from mulde.client.keywords import (
+    Candidates,
+    Model,
+    Names,
+    Prediction,
+    Ranking,
+    View,
+    candidates,
+    names,
+    options,
+    paired,
+    selector,
+    view,
+)
+from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
+
+T = TypeVar("T")
+
+_PREDICTION = "/mulde.v1.LinkPredictionService/"
+_VOCABULARY = "/mulde.v1.VocabularyService/"
+_MODEL = "/mulde.v1.ModelService/"
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Request(Generic[T]):
+    """One call to make.
+
+    Attributes:
+        method: full path.
+        message: the request.
+        response: class of the response.
+        read: response -> what the client returns.
+    """
+
+    method: str
+    message: Any
+    response: Any
+    read: Callable[[Any], T]
+
+
+def tails(heads: Names, relations: Names, given: Prediction) -> Request[Answers]:
+    """PredictTails."""
+    asked = names(heads)
+    message = prediction_pb2.PredictTailsRequest(
+        model=selector(given),
+        heads=asked,
+        relations=paired(relations, asked),
+        filter=candidates(given),
+        options=options(given),
+    )
+    response = prediction_pb2.PredictTailsResponse
+    return Request(_PREDICTION + "PredictTails", message, response, _answers)
+
+
+def heads(relations: Names, tails: Names, given: Prediction) -> Request[Answers]:
+    """PredictHeads."""
+    asked = names(tails)
+    message = prediction_pb2.PredictHeadsRequest(
+        model=selector(given),
+        relations=paired(relations, asked),
+        tails=asked,
+        filter=candidates(given),
+        options=options(given),
+    )
+    response = prediction_pb2.PredictHeadsResponse
+    return Request(_PREDICTION + "PredictHeads", message, response, _answers)
+
+
+def relations(heads: Names, tails: Names, given: Ranking) -> Request[Answers]:
+    """PredictRelations."""
+    asked = names(heads)
+    message = prediction_pb2.PredictRelationsRequest(
+        model=selector(given),
+        heads=asked,
+        tails=paired(tails, asked),
+        options=options(given),
+    )
+    response = prediction_pb2.PredictRelationsResponse
+    return Request(_PREDICTION + "PredictRelations", message, response, _answers)
+
+
+def triples(
+    heads: Names, relations: Names, tails: Names, ranks: bool, given: Model
+) -> Request[Scores]:
+    """ScoreTriples."""
+    asked = names(heads)
+    message = prediction_pb2.ScoreTriplesRequest(
+        model=selector(given),
+        heads=asked,
+        relations=paired(relations, asked),
+        tails=paired(tails, asked),
+        ranks=ranks,
+    )
+    response = prediction_pb2.ScoreTriplesResponse
+    return Request(_PREDICTION + "ScoreTriples", message, response, Scores.of)
+
+
+def similar(entities: Names, k: int | None, wanted: View, given: Candidates) -> Request[Answers]:
+    """SimilarEntities."""
+    message = prediction_pb2.SimilarEntitiesRequest(
+        model=selector(given),
+        entities=names(entities),
+        filter=candidates(given),
+        k=k,
+        view=view(wanted),
+    )
+    response = prediction_pb2.SimilarEntitiesResponse
+    return Request(_PREDICTION + "SimilarEntities", message, response, _answers)
+
+
+def search(queries: Names, page_size: int, page_token: str, given: Model) -> Request[Found]:
+    """SearchEntities."""
+    message = vocabulary_pb2.SearchEntitiesRequest(
+        model=selector(given),
+        queries=names(queries),
+        page_size=page_size,
+        page_token=page_token,
+    )
+    response = vocabulary_pb2.SearchEntitiesResponse
+    return Request(_VOCABULARY + "SearchEntities", message, response, Found.of)
+
+
+def list_relations(page_token: str, given: Model) -> Request[vocabulary_pb2.ListRelationsResponse]:
+    """ListRelations, one page."""
+    message = vocabulary_pb2.ListRelationsRequest(
+        model=selector(given), page_size=_PAGE, page_token=page_token
+    )
+    response = vocabulary_pb2.ListRelationsResponse
+    return Request(_VOCABULARY + "ListRelations", message, response, _same)
+
+
+def list_models(page_token: str) -> Request[model_pb2.ListModelsResponse]:
+    """ListModels, one page."""
+    message = model_pb2.ListModelsRequest(page_size=_PAGE, page_token=page_token)
+    return Request(_MODEL + "ListModels", message, model_pb2.ListModelsResponse, _same)
+
+
+def get_model(given: Model) -> Request[model_pb2.GetModelResponse]:
+    """GetModel."""
+    message = model_pb2.GetModelRequest(model=selector(given))
+    return Request(_MODEL + "GetModel", message, model_pb2.GetModelResponse, _same)
+
+
+def load(name: str, version: str, pin: bool) -> Request[model_pb2.Model]:
+    """LoadModel."""
+    message = model_pb2.LoadModelRequest(name=name, version=version, pin=pin)
+    return Request(_MODEL + "LoadModel", message, model_pb2.LoadModelResponse, _model)
+
+
+def reload(name: str) -> Request[model_pb2.ReloadModelResponse]:
+    """ReloadModel."""
+    message = model_pb2.ReloadModelRequest(name=name)
+    return Request(_MODEL + "ReloadModel", message, model_pb2.ReloadModelResponse, _same)
+
+
+def unload(name: str, version: str) -> Request[list[str]]:
+    """UnloadModel."""
+    message = model_pb2.UnloadModelRequest(name=name, version=version)
+    return Request(_MODEL + "UnloadModel", message, model_pb2.UnloadModelResponse, _unloaded)
+
+
+def _answers(response: Any) -> Answers:
+    return Answers.of(response.model, response.answers)
+
+
+def _same(response: T) -> T:
+    return response
+
+
+def _model(response: model_pb2.LoadModelResponse) -> model_pb2.Model:
+    return response.model
+
+
+def _unloaded(response: model_pb2.UnloadModelResponse) -> list[str]:
+    return [f"{one.name}/{one.version}" for one in response.unloaded]
