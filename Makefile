@@ -38,6 +38,7 @@ setup: $(STAMP) ## Make the environment in .venv with everything that run, test 
 	@echo 'ready: $(VENV) with torch $(TORCH_VERSION) ($(TORCH))'
 
 # A stamp names the build of torch; changing that, or a pinned version, installs again.
+# setuptools warns at every editable install that it is one; pip would show that.
 $(STAMP): pyproject.toml constraints.txt
 	@python=$$(PYTHON='$(PYTHON)' sh scripts/find_python.sh) && \
 		{ test -x $(PY) || $$python -m venv $(VENV); }
@@ -45,7 +46,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV): torch $(TORCH_VERSION) ($(TORCH)), then the rest"
 	@$(PIP) install --quiet 'pip==$(PIP_VERSION)'
 	@$(PIP) install --quiet --constraint constraints.txt --no-deps $(TORCH_INSTALL)
-	@$(PIP) install --quiet --constraint constraints.txt --editable '.[training]' --group dev
+	@PYTHONWARNINGS='ignore::UserWarning' \
+		$(PIP) install --quiet --constraint constraints.txt --editable '.[training]' --group dev
 	@touch $@
 
 run: $(STAMP) ## Train, distil, export, serve and ask: the whole product in a few minutes
