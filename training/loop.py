@@ -32,7 +32,10 @@ Report = Callable[["Progress"], None]
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run knows after an epoch; ``mrr`` is the last valid MRR, ``best`` the best."""
+    """What a run knows after an epoch.
+
+    ``mrr`` is the valid MRR of the last validation, in epoch ``validated``; ``best`` is the best.
+    """
 
     epoch: int
     epochs: int
@@ -42,6 +45,7 @@ class Progress:
     mrr: float = 0.0
     best: float = 0.0
     best_epoch: int = 0
+    validated: int = 0
 
 
 class Run:
@@ -149,6 +153,7 @@ class Run:
             mrr=mrr,
             best=mrr if best else progress.best,
             best_epoch=progress.epoch if best else progress.best_epoch,
+            validated=progress.epoch,
         )
         facts = {"identity": self.identity, "progress": asdict(self.progress)}
         if best:

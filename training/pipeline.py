@@ -51,12 +51,12 @@ def stages(recipe: Recipe, run: Path, teachers: Path | None = None) -> list[Stag
     """All models of a recipe, in order: teachers, junior, twin."""
     shelf = teachers or run / "teachers"
     found = []
-    for teacher in recipe.teachers:
+    for number, teacher in enumerate(recipe.teachers, start=1):
         training = teacher.training or recipe.teacher_training
         assert training is not None, "a recipe checks this"
         facts = [decisive(teacher.model), decisive(training), teacher.seed]
         folder = shelf / f"{teacher.scorer}-{teacher.dimension}-{digest_of(facts)[:8]}"
-        name = f"teacher {teacher.scorer}"
+        name = f"teacher {number} {teacher.scorer}"
         found.append(Stage(name, folder, teacher.model, training, teacher.seed))
     asked = tuple(stage.folder / "best.pt" for stage in found)
     own = (recipe.junior, recipe.junior_training, recipe.seed)

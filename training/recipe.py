@@ -161,6 +161,9 @@ class Recipe:
         if ask and validate % ask:
             expected = f"a multiple of distillation.ask_every = {ask}, so that a run can resume"
             raise ConfigError("junior_training.validate_every", expected, validate)
+        if len(set(self.teachers)) < len(self.teachers):
+            twice = next(one for one in self.teachers if self.teachers.count(one) > 1)
+            raise ConfigError("teachers", "teachers that differ, at least by seed", asdict(twice))
         alone = any(teacher.training is None for teacher in self.teachers)
         if alone and self.teacher_training is None:
             expected = "a table, since a teacher has no training of its own"

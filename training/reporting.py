@@ -43,7 +43,6 @@ class TrainingReport:
         )
         self._tasks: dict[str, TaskID] = {}
         self._writers: dict[str, SummaryWriter] = {}
-        self._shown: dict[str, float] = {}
 
     def __enter__(self) -> TrainingReport:
         """Start drawing."""
@@ -65,11 +64,10 @@ class TrainingReport:
         """Show that ``name`` has finished another epoch."""
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=progress.epochs, note="")
-        note = f"valid MRR {progress.mrr:.4f} (best {progress.best:.4f})" if progress.mrr else ""
+        figures = f"valid MRR {progress.mrr:.4f} (best {progress.best:.4f})"
+        note = figures if progress.validated else ""
         self._bars.update(self._tasks[name], completed=progress.epoch, note=note)
-        validated = progress.mrr != self._shown.get(name, 0.0)
-        self._shown[name] = progress.mrr
-        if validated and not self._console.is_terminal:
+        if progress.validated == progress.epoch and not self._console.is_terminal:
             text = f"{name}: epoch {progress.epoch}/{progress.epochs}, {note}"
             self._console.print(f"{text}, {progress.seconds:.0f} s", highlight=False)
         if self._folder is not None:
@@ -84,5 +82,5 @@ class TrainingReport:
         writer = self._writers[name]
         for part, value in progress.loss.items():
             writer.add_scalar(f"loss/{part}", value, progress.epoch)
-        if progress.mrr:
+        if progress.validated == progress.epoch:
             writer.add_scalar("valid/mrr", progress.mrr, progress.epoch)
