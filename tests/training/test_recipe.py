@@ -147,6 +147,10 @@ def test_a_missing_key_is_named(values: dict[str, Any], key: str) -> None:
             {"distillation__ask_every": 4},
             "junior_training.validate_every: expected a multiple of distillation.ask_every = 4",
         ),
+        (
+            {"teachers": [{"scorer": "RotH", "dimension": 8}] * 2},
+            "teachers: expected teachers that differ, at least by seed, found",
+        ),
         ({"teacher_training": None}, "teacher_training: expected a table, since a teacher has no"),
     ],
 )

@@ -1,0 +1,63 @@
+"""A scorer is measured by the one definition: equal to scoring triple after triple."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mulde.evaluation import RankingTask
+from mulde.graph import SPLITS, Graph
+from training.evaluate import scores_of
+from training.scorers import Scorer, build_scorer
+
+
+@pytest.fixture(scope="module")
+def scorer(graph: Graph) -> Scorer:
+    return build_scorer(
+        "RefH",
+        entities=graph.num_entities,
+        relations=graph.num_relations,
+        dimension=4,
+        score="distance",
+        spread=0.5,
+        seed=2,
+    )
+
+
+def score(scorer: Scorer, entity: int, relation: int, target: int) -> float:
+    """The score of one triple, along the path that training uses."""
+    query = scorer.query(torch.tensor([entity]), torch.tensor([relation]))
+    return float(scorer.score_pairs(query, torch.tensor([0]), torch.tensor([target])).detach())
+
+
+def reciprocal_rank(
+    scorer: Scorer, graph: Graph, query: tuple[int, int], target: int, known: set[int]
+) -> float:
+    own = score(scorer, *query, target)
+    left = [score(scorer, *query, e) for e in range(graph.num_entities) if e not in known]
+    return 1 / (1 + sum(other > own for other in left) + sum(other == own for other in left) / 2)
+
+
+def test_mrr_equals_scoring_triple_after_triple_in_both_directions(
+    graph: Graph, scorer: Scorer
+) -> None:
+    facts = [tuple(row) for name in SPLITS for row in graph.split(name).tolist()]
+    forward, backward = [], []
+    for head, relation, tail in graph.test.tolist():
+        tails = {t for h, r, t in facts if (h, r) == (head, relation)}
+        heads = {h for h, r, t in facts if (r, t) == (relation, tail)}
+        forward.append(reciprocal_rank(scorer, graph, (head, relation), tail, tails))
+        asked = (tail, relation + graph.num_relations)
+        backward.append(reciprocal_rank(scorer, graph, asked, head, heads))
+    found = RankingTask.of(graph, "test").quality(scores_of(scorer))
+    assert found["tail"]["mrr"] == pytest.approx(np.mean(forward), abs=1e-6)
+    assert found["head"]["mrr"] == pytest.approx(np.mean(backward), abs=1e-6)
+    assert found["total"]["mrr"] == pytest.approx(np.mean(forward + backward), abs=1e-6)
+
+
+def test_scores_are_numbers_without_gradients(graph: Graph, scorer: Scorer) -> None:
+    scores = scores_of(scorer)(np.array([0, 5]), np.array([1, 6]))
+    assert scores.shape == (2, graph.num_entities)
+    assert scores.dtype == np.float32
+    assert scores[1, 3] == pytest.approx(score(scorer, 5, 6, 3), abs=1e-5)
