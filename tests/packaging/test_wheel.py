@@ -12,12 +12,25 @@ from pathlib import Path
 
 import pytest
 
+import mulde
 from tests.support.toy import toy_bundle
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("mulde", "serving", "training")
 SOURCES = (*PACKAGES, "LICENSE", "NOTICE", "README.md", "pyproject.toml")
 GENERATED = shutil.ignore_patterns("__pycache__")
+
+# datasets and download belong to the training extra; everything else must do without it.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+import mulde, serving
+for package in (mulde, serving):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        if module.name not in ("mulde.datasets", "mulde.download"):
+            importlib.import_module(module.name)
+            print(module.name)
+assert not {"torch", "training", "onnx", "scipy", "sklearn"} & set(sys.modules)
+"""
 
 Done = subprocess.CompletedProcess[str]
 
@@ -44,14 +57,22 @@ def inside(wheel: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of a new environment with ``mulde`` alone from the wheel."""
+    return install(wheel, "", tmp_path_factory.mktemp("a bare environment"))
+
+
+@pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of a new environment with ``mulde[serving]`` from the wheel."""
-    folder = tmp_path_factory.mktemp("an environment") / "venv"
+    """The same with ``mulde[serving]``."""
+    return install(wheel, "[serving]", tmp_path_factory.mktemp("an environment"))
+
+
+def install(wheel: Path, extra: str, folder: Path) -> Path:
     venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    pins = ("--constraint", ROOT / "constraints.txt")
-    install = [python, "-m", "pip", "install", "--quiet", *pins, f"{wheel}[serving]"]
-    done = subprocess.run(install, capture_output=True, text=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    pins = ["--constraint", ROOT / "constraints.txt"]
+    done = subprocess.run([*pip, *pins, f"{wheel}{extra}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "bin"
 
@@ -84,17 +105,40 @@ def test_the_licence_and_notice_are_in_the_wheel(inside: set[str]) -> None:
     assert {"LICENSE", "NOTICE"} <= names
 
 
-def test_it_installs_without_torch_and_says_how_to_get_it(environment: Path) -> None:
-    missing = run(environment, "python", "-c", "import torch")
-    assert "ModuleNotFoundError" in missing.stderr
-    train = run(environment, "mulde", "train", "recipe.toml")
-    assert train.returncode == 1
-    assert "pip install mulde[training]" in train.stderr
-    assert "Traceback" not in train.stderr
+def test_the_command_line_names_its_version(bare: Path) -> None:
+    assert run(bare, "mulde", "--version").stdout == f"mulde {mulde.__version__}\n"
 
 
-def test_the_command_line_names_its_version(environment: Path) -> None:
-    assert run(environment, "mulde", "--version").stdout == "mulde 0.1.0\n"
+def test_the_base_reads_a_graph(bare: Path) -> None:
+    done = run(bare, "mulde", "data", "check", ROOT / "data" / "wordnet-core")
+    assert done.returncode == 0
+    assert "7,978 entities, 15 relations" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["query", "head", "relation"], "client"),
+        (["serve", "bundle"], "serving"),
+        (["data", "fetch", "wn18rr"], "training"),
+        (["train", "recipe.toml"], "training"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else value,
+)
+def test_a_command_names_the_extra_that_it_lacks(
+    bare: Path, command: list[str], extra: str
+) -> None:
+    done = run(bare, "mulde", *command)
+    assert done.returncode == 1
+    assert f"pip install mulde[{extra}]" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_all_of_serving_and_the_client_import_without_torch(environment: Path) -> None:
+    done = run(environment, "python", "-c", IMPORT_ALL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "serving.engine" in done.stdout
+    assert "mulde.client" in done.stdout
 
 
 def test_it_checks_a_bundle_without_torch(environment: Path, tmp_path: Path) -> None:
