@@ -29,7 +29,7 @@ EVENT = (
 _BINS = 100
 _FEWEST = 20
 _ERROR_BINS = 20
-_BATCH = 256
+_SCORES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ def observe(task: RankingTask, scores: Scores, first: int, last: int) -> Outcome
     target = task.target[chosen]
     order = np.argsort(owner, kind="stable")
     owner, target = owner[order], target[order]
+    step = max(1, _SCORES // task.known.num_entities)
     parts = [
-        _observe_batch(task, scores, unique[start : start + _BATCH], owner - start, target)
-        for start in range(0, len(unique), _BATCH)
+        _observe_batch(task, scores, unique[start : start + step], owner - start, target)
+        for start in range(0, len(unique), step)
     ]
     true = np.concatenate([part.true for part in parts])
     candidates = max(1, len(unique) * (task.known.num_entities - TOP))

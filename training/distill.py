@@ -149,7 +149,7 @@ class Distilled(HardLabels):
         return total, {"hard": hard.detach(), "senior": own.detach(), "soft": soft.detach()}
 
     def labels(self, batch: Batch, rows: Tensor) -> Tensor:
-        """Hard labels [B, K] of candidates ``rows`` [B, K]: at targets 1, or 1/n for ``one-hot``."""
+        """Hard labels [B, K] of candidates ``rows`` [B, K]: 1 at targets, or 1/n (``one-hot``)."""
         dense = rows.new_zeros((len(rows), self.scorer.num_entities), dtype=torch.bool)
         dense[batch.owner, batch.target] = True
         found = dense.gather(1, rows).float()

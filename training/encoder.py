@@ -24,6 +24,7 @@ from training.scorers import HyperbolicScorer
 OPSET = 18
 _TYPICAL_PLACE = 10
 _QUERIES_PER_RELATION = 64
+_SCORES = 1 << 24
 
 
 class Encoder(nn.Module):
@@ -77,7 +78,9 @@ def choose_slopes(scorer: HyperbolicScorer, valid: RankingTask) -> Tensor:
     if scorer.kind == "linear":
         return scorer.scale(relations)
     chosen = _some_of_each(valid.relation, _QUERIES_PER_RELATION)
-    u = np.concatenate([_typical_u(scorer, valid, part) for part in np.array_split(chosen, 64)])
+    step = max(1, _SCORES // scorer.num_entities)
+    parts = (chosen[start : start + step] for start in range(0, len(chosen), step))
+    u = np.concatenate([_typical_u(scorer, valid, part) for part in parts])
     relation = valid.relation[chosen]
     typical = np.full(len(relations), np.median(u))
     for row in np.unique(relation):

@@ -125,9 +125,12 @@ def export(
         draft.seal(manifest)
         with Engine.open(draft.path) as engine:
             checks = measure(source.scorer, encoder, table, engine, valid, report)
+            report("ranking valid as served")
+            quality = {"valid": valid.quality(engine.scores)}
+            checks["mrr_served"] = quality["valid"]["total"]["mrr"]
             refuse_differences(out, checks, checked, len(valid.target))
-            manifest = replace(manifest, checks=checks)
-            manifest, calibration = _judge(manifest, engine, source.graph, valid, report)
+            manifest = replace(manifest, checks=checks, quality=quality)
+            manifest, calibration = _test(manifest, engine, source.graph, valid, report)
         manifest = _describe(draft, manifest, calibration, _provenance(source, licence))
         open_bundle(draft.path)
         draft.publish()
@@ -180,13 +183,13 @@ def _write_files(
     shutil.copyfile(source.recipe_path, folder / files.RECIPE)
 
 
-def _judge(
+def _test(
     manifest: Manifest, engine: Engine, graph: Graph, valid: RankingTask, report: Report
 ) -> tuple[Manifest, Calibration]:
-    """Measure quality and fit probabilities, both through the engine."""
+    """Fit probabilities on valid; measure quality and probabilities on test."""
     test = RankingTask.of(graph, "test")
-    report("ranking valid and test through the engine")
-    quality = {"valid": valid.quality(engine.scores), "test": test.quality(engine.scores)}
+    report("ranking test as served")
+    quality = {**manifest.quality, "test": test.quality(engine.scores)}
     report("calibrating probabilities")
     calibration = calibrate(valid, test, engine.scores)
     errors = {f"calibration_error_{name}": value for name, value in calibration.error.items()}

@@ -121,5 +121,5 @@ class SquaredAcosh1p(torch.autograd.Function):
 
 def squared_distance(u: Tensor) -> Tensor:
     """``d^2`` on the unit hyperboloid from ``u = cosh(d) - 1``."""
-    result: Tensor = SquaredAcosh1p.apply(u)
+    result: Tensor = SquaredAcosh1p.apply(u)  # type: ignore[no-untyped-call]
     return result

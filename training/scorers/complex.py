@@ -84,7 +84,7 @@ class ComplEx(Scorer):
 
     def cross_entropy(self, query: Product, batch: Batch) -> Tensor:
         """The same as the base's, without forming the matrix of scores."""
-        loss: Tensor = LinearCrossEntropy.apply(query.joined, self.entity, batch)
+        loss: Tensor = LinearCrossEntropy.apply(query.joined, self.entity, batch)  # type: ignore[no-untyped-call]
         return loss
 
     def penalty(self, query: Product, count: Tensor, rows: Tensor) -> Tensor:

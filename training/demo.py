@@ -1,0 +1,201 @@
+"""``make run``: the whole product on the embedded graph, in a few minutes.
+
+Train the teachers, distil the Junior beside its directly trained twin, export a bundle, serve it
+in a process of its own, ask it questions over gRPC, and show what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from mulde.client import Client
+from mulde.errors import MuldeError
+from mulde.evaluation import RankingTask
+from mulde.graph import Graph, read_graph
+from mulde.manifest import Manifest
+from training.baseline import popularity
+from training.evaluate import scores_of
+from training.export import export
+from training.pipeline import Stage, load_scorer, stages, train_side_by_side
+from training.recipe import read_recipe
+from training.reporting import TrainingReport
+
+DATA = Path("data/wordnet-core")
+RECIPE = Path("models/recipes/best/wordnet-core-32.toml")
+RUN = Path("runs/demo")
+JOBS = 2
+TIMED_CALLS = 200
+BATCH = 256
+
+QUESTIONS = (
+    ("lion.n.01", "hypernym", None),
+    ("paris.n.01", "instance_hypernym", None),
+    (None, "part_meronym", "france.n.01"),
+    ("guitar.n.01", "hypernym", None),
+    (None, "hypernym", "fruit.n.01"),
+)
+
+Quality = dict[str, dict[str, float]]
+
+
+class DemoFailed(MuldeError):
+    """The demonstration did not show what it promises."""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What a caller waits for, over the network stack of this machine."""
+
+    start_s: float
+    single_ms: float
+    batch_per_s: float
+
+
+def main(console: Console | None = None) -> None:
+    """Run the demonstration; exit status 1 if the Junior does not keep its promise."""
+    console = console or Console()
+    started = perf_counter()
+    graph, recipe = read_graph(DATA), read_recipe(RECIPE)
+    *teachers, junior, twin = stages(recipe, RUN)
+    size = f"{graph.num_entities:,} synsets, {len(graph.train):,} facts"
+    console.rule(f"mulde on {graph.name}: {size}")
+    RUN.mkdir(parents=True, exist_ok=True)
+    (RUN / "recipe.toml").write_bytes(RECIPE.read_bytes())
+    cpu = torch.device("cpu")
+    with TrainingReport(console) as report:
+        train_side_by_side(teachers, recipe, graph, cpu, JOBS, report)
+        train_side_by_side([junior, twin], recipe, graph, cpu, JOBS, report)
+    bundle = RUN / "bundle"
+    with console.status("exporting the Junior and comparing the bundle with it"):
+        manifest = export(junior.folder / "best.pt", DATA, bundle, overwrite=True)
+    with console.status("serving and asking"), _server(bundle) as (address, start_s):
+        with Client(address) as client:
+            answers = _answers(client)
+            timings = _time(client, graph, start_s)
+    console.print(answers)
+    table, promise = _quality(graph, manifest, [*teachers, twin])
+    console.print(table)
+    console.print(_numbers(manifest, bundle, timings, perf_counter() - started))
+    if promise is not None:
+        raise DemoFailed(promise)
+
+
+@contextmanager
+def _server(bundle: Path) -> Iterator[tuple[str, float]]:
+    """A server process on a free port: its address and the seconds until it answered."""
+    command = [sys.executable, "-m", "mulde.cli", "serve", str(bundle)]
+    started = perf_counter()
+    process = subprocess.Popen(
+        [*command, "--grpc-port", "0", "--metrics-port", "-1", "--log-level", "warning"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None, "asked for a pipe"
+        line = process.stdout.readline()
+        if not line:
+            raise DemoFailed(f"the server ended with status {process.wait()} before it listened")
+        told = json.loads(line)
+        yield f"{told['host']}:{told['grpc_port']}", perf_counter() - started
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _answers(client: Client) -> Table:
+    """Ask the questions; facts that the graph already holds are left out of the answers."""
+    table = Table(title="What the graph does not say yet, asked over gRPC", title_justify="left")
+    for column in ("question", "answer", "probability", "exact"):
+        table.add_column(column, overflow="fold")
+    for head, relation, tail in QUESTIONS:
+        if tail is None:
+            found = client.predict_tails(str(head), relation, k=3)
+        else:
+            found = client.predict_heads(relation, tail, k=3)
+        question = f"({head or '?'}, {relation}, {tail or '?'})"
+        for place, answer in enumerate(found[0]):
+            probability = "" if answer.probability is None else f"{answer.probability:.2f}"
+            exact = "yes" if found.exact[0] else "approximate"
+            table.add_row(question if place == 0 else "", answer.label, probability, exact)
+        table.add_section()
+    return table
+
+
+def _time(client: Client, graph: Graph, start_s: float) -> Timings:
+    """Median of single queries, and the rate of batches, one caller at a time."""
+    heads = [graph.entity_ids[row] for row in graph.test[:, 0]]
+    relations = [graph.relation_ids[row] for row in graph.test[:, 1]]
+    singles = []
+    for place in range(TIMED_CALLS):
+        before = perf_counter()
+        client.predict_tails(heads[place], relations[place], k=10)
+        singles.append(perf_counter() - before)
+    batches = []
+    for _ in range(10):
+        before = perf_counter()
+        client.predict_tails(heads[:BATCH], relations[:BATCH], k=10)
+        batches.append(perf_counter() - before)
+    return Timings(start_s, 1e3 * float(np.median(singles)), BATCH / float(np.median(batches)))
+
+
+def _quality(graph: Graph, manifest: Manifest, others: list[Stage]) -> tuple[Table, str | None]:
+    """All models side by side on test, and which promise is broken, if one is."""
+    task = RankingTask.of(graph, "test")
+    rows: dict[str, Quality] = {"popularity of the answer": popularity(graph, "test")}
+    for stage in others:
+        scorer, _ = load_scorer(stage.folder / "best.pt", graph)
+        name = "twin: the same, trained directly" if stage.name == "twin" else stage.name
+        rows[f"{name} ({stage.model.dimension}-d)"] = task.quality(scores_of(scorer))
+    junior = manifest.quality["test"]
+    rows[f"Junior, as served ({manifest.dimension}-d)"] = junior
+    table = Table(title="Quality on test: filtered, both directions", title_justify="left")
+    for column in ("model", "MRR", "Hits@1", "Hits@3", "Hits@10"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, quality in rows.items():
+        style = "bold green" if quality is junior else None
+        figures = (f"{value:.3f}" for value in quality["total"].values())
+        table.add_row(name, *figures, style=style)
+    names = list(rows)
+    twin, base = rows[names[-2]]["total"]["mrr"], rows[names[0]]["total"]["mrr"]
+    reached = junior["total"]["mrr"]
+    if reached < twin:
+        return table, f"expected the Junior at its twin's {twin:.4f} or above, found {reached:.4f}"
+    if reached < 3 * base:
+        return table, f"expected 3 times the popularity's {base:.4f}, found {reached:.4f}"
+    return table, None
+
+
+def _numbers(manifest: Manifest, bundle: Path, timings: Timings, seconds: float) -> Table:
+    """What it costs."""
+    size = sum(file.stat().st_size for file in bundle.iterdir())
+    table = Table(title="What it costs", title_justify="left", show_header=False)
+    for name, value in (
+        ("bundle on disk", f"{size / 1e6:.1f} MB for {manifest.entities:,} entities"),
+        ("start of the server", f"{timings.start_s:.2f} s until it listens"),
+        ("one query over gRPC", f"{timings.single_ms:.2f} ms (median of {TIMED_CALLS})"),
+        (f"batches of {BATCH}", f"{timings.batch_per_s:,.0f} queries a second"),
+        ("everything above", f"{seconds:.0f} s"),
+        ("serve it yourself", f".venv/bin/mulde serve {bundle}"),
+    ):
+        table.add_row(name, value)
+    return table
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MuldeError as failure:
+        Console(stderr=True).print(f"error: {failure}", style="red", markup=False)
+        sys.exit(1)
