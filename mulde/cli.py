@@ -63,3 +63,7 @@ def _extra_that_brings(module: str) -> str | None:
     if top in {"onnxruntime", "faiss", "structlog", "prometheus_client", "pydantic_settings"}:
         return "serving"
     return "client" if top in {"grpc", "google", "grpc_status"} else None
+
+
+if __name__ == "__main__":
+    main()

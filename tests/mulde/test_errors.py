@@ -31,6 +31,7 @@ MADE: list[tuple[MuldeError, list[str]]] = [
     (errors.UnknownModel("big", ["small"]), ["no model 'big'", "'small'"]),
     (errors.Overloaded(64), ["limit of 64 requests"]),
     (errors.DeadlineExceeded(), ["deadline"]),
+    (errors.Starting(), ["still loading"]),
     (errors.Draining(), ["shutting down"]),
     (errors.Unauthenticated(), ["bearer token", "authorization"]),
     (errors.Forbidden("ReloadModel"), ["ReloadModel", "admin"]),

@@ -30,7 +30,7 @@ def graph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def graph(graph_folder: Path) -> Graph:
-    """The tiny graph: 31 entities, 4 relations, 82 training triples."""
+    """The tiny graph: 31 entities, 4 relations, 79 training triples."""
     return read_graph(graph_folder)
 
 

@@ -33,7 +33,7 @@ from training.pipeline import (
 )
 
 
-def folders(shelf: Path, **changes: Any) -> list[str]:
+def shelf_folders(shelf: Path, **changes: Any) -> list[str]:
     """The names of the teachers' folders."""
     found = stages(recipe_of(**changes), Path("run"), shelf)
     return [stage.folder.name for stage in found if stage.name.startswith("teacher")]
@@ -55,11 +55,11 @@ def test_teachers_come_first_then_the_junior_that_asks_them_then_its_twin(tmp_pa
 
 
 def test_recipes_that_share_teachers_share_their_folders(tmp_path: Path) -> None:
-    plain = folders(tmp_path)
-    assert folders(tmp_path, junior__dimension=2, seed=9, distillation__gamma=1.0) == plain
-    assert folders(tmp_path, teachers=[{"scorer": "RotH", "dimension": 8, "spread": 0.1}]) == [
-        plain[0]
-    ]
+    plain = shelf_folders(tmp_path)
+    assert shelf_folders(tmp_path, junior__dimension=2, seed=9, distillation__gamma=1.0) == plain
+    assert shelf_folders(
+        tmp_path, teachers=[{"scorer": "RotH", "dimension": 8, "spread": 0.1}]
+    ) == [plain[0]]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_recipes_that_share_teachers_share_their_folders(tmp_path: Path) -> None
 def test_a_teacher_that_differs_has_a_folder_of_its_own(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    assert folders(tmp_path, **change)[0] != folders(tmp_path)[0]
+    assert shelf_folders(tmp_path, **change)[0] != shelf_folders(tmp_path)[0]
 
 
 def test_without_teachers_the_junior_is_its_twin(tmp_path: Path, graph: Graph) -> None:
@@ -98,12 +98,9 @@ def test_the_junior_learns_something_else_than_its_twin_from_the_same_start(
     def report(name: str, progress: Progress) -> None:
         seen[name] = list(progress.loss)
 
-    found = [
-        train(recipe, graph, tmp_path, name, shelf, lambda n, p: seen.setdefault(n, list(p.loss)))
-        for name in ("junior", "twin")
-    ]
+    folders = [train(recipe, graph, tmp_path, n, shelf, report) for n in ("junior", "twin")]
     assert seen == {"junior": ["hard", "senior", "soft"], "twin": ["hard"]}
-    models = [state_of(folder / "last.pt")["model"] for folder in found]
+    models = [state_of(folder / "last.pt")["model"] for folder in folders]
     assert not identical(*models)
 
 
