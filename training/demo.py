@@ -50,10 +50,6 @@ QUESTIONS = (
 Quality = dict[str, dict[str, float]]
 
 
-class DemoFailed(MuldeError):
-    """The demonstration did not show what it promises."""
-
-
 @dataclass(frozen=True)
 class Timings:
     """What a caller waits for, over the network stack of this machine."""
@@ -80,16 +76,19 @@ def main(console: Console | None = None) -> None:
     bundle = RUN / "bundle"
     with console.status("exporting the Junior and comparing the bundle with it"):
         manifest = export(junior.folder / "best.pt", DATA, bundle, overwrite=True)
-    with console.status("serving and asking"), _server(bundle) as (address, start_s):
-        with Client(address) as client:
-            answers = _answers(client)
-            timings = _time(client, graph, start_s)
+    with (
+        console.status("serving and asking"),
+        _server(bundle) as (address, start_s),
+        Client(address) as client,
+    ):
+        answers = _answers(client)
+        timings = _time(client, graph, start_s)
     console.print(answers)
     table, promise = _quality(graph, manifest, [*teachers, twin])
     console.print(table)
     console.print(_numbers(manifest, bundle, timings, perf_counter() - started))
     if promise is not None:
-        raise DemoFailed(promise)
+        raise MuldeError(promise)
 
 
 @contextmanager
@@ -106,7 +105,7 @@ def _server(bundle: Path) -> Iterator[tuple[str, float]]:
         assert process.stdout is not None, "asked for a pipe"
         line = process.stdout.readline()
         if not line:
-            raise DemoFailed(f"the server ended with status {process.wait()} before it listened")
+            raise MuldeError(f"the server ended with status {process.wait()} before it listened")
         told = json.loads(line)
         yield f"{told['host']}:{told['grpc_port']}", perf_counter() - started
     finally:
