@@ -10,7 +10,7 @@ from mulde.v1 import common_pb2, model_pb2
 from serving.limits import Limits
 from serving.model import Model
 from serving.paging import next_token, read_page_size, read_token
-from serving.registry import Registry, Snapshot, check_name
+from serving.registry import Registry, Snapshot
 from serving.service import Call, Run
 
 _PAGE = 100
@@ -18,7 +18,7 @@ _BUILT_IN = ("head:", "tail:")
 
 
 class Changes(Protocol):
-    """Changes what is loaded, here or in all workers; see ``Registry``."""
+    """Changes what is loaded, in this process or in all workers; see ``Director``."""
 
     def load(self, name: str, version: str, pin: bool) -> tuple[str, str]:
         """Load and make current; the name and version that are current then."""
@@ -28,27 +28,6 @@ class Changes(Protocol):
 
     def unload(self, name: str, version: str) -> list[tuple[str, str]]:
         """Free; what was freed."""
-
-
-class LocalChanges:
-    """Changes in this process alone."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def load(self, name: str, version: str, pin: bool) -> tuple[str, str]:
-        """See ``Changes.load``."""
-        model = self._registry.load(name, version, pin=pin)
-        return model.name, model.version
-
-    def reload(self, name: str) -> tuple[str, str, bool]:
-        """See ``Changes.reload``."""
-        model, changed = self._registry.reload(name)
-        return model.name, model.version, changed
-
-    def unload(self, name: str, version: str) -> list[tuple[str, str]]:
-        """See ``Changes.unload``."""
-        return self._registry.unload(name, version)
 
 
 class Administration:
@@ -77,9 +56,7 @@ class Administration:
         snapshot = self._registry.snapshot
         size = read_page_size(request.page_size, _PAGE)
         start = read_token(request.page_token, "models")
-        keys = sorted(
-            {(model.name, model.version) for model in snapshot.models()} | set(snapshot.failures)
-        )
+        keys = sorted({*snapshot.models, *snapshot.lineup.failures})
         models = [_listed(snapshot, *key) for key in keys[start : start + size]]
         token = next_token(start + size, "models") if start + size < len(keys) else ""
         return model_pb2.ListModelsResponse(models=models, next_page_token=token)
@@ -99,7 +76,6 @@ class Administration:
         self, request: model_pb2.LoadModelRequest, call: Call
     ) -> model_pb2.LoadModelResponse:
         """Load a version and make it current."""
-        check_name("name", request.name)
         name, version = self._changes.load(request.name, request.version, request.pin)
         return model_pb2.LoadModelResponse(model=self._told(name, version, call))
 
@@ -127,28 +103,28 @@ class Administration:
 
 
 def _listed(snapshot: Snapshot, name: str, version: str) -> model_pb2.Model:
-    loaded = snapshot.names.get(name)
-    if loaded is not None and version in loaded.models:
-        return describe(snapshot, loaded.models[version])
+    model = snapshot.models.get((name, version))
+    if model is not None:
+        return describe(snapshot, model)
     return model_pb2.Model(
         name=name,
         version=version,
         state=model_pb2.MODEL_STATE_FAILED,
-        failure=snapshot.failures[name, version],
+        failure=snapshot.lineup.failures[name, version],
     )
 
 
 def describe(snapshot: Snapshot, model: Model) -> model_pb2.Model:
     """A loaded version, without its manifest."""
-    loaded, bundle = snapshot.names[model.name], model.bundle
-    manifest, current = bundle.manifest, loaded.current == model.version
+    bundle, manifest = model.bundle, model.bundle.manifest
+    current = snapshot.is_current(model)
     names = [] if bundle.types is None else list(bundle.types.names)
     return model_pb2.Model(
         name=model.name,
         version=model.version,
         state=model_pb2.MODEL_STATE_READY,
         current=current,
-        pinned=current and loaded.pinned,
+        pinned=current and snapshot.lineup.entries[model.name].pinned,
         created=manifest.created,
         family=manifest.family,
         dimension=manifest.dimension,

@@ -10,8 +10,10 @@ import structlog
 
 from serving.settings import LogSettings
 
+Log = structlog.typing.FilteringBoundLogger
 
-def open_log(settings: LogSettings, **context: Any) -> structlog.typing.FilteringBoundLogger:
+
+def open_log(settings: LogSettings, **context: Any) -> Log:
     """A logger that writes JSON or text to stderr.
 
     Values are escaped in both, so that a label with line feeds or terminal escapes stays one
@@ -28,7 +30,7 @@ def open_log(settings: LogSettings, **context: Any) -> structlog.typing.Filterin
             key_order=["timestamp", "level", "event"], drop_missing=True
         )
     level = logging.getLevelNamesMapping()[settings.level.upper()]
-    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+    logger: Log = structlog.wrap_logger(
         structlog.WriteLogger(sys.stderr),
         processors=[
             structlog.processors.add_log_level,

@@ -7,7 +7,7 @@ PROMETHEUS_MULTIPROC_DIR, values live in files of that folder (``serving/supervi
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -19,7 +19,8 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from serving.model import Model
 from serving.service import Call
@@ -37,6 +38,7 @@ class Metrics:
         shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         if not shared:
             ProcessCollector(registry=self.registry)
+            self.registry.register(MemoryCollector(lambda: [os.getpid()]))
         self._requests = Counter(
             "mulde_requests",
             "Calls that ended, by method, model and status code.",
@@ -84,11 +86,20 @@ class Metrics:
         )
         self._info = Gauge(
             "mulde_model_info",
-            "1 for each loaded version; workers added up.",
-            ["name", "version", "family", "dimension", "current"],
+            "1 for each worker that has the version loaded.",
+            ["name", "version", "family", "dimension"],
             registry=self.registry,
             multiprocess_mode="livesum",
         )
+
+        self._current = Gauge(
+            "mulde_model_current",
+            "1 where the version answers requests that name none.",
+            ["name", "version"],
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._told: dict[str, tuple[str, str, str, str]] = {}
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """Count a call."""
@@ -108,16 +119,61 @@ class Metrics:
         self._in_flight.inc(change)
 
     def models(self, loaded: Sequence[tuple[Model, bool]]) -> None:
-        """Tell which versions are loaded, and which of them are current."""
-        self._info.clear()
-        self._recall.clear()
+        """Tell which versions are loaded, and which of them are current.
+
+        What is gone falls to 0 and stays listed: shared metrics cannot take a label back.
+        """
+        gone = set(self._told)
         for model, current in loaded:
             manifest = model.bundle.manifest
-            labels = (model.name, model.version, manifest.family, manifest.dimension, current)
-            self._info.labels(*map(str, labels)).set(1)
+            labels = (model.name, model.version, manifest.family, str(manifest.dimension))
+            self._told[str(model)] = labels
+            gone.discard(str(model))
+            self._info.labels(*labels).set(1)
+            self._current.labels(model.name, model.version).set(current)
             recall = manifest.checks.get("recall@10")
             if recall is not None:
                 self._recall.labels(str(model)).set(recall)
+        for labels in map(self._told.__getitem__, gone):
+            self._info.labels(*labels).set(0)
+            self._current.labels(*labels[:2]).set(0)
+
+
+class MemoryCollector:
+    """Memory of some processes, as the system counts it: what is private, and what is shared."""
+
+    def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterator[Metric]:
+        """Bytes that are resident, by kind; shared pages count once for each process."""
+        family = GaugeMetricFamily(
+            "mulde_memory_bytes",
+            "Resident memory of the serving processes added up, private or shared.",
+            labels=["kind"],
+        )
+        totals = {"private": 0, "shared": 0}
+        for pid in self._pids():
+            for kind, size in resident(pid).items():
+                totals[kind] += size
+        for kind, size in totals.items():
+            family.add_metric([kind], size)
+        yield family
+
+
+def resident(pid: int) -> dict[str, int]:
+    """Private and shared resident bytes of a process; zeros where the system does not tell."""
+    totals = {"private": 0, "shared": 0}
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()[1:]
+    except OSError:
+        return totals
+    for line in lines:
+        name, size, *_ = line.split()
+        kind = name.partition("_")[0].lower()
+        if name.endswith(("_Clean:", "_Dirty:")) and kind in totals:
+            totals[kind] += int(size) * 1024
+    return totals
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
@@ -126,8 +182,14 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return text
 
 
-def shared_registry(folder: Path) -> CollectorRegistry:
+def shared_registry(folder: Path, pids: Callable[[], Sequence[int]]) -> CollectorRegistry:
     """A registry that adds up what all processes wrote into ``folder``."""
     registry = CollectorRegistry()
+    registry.register(MemoryCollector(pids))
     MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
     return registry
+
+
+def forget_process(pid: int, folder: Path) -> None:
+    """Take what a dead process measured of itself, such as calls in flight, out of the sums."""
+    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

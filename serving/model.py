@@ -5,7 +5,7 @@ Shape letters: B queries, A answers of all queries together.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -13,6 +13,7 @@ from time import monotonic
 import numpy as np
 
 from mulde.bundle import Bundle, open_bundle
+from mulde.search import nearest_names
 from serving.answers import Answers
 from serving.batcher import Batcher
 from serving.candidates import Rows
@@ -72,12 +73,14 @@ class Tuning:
         max_waiting: see ``Batcher``.
         max_delay_s: see ``Batcher``.
         low_memory: keep no copy of the table for batches; see ``Candidates``.
+        observe_batch: hears how many queries each run of the engine has.
     """
 
     limits: Limits = field(default_factory=Limits)
     max_waiting: int = 4096
     max_delay_s: float = 0.0
     low_memory: bool = False
+    observe_batch: Callable[[int], None] = lambda queries: None
 
 
 class Model:
@@ -98,6 +101,7 @@ class Model:
         self.name, self.version, self.bundle = name, version, bundle
         self.engine = Engine(bundle, keep_matrix=not tuning.low_memory)
         self.namer = Namer(bundle.vocabulary, tuning.limits, self.nearest)
+        self._observe_batch = tuning.observe_batch
         self.batcher: Batcher[Ask, Reply] = Batcher(
             self._answer,
             max_batch=tuning.limits.max_batch_size,
@@ -122,14 +126,23 @@ class Model:
 
     def nearest(self, name: str) -> Sequence[str]:
         """Entities that are spelled like a name that is none; best first."""
-        return ()
+        index = self.bundle.search
+        return () if index is None else index.nearest(name)
+
+    def search(self, text: str, count: int) -> list[int]:
+        """Rows of up to ``count`` entities for what was typed: an exact id, then labels."""
+        if self.bundle.search is None:
+            return []
+        same_id = int(self.bundle.vocabulary.entities.rows_of_ids([text])[0])
+        rows = self.bundle.search.find(text, count)
+        if same_id < 0:
+            return rows
+        return [same_id, *(row for row in rows if row != same_id)][:count]
 
     def near_types(self, name: str) -> Sequence[str]:
         """Types that are spelled like a name that is none; best first."""
-        from difflib import get_close_matches
-
         types = self.bundle.types
-        return () if types is None else get_close_matches(name[:200], list(types.names), 3)
+        return () if types is None else nearest_names(list(types.names), name)
 
     def warm_up(self) -> None:
         """Answer a few queries of each kind, so that the first caller does not pay for it."""
@@ -152,6 +165,7 @@ class Model:
             deny=first.deny,
             exact=first.exact,
         )
+        self._observe_batch(len(answers))
         if len(asks) == 1:
             return [Reply(answers, start - first.asked)]
         ends = np.cumsum([len(ask) for ask in asks]).tolist()

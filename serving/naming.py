@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mulde.errors import MuldeError, UnknownName
+from mulde.search import nearest_names
 from mulde.vocabulary import Names, Vocabulary
 from serving.candidates import Rows
 from serving.limits import Limits
 
 Nearest = Callable[[str], Sequence[str]]
+
+# Nearest spellings cost more than answers: a request gets them for its first failures only.
+_EXPLAINED = 10
+_MOST_RELATIONS = 10_000
 
 
 @dataclass
@@ -60,9 +65,10 @@ class Namer:
         return self._rows(self.vocabulary.relations, field, names, resolved, self._near_relations)
 
     def _near_relations(self, name: str) -> Sequence[str]:
-        from difflib import get_close_matches
-
-        return get_close_matches(name[:200], list(self.vocabulary.relations.ids), 3)
+        relations = self.vocabulary.relations
+        if len(relations) > _MOST_RELATIONS:
+            return ()
+        return nearest_names([*relations.ids, *relations.labels], name)
 
     def _rows(
         self, names: Names, field: str, wanted: Sequence[str], resolved: Resolved, nearest: Nearest
@@ -82,7 +88,8 @@ class Namer:
                 rows[place] = names.row(wanted[place])
             except MuldeError as error:
                 rows[place] = 0
-                resolved.errors.setdefault(place, _placed(error, f"{field}[{place}]", nearest))
+                near = nearest if len(resolved.errors) < _EXPLAINED else lambda name: ()
+                resolved.errors.setdefault(place, _placed(error, f"{field}[{place}]", near))
         return rows
 
     def all_entities(self, field: str, names: Sequence[str]) -> Rows:

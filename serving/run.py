@@ -6,16 +6,21 @@ import json
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from serving.access import Tokens
-from serving.logs import open_log
+from serving.director import Director
+from serving.logs import Log, open_log
 from serving.metrics import exposition
 from serving.model import Model
 from serving.probes import Probes
-from serving.server import Log, Server, new_registry
+from serving.registry import Registry
+from serving.repository import Repository
+from serving.server import Server, tuning_of
 from serving.settings import Settings
+from serving.supervisor import Supervisor
 from serving.tls import read_configuration
 
 
@@ -28,13 +33,22 @@ def check(settings: Settings) -> list[Model]:
     Raises:
         ConfigError, BundleError: naming the setting or the file.
     """
+    check_files(settings)
+    registry = Registry(tuning_of(settings))
+    _director(settings, registry).start()
+    return list(registry.snapshot.models.values())
+
+
+def check_files(settings: Settings) -> None:
+    """Read the files of TLS and tokens once.
+
+    Raises:
+        ConfigError: naming the file.
+    """
     if settings.auth.api_key_file is not None:
         Tokens(settings.auth.api_key_file)
     if settings.tls.cert is not None:
         read_configuration(settings.tls)
-    registry = new_registry(settings)
-    registry.load_all()
-    return registry.snapshot.models()
 
 
 def serve(settings: Settings) -> None:
@@ -43,21 +57,33 @@ def serve(settings: Settings) -> None:
     Raises:
         ConfigError, BundleError: if it cannot start.
     """
-    started = perf_counter()
     log = open_log(settings.log)
+    warn_of_strangers(settings, log)
+    check_files(settings)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    warn_of_strangers(settings, log)
-    server = Server(settings, log)
-    probes = _probes(settings, server)
+    if settings.server.workers == 1:
+        _serve_alone(settings, log, stop)
+    else:
+        _serve_together(settings, log, stop)
+
+
+def _serve_alone(settings: Settings, log: Log, stop: threading.Event) -> None:
+    started = perf_counter()
+    directors: list[Director] = []
+
+    def changes(registry: Registry) -> Director:
+        directors.append(_director(settings, registry))
+        return directors[0]
+
+    server = Server(settings, log, changes)
+    registry = server.metrics.registry
+    probes = _probes(settings, lambda: exposition(registry), lambda: server.gate.is_open)
     try:
-        server.registry.load_all()
+        directors[0].start()
         server.open()
-        announce(settings, server.port, probes.port if probes else None)
-        log.info("serving", port=server.port, seconds=round(perf_counter() - started, 3))
-        for (name, version), reason in server.registry.snapshot.failures.items():
-            log.warning("not loaded", model=f"{name}/{version}", reason=reason)
+        _announce(settings, log, server.port, probes, directors[0], perf_counter() - started)
         stop.wait()
         log.info("draining", grace_s=settings.server.grace_s)
     finally:
@@ -67,24 +93,52 @@ def serve(settings: Settings) -> None:
         log.info("stopped", all_answered=done)
 
 
-def _probes(settings: Settings, server: Server) -> Probes | None:
+def _serve_together(settings: Settings, log: Log, stop: threading.Event) -> None:
+    started = perf_counter()
+    with Supervisor(settings, log) as supervisor:
+        probes = _probes(settings, supervisor.metrics, lambda: supervisor.is_ready)
+        try:
+            supervisor.start()
+            port, director = supervisor.port, supervisor.director
+            _announce(settings, log, port, probes, director, perf_counter() - started)
+            supervisor.watch(stop)
+            log.info("draining", grace_s=settings.server.grace_s)
+        finally:
+            done = supervisor.drain()
+            if probes is not None:
+                probes.close()
+            log.info("stopped", all_answered=done)
+
+
+def _director(settings: Settings, registry: Registry) -> Director:
+    return Director(Repository(settings.models.dir), registry.apply, settings.models.pins)
+
+
+def _probes(
+    settings: Settings, metrics: Callable[[], bytes], ready: Callable[[], bool]
+) -> Probes | None:
     if settings.server.metrics_port < 0:
         return None
-    registry = server.metrics.registry
-    return Probes(
-        settings.server.host,
-        settings.server.metrics_port,
-        lambda: exposition(registry),
-        lambda: server.gate.is_open,
-    )
+    return Probes(settings.server.host, settings.server.metrics_port, metrics, ready)
 
 
-def announce(settings: Settings, grpc_port: int, metrics_port: int | None) -> None:
-    """One line of JSON on stdout: where the server listens."""
-    line: dict[str, Any] = {"event": "serving", "host": settings.server.host}
-    line |= {"grpc_port": grpc_port, "metrics_port": metrics_port}
+def _announce(
+    settings: Settings,
+    log: Log,
+    port: int,
+    probes: Probes | None,
+    director: Director,
+    seconds: float,
+) -> None:
+    """One line of JSON on stdout says where the server listens; the log says the rest."""
+    line: dict[str, Any] = {"event": "serving", "host": settings.server.host, "grpc_port": port}
+    line["metrics_port"] = probes.port if probes else None
+    line["models"] = director.lineup.keys()
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
+    log.info("serving", port=port, models=line["models"], seconds=round(seconds, 3))
+    for (name, version), reason in director.lineup.failures.items():
+        log.warning("not loaded", model=f"{name}/{version}", reason=reason)
 
 
 def warn_of_strangers(settings: Settings, log: Log) -> None:

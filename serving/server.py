@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
-import structlog
 from grpc_health.v1 import (  # type: ignore[import-untyped]
     health,
     health_pb2,
@@ -16,24 +16,24 @@ from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mulde.errors import ConfigError
-from mulde.v1 import model_pb2, prediction_pb2
+from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
 from serving.access import Gate, Tokens
-from serving.administration import Administration, Changes, LocalChanges
+from serving.administration import Administration, Changes
 from serving.index import use_threads
 from serving.limits import Limits
+from serving.logs import Log
 from serving.metrics import Metrics
 from serving.model import Tuning
 from serving.prediction import LinkPrediction
-from serving.registry import Registry
-from serving.repository import Repository
+from serving.registry import Registry, Snapshot
 from serving.service import Call, Service
 from serving.settings import Settings
 from serving.tls import credentials
-
-Log = structlog.typing.FilteringBoundLogger
+from serving.vocabulary import VocabularySearch
 
 SERVICES = (
     prediction_pb2.DESCRIPTOR.services_by_name["LinkPredictionService"],
+    vocabulary_pb2.DESCRIPTOR.services_by_name["VocabularyService"],
     model_pb2.DESCRIPTOR.services_by_name["ModelService"],
 )
 _SPARE_THREADS = 8
@@ -76,9 +76,8 @@ class Server:
         self,
         settings: Settings,
         log: Log,
+        changes: Callable[[Registry], Changes],
         *,
-        registry: Registry | None = None,
-        changes: Changes | None = None,
         shared_port: bool = False,
     ) -> None:
         """Bind the port and start to answer, at first that it is still loading.
@@ -86,8 +85,7 @@ class Server:
         Args:
             settings: everything.
             log: where to say what happens.
-            registry: models; by default a new one, empty.
-            changes: how models are changed; by default in this process alone.
+            changes: makes what changes the models, given those of this process.
             shared_port: whether other processes listen on the same port.
 
         Raises:
@@ -95,7 +93,8 @@ class Server:
         """
         threadpool_limits(limits=1)
         self.settings, self.log, self.metrics = settings, log, Metrics()
-        self.registry = registry or new_registry(settings)
+        tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
+        self.registry = Registry(tuning, self._tell_models)
         tokens = Tokens(settings.auth.api_key_file) if settings.auth.api_key_file else None
         most = settings.server.max_concurrent_requests
         self.gate = Gate(tokens, most, self.metrics.flight)
@@ -109,7 +108,7 @@ class Server:
             maximum_concurrent_rpcs=threads,
             options=_options(settings, shared_port),
         )
-        self._add_services(changes or LocalChanges(self.registry))
+        self._add_services(changes(self.registry))
         self._tell("", serving=False)
         self.port = self._bind()
         self._server.start()
@@ -119,6 +118,7 @@ class Server:
         observer = Ended(self.metrics, self.log, self.settings.log.requests)
         parts = (
             LinkPrediction(self.registry, limits).methods(),
+            VocabularySearch(self.registry, limits).methods(),
             Administration(self.registry, changes, limits).methods(),
         )
         for service, methods in zip(SERVICES, parts, strict=True):
@@ -149,17 +149,12 @@ class Server:
     def open(self) -> None:
         """Answer: the models are loaded."""
         self.gate.open()
-        self.tell_models()
         self._tell("", serving=True)
         for service in SERVICES:
             self._tell(service.full_name, serving=True)
 
-    def tell_models(self) -> None:
-        """Tell the metrics what is loaded now."""
-        snapshot = self.registry.snapshot
-        self.metrics.models(
-            [(m, snapshot.names[m.name].current == m.version) for m in snapshot.models()]
-        )
+    def _tell_models(self, snapshot: Snapshot) -> None:
+        self.metrics.models([(m, snapshot.is_current(m)) for m in snapshot.models.values()])
 
     def _tell(self, service: str, *, serving: bool) -> None:
         status = health_pb2.HealthCheckResponse
@@ -183,15 +178,14 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(**settings.limits.model_dump())
 
 
-def new_registry(settings: Settings) -> Registry:
-    """A registry with nothing loaded."""
-    tuning = Tuning(
+def tuning_of(settings: Settings) -> Tuning:
+    """How models are loaded."""
+    return Tuning(
         limits=limits_of(settings),
         max_waiting=settings.batching.max_waiting,
         max_delay_s=settings.batching.max_queue_delay_us / 1e6,
         low_memory=settings.models.low_memory,
     )
-    return Registry(Repository(settings.models.dir), tuning, settings.models.pins)
 
 
 def _options(settings: Settings, shared_port: bool) -> list[tuple[str, int]]:
