@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import mulde
+from mulde.bundle import open_bundle
 from tests.support.toy import toy_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -157,3 +162,35 @@ def test_it_names_the_damaged_file_of_a_bundle(environment: Path, tmp_path: Path
     assert done.returncode == 1
     assert "entities.faiss" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_it_answers_a_question_without_torch(environment: Path, tmp_path: Path) -> None:
+    toy = toy_bundle(tmp_path / "toy")
+    entity = open_bundle(toy.path).vocabulary.entity_id(0)
+    serve = ("serve", toy.path, "--grpc-port", "0", "--metrics-port", "-1")
+    with started(environment, "mulde", *serve) as server:
+        assert server.stdout is not None
+        where = json.loads(server.stdout.readline())
+        address = f"{where['host']}:{where['grpc_port']}"
+        done = run(environment, "mulde", "query", entity, "P0", "--server", address, "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        answers = json.loads(done.stdout)["answers"]
+        scores = [answer["score"] for answer in answers]
+        assert len(answers) > 1
+        assert scores == sorted(scores, reverse=True)
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+
+
+@contextmanager
+def started(
+    environment: Path, program: str, *arguments: str | Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A program that runs while the test does, and never longer."""
+    with subprocess.Popen(
+        [environment / program, *arguments], stdout=subprocess.PIPE, text=True, cwd=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
