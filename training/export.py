@@ -235,8 +235,15 @@ def _provenance(source: Source, licence: str) -> Provenance:
         seed=identity["seed"],
         teachers=tuple(identity.get("teachers", ())),
         notes=source.recipe.notes,
-        licence=licence or "See the licence of the data.",
+        licence=licence or _licence(source.folder),
     )
+
+
+def _licence(folder: Path) -> str:
+    """Where to read under which terms names and facts may be passed on."""
+    found = sorted(path.name for path in folder.glob("LICEN[CS]E*"))
+    where = f"file {', '.join(found)}" if found else "source"
+    return f"The names and facts in this bundle are the data's; its licence: see its {where}."
 
 
 def _precision(text: str) -> Precision:

@@ -1,0 +1,80 @@
+"""Folders that appear whole or not at all, whenever the writer dies."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mulde import atomic
+
+WRITER = """
+import sys
+from pathlib import Path
+from mulde.atomic import new_folder, publish
+
+target = Path(sys.argv[1])
+for number in range(100_000):
+    with new_folder(target) as folder:
+        for name in "abc":
+            (folder / name).write_text(str(number))
+        publish(folder, target, overwrite=True)
+"""
+
+
+def write(target: Path, text: str, *, overwrite: bool = False) -> None:
+    with atomic.new_folder(target) as folder:
+        (folder / "file").write_text(text)
+        atomic.publish(folder, target, overwrite=overwrite)
+
+
+def test_a_folder_has_its_name_only_when_it_is_published(tmp_path: Path) -> None:
+    with atomic.new_folder(tmp_path / "x") as folder:
+        (folder / "file").write_text("1")
+        assert not (tmp_path / "x").exists()
+        assert folder.name.startswith(".")
+        atomic.publish(folder, tmp_path / "x", overwrite=False)
+    assert (tmp_path / "x" / "file").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_nothing_is_left_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic.new_folder(tmp_path / "x"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_kept_unless_it_may_be_overwritten(tmp_path: Path) -> None:
+    write(tmp_path / "x", "old")
+    with pytest.raises(FileExistsError):
+        write(tmp_path / "x", "new")
+    assert (tmp_path / "x" / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("platform", [sys.platform, "elsewhere"])
+def test_overwriting_leaves_the_new_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    write(tmp_path / "x", "old")
+    write(tmp_path / "x", "new", overwrite=True)
+    assert (tmp_path / "x" / "file").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two renames are needed")
+def test_a_writer_killed_at_any_time_leaves_one_whole_folder(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    for delay_s in (0.0, 0.003, 0.011, 0.023, 0.037):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(target)])
+        while not target.exists():
+            assert writer.poll() is None
+            time.sleep(0.001)
+        time.sleep(delay_s)
+        writer.kill()
+        writer.wait()
+        texts = {(target / name).read_text() for name in "abc"}
+        assert len(texts) == 1
