@@ -20,6 +20,8 @@ MADE: list[tuple[MuldeError, list[str]]] = [
     (errors.CheckpointError("last.pt", "is damaged"), ["last.pt: is damaged"]),
     (errors.TrainingDiverged(4, "the loss", Path("last.pt")), ["epoch 4", "the loss", "last.pt"]),
     (errors.BundleError("b/manifest.json", "is missing"), ["b/manifest.json: is missing"]),
+    (errors.Unreachable("host:1", "refused"), ["no answer from host:1: refused"]),
+    (errors.ServerError("INTERNAL", "id 7"), ["failed with INTERNAL: id 7"]),
     (errors.RequestError("cannot be answered"), ["cannot be answered"]),
     (errors.InvalidArgument("top_k", "1 to 1000", 0), ["top_k", "1 to 1000", "found 0"]),
     (errors.UnknownName("x"), ["no name is called 'x'"]),

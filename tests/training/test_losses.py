@@ -1,0 +1,74 @@
+"""The tiled cross entropy equals torch's own; the losses of MulDE by hand are in test_senior.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from training.losses import LinearCrossEntropy, senior_loss, soft_label_loss
+from training.queries import Batch, QuerySet
+
+ENTITIES, DIMENSION = 40, 5
+
+
+def batch_of(count: int, seed: int = 1) -> Batch:
+    """``count`` distinct queries of which some have several targets."""
+    generator = np.random.default_rng(seed)
+    triples = generator.integers(0, [ENTITIES, 4, ENTITIES], (3 * count, 3)).astype(np.int32)
+    queries = QuerySet.of(np.unique(triples, axis=0), 4, ENTITIES)
+    return queries.batch(torch.arange(count))
+
+
+def factors(count: int, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Queries [B, D] and table [E, D] in float64."""
+    generator = torch.Generator().manual_seed(3)
+    queries, table = (
+        torch.randn(rows, DIMENSION, generator=generator, dtype=torch.float64) * scale
+        for rows in (count, ENTITIES)
+    )
+    return queries.requires_grad_(), table.requires_grad_()
+
+
+def tiled(queries: Tensor, table: Tensor, batch: Batch) -> Tensor:
+    loss: Tensor = LinearCrossEntropy.apply(queries, table, batch)  # type: ignore[no-untyped-call]
+    return loss
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 150])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_tiles_give_the_loss_and_gradient_of_the_whole_matrix(count: int, scale: float) -> None:
+    batch, (queries, table) = batch_of(count), factors(count, scale)
+    assert count == 1 or int(batch.count.max()) > 1
+    found = tiled(queries, table, batch)
+    scores = (queries @ table.T)[batch.owner]
+    expected = torch.nn.functional.cross_entropy(scores, batch.target)
+    torch.testing.assert_close(found, expected)
+    slopes = [torch.autograd.grad(3 * loss, (queries, table)) for loss in (found, expected)]
+    torch.testing.assert_close(*slopes)
+
+
+def test_the_gradient_matches_finite_differences() -> None:
+    batch, (queries, table) = batch_of(4), factors(4)
+    assert torch.autograd.gradcheck(lambda q, t: tiled(q, t, batch), (queries, table))
+
+
+def test_scores_beyond_the_range_of_exp_do_not_overflow() -> None:
+    batch, (queries, table) = batch_of(3), factors(3, 100.0)
+    single = tiled(queries.detach().float().requires_grad_(), table.detach().float(), batch)
+    torch.testing.assert_close(single.double(), tiled(queries, table, batch), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["soft", "senior"])
+def test_a_weight_counts_a_query_that_often(kind: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    senior, junior = (torch.randn(3, 4, generator=generator) for _ in range(2))
+
+    def loss(rows: list[int], weight: Tensor | None) -> Tensor:
+        if kind == "soft":
+            return soft_label_loss(senior[rows], junior[rows], 2.0, weight)
+        return senior_loss(senior[rows], junior[rows].sigmoid(), weight)
+
+    weighted = loss([0, 1, 2], torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(weighted, loss([0, 1, 1, 2, 2, 2], None))
