@@ -135,7 +135,9 @@ class Candidates:
     def skipped(self, excluded: Excluded) -> tuple[Rows, Rows]:
         """Excluded rows as (place in the matrix, query), by ascending place."""
         places, owners = excluded.rows, excluded.owners
-        if self.rows is not None and len(self.rows):
+        if self.size == 0:
+            return places[:0], owners[:0]
+        if self.rows is not None:
             found = np.minimum(np.searchsorted(self.rows, places), len(self.rows) - 1)
             here = self.rows[found] == places
             places, owners = found[here], owners[here]

@@ -32,7 +32,8 @@ class VocabularyServiceServicer(object):
     """
 
     def SearchEntities(self, request, context):
-        """Entities whose label or id begins with, or is spelled nearly like, what was typed. For autocomplete.
+        """Entities whose label begins with, or is spelled nearly like, what was typed, and the one with exactly that id.
+        For autocomplete.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

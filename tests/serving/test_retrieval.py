@@ -235,3 +235,12 @@ def test_a_linear_table_certifies_at_once(tmp_path: Path) -> None:
     found = world.retriever.by_product(query, 10, Excluded.nothing(200), None, exact=False)
     assert found.exact.mean() >= 0.99
     assert found.fetched.max() <= 12 * 8
+
+
+def test_no_candidate_gives_no_answer(tmp_path: Path) -> None:
+    world = World(tmp_path, "linear", np.zeros((40, 5)), np.zeros(40))
+    query = queries(np.random.default_rng(0), 5, 1.0, 1.0)
+    barred = Excluded.of_pairs(np.arange(5), np.arange(5), 5)
+    found = world.retriever.best(query, 4, barred, np.zeros(0, np.int64), exact=True)
+    assert found.counts.tolist() == [0] * 5
+    assert found.exact.all()

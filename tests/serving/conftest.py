@@ -1,0 +1,36 @@
+"""One server for all tests that do not change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mulde.client import Client
+from serving.engine import Engine
+from tests.serving.process import ServerProcess, server
+from tests.support.toy import Toy, toy_bundle
+
+
+@pytest.fixture(scope="session")
+def served_toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    return toy_bundle(tmp_path_factory.mktemp("served") / "toy", entities=1200, relations=4)
+
+
+@pytest.fixture(scope="session")
+def served(served_toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with server(served_toy.path, "--log-requests", log=log) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def local(served_toy: Toy) -> Engine:
+    """The engine of the served bundle, in this process."""
+    return Engine.open(served_toy.path)
+
+
+@pytest.fixture
+def client(served: ServerProcess) -> Iterator[Client]:
+    with Client(served.address) as connected:
+        yield connected

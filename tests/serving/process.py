@@ -1,0 +1,120 @@
+"""The real server as a process of its own, on free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-c", "from mulde.cli import main; main()"]
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment for a command of this checkout."""
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("MULDE_")}
+    return {**plain, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": str(ROOT), **more}
+
+
+def run_mulde(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments], env=environment(**env), capture_output=True, text=True, timeout=60
+    )
+
+
+class ServerProcess:
+    """A server that has said where it listens."""
+
+    def __init__(self, process: subprocess.Popen[str], log: Path, ready: Mapping[str, Any]) -> None:
+        self.process, self._log, self.ready = process, log, ready
+
+    @property
+    def address(self) -> str:
+        return f"{self.ready['host']}:{self.ready['grpc_port']}"
+
+    def get(self, page: str) -> tuple[int, str]:
+        """Status and body of a page of the metrics port."""
+        url = f"http://{self.ready['host']}:{self.ready['metrics_port']}{page}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Sum of a metric over all its series that have these labels."""
+        total = 0.0
+        for line in self.get("/metrics")[1].splitlines():
+            series, _, value = line.rpartition(" ")
+            found, _, rest = series.partition("{")
+            if found == name and all(f'{key}="{one}"' in rest for key, one in labels.items()):
+                total += float(value)
+        return total
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of a JSON log."""
+        lines = self._log.read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    @property
+    def raw_log(self) -> str:
+        return self._log.read_text("utf-8")
+
+    def children(self) -> list[int]:
+        """Ids of its worker processes."""
+        pid = self.process.pid
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+        return [int(child) for child in listed.split()]
+
+    def terminate(self, timeout: float = 20.0) -> int:
+        """SIGTERM, and the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+
+@contextmanager
+def server(directory: Path, *flags: str, log: Path, **env: str) -> Iterator[ServerProcess]:
+    """Serve a folder until the end of the block."""
+    command = [*COMMAND, "serve", str(directory), "--grpc-port", "0", "--metrics-port", "0"]
+    with log.open("w") as stderr:
+        process = subprocess.Popen(
+            [*command, "--log-format", "json", *flags],
+            env=environment(**env),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the server did not start: {log.read_text('utf-8')}")
+        yield ServerProcess(process, log, json.loads(line))
+    finally:
+        process.kill() if process.poll() is None else None
+        process.wait()
+        process.stdout.close()
+
+
+def eventually(holds: Callable[[], bool], timeout: float = 20.0) -> None:
+    """Wait until something holds.
+
+    Raises:
+        AssertionError: if it never does.
+    """
+    end = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.05)
