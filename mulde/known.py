@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-from mulde.sections import Array, check_offsets, read_sections, write_sections
+from mulde.sections import Array, check_offsets, check_rising, read_sections, write_sections
 
 MAGIC = b"MULDEKNO"
 VERSION = 1
@@ -169,9 +169,7 @@ class KnownFacts:
             raise BundleError(path, f"a key is outside {self.num_entities} entities")
         if self.tails.size and (self.tails.min() < 0 or self.tails.max() >= self.num_entities):
             raise BundleError(path, f"a known tail is outside {self.num_entities} entities")
-        falls = np.flatnonzero(self.tails[1:] <= self.tails[:-1]) + 1
-        if not np.isin(falls, self.offsets).all():
-            raise BundleError(path, "the known tails of a query must rise")
+        check_rising(path, "the known tails of a query", self.tails, self.offsets)
 
     def _bounds(
         self, entities: NDArray[np.integer], relations: NDArray[np.integer]

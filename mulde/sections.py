@@ -29,6 +29,7 @@ _HEAD = struct.Struct("<8sII")
 _ENTRY = struct.Struct("<24s8sQQ")
 _ALIGNMENT = 64
 _MAX_SECTIONS = 64
+_PIECE = 1 << 20
 
 
 def write_sections(path: Path, magic: bytes, version: int, arrays: Mapping[str, Array]) -> None:
@@ -103,6 +104,25 @@ def check_offsets(path: Path, name: str, offsets: Array, total: int) -> None:
         raise BundleError(path, f"{name} must run from 0 to {total}")
     if (offsets[1:] < offsets[:-1]).any():
         raise BundleError(path, f"{name} must not fall")
+
+
+def check_rising(path: Path, name: str, values: Array, offsets: Array) -> None:
+    """Refuse compressed rows whose values do not rise within a row; reads them in pieces.
+
+    Args:
+        path: the file to name.
+        name: what the values are.
+        values: [offsets[-1]].
+        offsets: as ``check_offsets`` accepts them.
+
+    Raises:
+        BundleError: if a value is not above the one before, except at the start of a row.
+    """
+    for start in range(0, len(values) - 1, _PIECE):
+        piece = values[start : start + _PIECE + 1]
+        falls = np.flatnonzero(piece[1:] <= piece[:-1]) + start + 1
+        if (offsets[np.searchsorted(offsets, falls.astype(offsets.dtype))] != falls).any():
+            raise BundleError(path, f"{name} must rise")
 
 
 def _sections(

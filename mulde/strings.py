@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import overload
 
@@ -30,7 +31,9 @@ COLUMNS = {"data": ("u1",), "starts": ("u4", "u8"), "ends": ("u1", "u2")}
 _BLOCK = 16
 _CHUNK_BYTES = 1 << 22
 _CHUNK_ROWS = 1 << 16
-_FEW = 32
+_STEP = 64
+_LONGEST_LEADER = 128
+_FEW = 16
 """Up to here, a bisection for each string is faster than one over arrays for all."""
 
 
@@ -156,50 +159,28 @@ class Strings(Sequence[str]):
         text[places] = self.data[places + shift]
         return text[:-1].tobytes().decode().split("\n")
 
-    def lower_bounds(
-        self, values: Sequence[str], order: NDArray[np.integer] | None = None
-    ) -> NDArray[np.int64]:
-        """For each of ``values`` [B], the place of the first string that is not less than it.
-
-        Args:
-            values: what is looked for.
-            order: [n], rows sorted by their bytes; without it, the strings themselves are sorted.
-
-        Returns:
-            [B], places in [0, n]: of the strings, or of ``order`` where it is given.
-        """
-        raws = [value.encode("utf-8", "replace") for value in values]
-        if len(raws) < _FEW:
-            ordered = _Ordered(self, order)
-            return np.array([bisect_left(ordered, raw) for raw in raws], dtype=np.int64)
-        width = max(map(len, raws)) + 1
-        wanted = np.array(raws, dtype=f"S{width}")
-        low = np.zeros(len(raws), dtype=np.int64)
-        high = np.full(len(raws), len(self), dtype=np.int64)
-        for _ in range(len(self).bit_length()):
-            middle = np.minimum((low + high) // 2, len(self) - 1)
-            less = self.padded(middle if order is None else order[middle], width) < wanted
-            open_ = low < high
-            low = np.where(open_ & less, middle + 1, low)
-            high = np.where(open_ & ~less, middle, high)
-        return low
-
     def check(self, path: Path, name: str) -> None:
         """Refuse damaged columns: bounds, sizes, UTF-8, separators.
 
         Raises:
             BundleError: naming the file, the column and what is wrong with it.
         """
-        starts, stops = self.bounds(np.arange(len(self)))
-        sizes = stops - starts
-        if len(self) and not (sizes.min() >= 1 and sizes.max() <= MAX_BYTES):
-            raise BundleError(path, f"{name}: expected strings of 1 to {MAX_BYTES} bytes")
-        if (starts[1:] != stops[:-1]).any():
-            raise BundleError(path, f"{name}: the strings must follow one another")
-        if (starts[:1] != 0).any() or self.data.size != (stops[-1] if len(self) else 0):
+        end = 0
+        for first in range(0, len(self), _CHUNK_ROWS):
+            starts, stops = self.bounds(np.arange(first, min(first + _CHUNK_ROWS, len(self))))
+            if (starts != np.concatenate([[end], stops[:-1]])).any() or stops[-1] > self.data.size:
+                raise BundleError(path, f"{name}: the strings must follow one another")
+            end = int(stops[-1])
+            if (stops <= starts).any() or (stops > starts + MAX_BYTES).any():
+                raise BundleError(path, f"{name}: expected strings of 1 to {MAX_BYTES} bytes")
+            if ((self.data[starts] & 0xC0) == 0x80).any():
+                raise BundleError(path, f"{name}: a string starts inside a character")
+        if end != self.data.size:
             raise BundleError(path, f"{name}: the strings must fill their {self.data.size} bytes")
-        if ((self.data[starts] & 0xC0) == 0x80).any():
-            raise BundleError(path, f"{name}: a string starts inside a character")
+        self._check_text(path, name)
+
+    def _check_text(self, path: Path, name: str) -> None:
+        """Refuse bytes that are not UTF-8, NUL and line feeds; reads them in pieces."""
         decoder = codecs.getincrementaldecoder("utf-8")()
         try:
             for start in range(0, self.data.size, _CHUNK_BYTES):
@@ -241,14 +222,64 @@ def _overlapping(rows: NDArray[np.integer], step: int) -> Iterator[NDArray[np.in
         yield rows[start : start + step + 1]
 
 
-class _Ordered(Sequence[bytes]):
-    """Strings seen in sorted order, for ``bisect``."""
+class Sorted(Sequence[bytes]):
+    """Strings in ascending order of their bytes, to look them up.
 
-    def __init__(self, strings: Strings, order: NDArray[np.integer] | None) -> None:
+    Every 64th string is kept in an array, so that most of a look-up is one step for all.
+
+    Args:
+        strings: what is looked up.
+        order: [n], rows sorted by their bytes; None where the strings themselves are sorted.
+    """
+
+    def __init__(self, strings: Strings, order: NDArray[np.uint32] | None = None) -> None:
         self.strings, self.order = strings, order
 
     def __len__(self) -> int:
+        """n."""
         return len(self.strings)
 
     def __getitem__(self, place: int) -> bytes:  # type: ignore[override]
+        """The bytes of the string at a place of the order."""
         return self.strings.raw(place if self.order is None else int(self.order[place]))
+
+    def rows(self, places: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Rows of the strings at places [B] of the order."""
+        return (places if self.order is None else self.order[places]).astype(np.int64)
+
+    def find(self, values: Sequence[str]) -> NDArray[np.int64]:
+        """The first place of each of ``values`` [B]; -1 where no string is equal."""
+        places = self.lower_bounds(values)
+        return np.where(self.equal(places, values), places, -1)
+
+    def equal(self, places: NDArray[np.int64], values: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether the string at each place [B], which may be past the end, is the value."""
+        if not len(self):
+            return np.zeros(len(places), dtype=bool)
+        found = self.strings.take(self.rows(np.minimum(places, len(self) - 1)))
+        same = [a == b for a, b in zip(found, values, strict=True)]
+        return np.array(same, dtype=bool) & (places < len(self))
+
+    def lower_bounds(self, values: Sequence[str]) -> NDArray[np.int64]:
+        """For each of ``values`` [B], the first place in [0, n] whose string is not less."""
+        raws = [value.encode("utf-8", "replace") for value in values]
+        wanted = np.array(raws, dtype=f"S{max(map(len, raws), default=0) + 1}")
+        leader = np.searchsorted(self._leaders, wanted)
+        low = np.maximum(leader - 1, 0) * _STEP
+        high = np.minimum(leader * _STEP, len(self)) if len(self._leaders) else low + len(self)
+        if len(raws) <= _FEW:
+            each = zip(raws, low.tolist(), high.tolist(), strict=True)
+            return np.array([bisect_left(self, *bounds) for bounds in each], dtype=np.int64)
+        while (low < high).any():
+            middle = np.minimum((low + high) // 2, len(self) - 1)
+            less = self.strings.padded(self.rows(middle), wanted.itemsize) < wanted
+            open_ = low < high
+            low, high = np.where(open_ & less, middle + 1, low), np.where(less, high, middle)
+        return low
+
+    @cached_property
+    def _leaders(self) -> NDArray[np.bytes_]:
+        """Every 64th string; none if one is so long that the array would be large."""
+        rows = self.rows(np.arange(0, len(self), _STEP))
+        width = int(self.strings.sizes(rows).max(initial=1))
+        return self.strings.padded(rows if width <= _LONGEST_LEADER else rows[:0], width)

@@ -19,7 +19,7 @@ from mulde import deltas
 from mulde.errors import BundleError, DatasetError, shorten
 from mulde.graph import read_text, split_fields
 from mulde.sections import Array, check_offsets, read_sections, write_sections
-from mulde.strings import COLUMNS, Strings
+from mulde.strings import COLUMNS, Sorted, Strings
 
 MAGIC = b"MULDETYP"
 VERSION = 1
@@ -113,9 +113,8 @@ class EntityTypes:
         return deltas.decode(part).astype(np.int32)
 
     def _place(self, name: str) -> int | None:
-        place = int(self.names.lower_bounds([name])[0])
-        found = place < len(self.names) and self.names[place] == name
-        return place if found else None
+        place = int(Sorted(self.names).find([name])[0])
+        return None if place < 0 else place
 
     def write(self, path: Path) -> None:
         """Write ``types.bin``, a new file."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownName, UnknownRelation
 from mulde.sections import Array, read_sections, write_sections
-from mulde.strings import COLUMNS, Strings
+from mulde.strings import COLUMNS, Sorted, Strings
 
 MAGIC = b"MULDEVOC"
 VERSION = 1
@@ -47,13 +48,13 @@ class Names:
         kind: "entity" or "relation", for error messages.
         ids: sorted, distinct.
         labels: one for each id; the ids themselves where nothing else is known.
-        order: uint32, rows sorted by label, then by row.
+        order: uint32, rows sorted by label, then by row; None where the labels are the ids.
     """
 
     kind: str
     ids: Strings
     labels: Strings
-    order: NDArray[np.uint32]
+    order: NDArray[np.uint32] | None
 
     @classmethod
     def build(cls, kind: str, ids: Sequence[str], labels: Sequence[str]) -> Names:
@@ -72,7 +73,7 @@ class Names:
                 raise ValueError(f"{kind} ids must be sorted and distinct: {before!r}, {after!r}")
         packed = Strings.build(ids)
         if list(ids) == list(labels):
-            return cls(kind, packed, packed, np.arange(len(ids), dtype=np.uint32))
+            return cls(kind, packed, packed, None)
         order = sorted(range(len(labels)), key=labels.__getitem__)
         return cls(kind, packed, Strings.build(labels), np.array(order, dtype=np.uint32))
 
@@ -108,48 +109,47 @@ class Names:
         """Rows [B] of names [B]; -1 for each that ``row`` would refuse (``row`` says why)."""
         rows = self.rows_of_ids(names)
         missing = np.flatnonzero(rows < 0)
-        if missing.size and self.labels is not self.ids:
+        if missing.size and self.order is not None:
             labels = [names[place] for place in missing.tolist()]
             rows[missing] = self._rows_of_unique_labels(labels)
         return rows
 
     def rows_of_ids(self, names: Sequence[str]) -> Rows:
         """Rows [B] of exact ids [B]; -1 where there is none."""
-        places = self.ids.lower_bounds(names)
-        return np.where(self._equal(self.ids, places, names), places, -1)
-
-    def _rows_of_unique_labels(self, labels: Sequence[str]) -> Rows:
-        places = self.labels.lower_bounds(labels, self.order)
-        found = self._equal(self.labels, places, labels, self.order)
-        again = self._equal(self.labels, places + 1, labels, self.order)
-        rows = self.order[np.minimum(places, len(self) - 1)].astype(np.int64)
-        return np.where(found & ~again, rows, -1)
-
-    def _equal(
-        self, strings: Strings, places: Rows, names: Sequence[str], order: Array | None = None
-    ) -> NDArray[np.bool_]:
-        """Whether the string at each place [B] (maybe past the end) is the name looked for."""
-        inside = np.minimum(places, len(self) - 1)
-        taken = strings.take(inside if order is None else order[inside])
-        same = [a == b for a, b in zip(taken, names, strict=True)]
-        return np.array(same, dtype=bool) & (places < len(self))
+        return self._by_id.find(names)
 
     def rows_of_label(self, label: str) -> Rows:
         """All rows that have exactly this label, ascending; what has no label has its id."""
-        start = int(self.labels.lower_bounds([label], self.order)[0])
-        wanted, end = label.encode("utf-8", "replace"), start
-        while end < len(self) and self.labels.raw(int(self.order[end])) == wanted:
+        start = int(self._by_label.find([label])[0])
+        if start < 0:
+            return np.zeros(0, dtype=np.int64)
+        wanted, end = label.encode(), start + 1
+        while end < len(self) and self._by_label[end] == wanted:
             end += 1
-        return np.sort(self.order[start:end].astype(np.int64))
+        return np.sort(self._by_label.rows(np.arange(start, end)))
+
+    def _rows_of_unique_labels(self, labels: Sequence[str]) -> Rows:
+        places = self._by_label.find(labels)
+        again = self._by_label.equal(places + 1, labels)
+        return np.where((places >= 0) & ~again, self._by_label.rows(places), -1)
+
+    @cached_property
+    def _by_id(self) -> Sorted:
+        return Sorted(self.ids)
+
+    @cached_property
+    def _by_label(self) -> Sorted:
+        return Sorted(self.labels, self.order)
 
     def arrays(self) -> dict[str, Array]:
         """The columns to write; no labels where every label is its id."""
-        own = self.labels is not self.ids
-        labels = self.labels if own else Strings.build([])
+        labels = Strings.build([]) if self.order is None else self.labels
         return {
             **self.ids.arrays(f"{self.kind}.id"),
             **labels.arrays(f"{self.kind}.label"),
-            f"{self.kind}.label.order": self.order if own else self.order[:0],
+            f"{self.kind}.label.order": np.zeros(0, np.uint32)
+            if self.order is None
+            else self.order,
         }
 
     @classmethod
@@ -160,7 +160,7 @@ class Names:
         if len(ids) == 0:
             raise BundleError(path, f"expected at least one {kind} id")
         if len(labels) == len(order) == 0:
-            return cls(kind, ids, ids, np.arange(len(ids), dtype=np.uint32))
+            return cls(kind, ids, ids, None)
         if len(labels) != len(ids) or len(order) != len(ids):
             raise BundleError(path, f"expected a label for each of {len(ids)} {kind} ids")
         return cls(kind, ids, labels, order)
@@ -174,7 +174,7 @@ class Names:
         self.ids.check(path, f"{self.kind} ids")
         if not self.ids.rising(np.arange(len(self)), strict=True):
             raise BundleError(path, f"{self.kind} ids must be sorted and distinct")
-        if self.labels is self.ids:
+        if self.order is None:
             return
         self.labels.check(path, f"{self.kind} labels")
         seen = np.zeros(len(self), dtype=bool)

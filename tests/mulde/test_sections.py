@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mulde.errors import BundleError
-from mulde.sections import check_offsets, read_sections, write_sections
+from mulde.sections import check_offsets, check_rising, read_sections, write_sections
 
 MAGIC = b"MULDETES"
 ARRAYS = {
@@ -85,3 +85,23 @@ def test_bytes_after_the_last_section_are_refused(path: Path) -> None:
 def test_offsets_that_reach_outside_are_refused(offsets: list[int]) -> None:
     with pytest.raises(BundleError, match="ends of words must"):
         check_offsets(Path("f"), "ends of words", np.array(offsets, dtype=np.uint32), 3)
+
+
+def test_values_may_fall_only_where_a_row_starts() -> None:
+    values = np.array([1, 5, 2, 9, 9], dtype=np.int32)
+    check_rising(Path("f"), "rows", values[:4], np.array([0, 2, 2, 4], dtype=np.uint32))
+    with pytest.raises(BundleError, match="rows must rise"):
+        check_rising(Path("f"), "rows", values[:4], np.array([0, 1, 4], dtype=np.uint32))
+    with pytest.raises(BundleError, match="rows must rise"):
+        check_rising(Path("f"), "rows", values, np.array([0, 2, 5], dtype=np.uint64))
+
+
+def test_values_are_checked_beyond_the_first_piece() -> None:
+    values = np.arange(2_500_000, dtype=np.int32)
+    offsets = np.array([0, len(values)], dtype=np.uint32)
+    check_rising(Path("f"), "rows", values, offsets)
+    for place in (1 << 20, (1 << 20) + 1, len(values) - 1):
+        damaged = values.copy()
+        damaged[place] = damaged[place - 1]
+        with pytest.raises(BundleError, match="rows must rise"):
+            check_rising(Path("f"), "rows", damaged, offsets)
