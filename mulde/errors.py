@@ -131,7 +131,7 @@ class UnknownName(RequestError):
     def __init__(self, name: str, nearest: Sequence[str] = (), field: str = "") -> None:
         self.name, self.nearest, self.field = name, tuple(nearest), field
         hint = "; the nearest are " + ", ".join(map(repr, nearest)) if nearest else ""
-        super().__init__(f"no {self.kind} is called {shorten(name)}{hint}")
+        super().__init__(f"{_place(field)}no {self.kind} is called {shorten(name)}{hint}")
 
 
 class UnknownEntity(UnknownName):
@@ -158,7 +158,8 @@ class AmbiguousLabel(RequestError):
     def __init__(self, label: str, choices: Sequence[str], field: str = "") -> None:
         self.label, self.choices, self.field = label, tuple(choices), field
         listed = ", ".join(map(repr, choices[:10]))
-        super().__init__(f"{shorten(label)} is the label of {len(choices)} entities: {listed}")
+        found = f"{shorten(label)} is the label of {len(choices)} entities: {listed}"
+        super().__init__(f"{_place(field)}{found}")
 
 
 class UnknownModel(RequestError):
@@ -220,6 +221,10 @@ class Forbidden(RequestError):
     def __init__(self, method: str) -> None:
         self.method = method
         super().__init__(f"{method} needs the admin role")
+
+
+def _place(field: str) -> str:
+    return f"{field}: " if field else ""
 
 
 def shorten(value: object, limit: int = 80) -> str:

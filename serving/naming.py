@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mulde.errors import MuldeError, UnknownName
+from mulde.errors import AmbiguousLabel, MuldeError, UnknownName
 from mulde.search import nearest_names
 from mulde.vocabulary import Names, Vocabulary
 from serving.candidates import Rows
@@ -109,5 +109,6 @@ def _placed(error: MuldeError, field: str, nearest: Nearest) -> MuldeError:
     """The same error, saying in which field, and what is spelled like it."""
     if isinstance(error, UnknownName):
         return type(error)(error.name, nearest(error.name), field)
-    error.field = field  # type: ignore[attr-defined]  # an AmbiguousLabel, the only other one
+    if isinstance(error, AmbiguousLabel):
+        return AmbiguousLabel(error.label, error.choices, field)
     return error
