@@ -1,0 +1,50 @@
+"""A committed bundle of each format version opens, and answers what it always answered.
+
+``format-1`` is ``toy_bundle(..., entities=12, relations=2, dimension=2, seed=7, name="golden")``.
+Never write these files anew for a change of code: a change that needs it is a new format version.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mulde.bundle import open_bundle
+from serving.engine import Engine
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FORMATS = sorted(GOLDEN.glob("format-*"))
+
+
+def test_there_is_a_bundle_of_the_first_format() -> None:
+    assert [path.name for path in FORMATS][:1] == ["format-1"]
+
+
+@pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.name)
+def test_its_parts_say_what_they_always_said(path: Path) -> None:
+    bundle = open_bundle(path)
+    assert bundle.manifest.name == "golden"
+    assert f"format-{bundle.manifest.format_version}" == path.name
+    assert bundle.vocabulary.entity_row("Q0000007") == 7
+    assert bundle.vocabulary.entity_row("thing 3") == 3
+    assert bundle.vocabulary.rows_of_label("twin").tolist() == [10, 11]
+    assert bundle.known is not None
+    assert bundle.known.of(2, 1).tolist() == [0, 11]
+    assert len(bundle.known) == 62
+    assert bundle.types is not None
+    assert bundle.types.of("tail:P1").tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11]
+    assert bundle.search is not None
+    assert bundle.search.find("thign 7", 3) == [7]
+    assert bundle.calibration is not None
+    assert bundle.calibration.probabilities(np.array([-5.0]), False).tolist() == [0.2]
+
+
+@pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.name)
+def test_its_answers_are_what_they_always_were(path: Path) -> None:
+    with Engine.open(path) as engine:
+        answers = engine.predict([0, 5], [0, 3], 3, exclude_known=True)
+    assert answers.rows.tolist() == [5, 0, 7, 10, 4, 8]
+    expected = [-0.0021546, -0.0788460, -0.2786140, -0.0158309, -0.0873619, -0.2505256]
+    np.testing.assert_allclose(answers.scores, expected, atol=1e-6)
