@@ -91,6 +91,22 @@ def test_a_query_scores_the_same_alone_and_in_a_batch(name: ScorerName, kind: Ki
     torch.testing.assert_close(alone[0], together[2])
 
 
+@pytest.mark.parametrize("rows", [3, 50])
+@pytest.mark.parametrize(("name", "kind"), ALL)
+def test_few_and_many_own_candidates_score_alike(name: ScorerName, kind: Kind, rows: int) -> None:
+    scorer = build(name, kind)
+    query, generator = scorer.query(*queries()), torch.Generator().manual_seed(4)
+    own = torch.randint(ENTITIES, (5, rows), generator=generator)
+    found = scorer.score_own(query, own)
+    torch.testing.assert_close(found, scorer.score_shared(query).gather(1, own))
+    entity = scorer.get_parameter("entity")
+    slopes = [
+        torch.autograd.grad(scores.square().sum(), entity)[0]
+        for scores in (found, scorer.score_shared(scorer.query(*queries())).gather(1, own))
+    ]
+    torch.testing.assert_close(*slopes)
+
+
 @pytest.mark.parametrize(("name", "kind"), ALL)
 def test_float32_scores_are_those_of_float64(name: ScorerName, kind: Kind) -> None:
     scorer = build(name, kind)
@@ -193,7 +209,7 @@ def test_linear_scores_are_scaled_lorentzian_distances_of_the_same_points(name: 
     scorer, (entity, relation) = hyperbolic_scorer(name, "linear"), queries()
     with torch.no_grad():
         c = scorer.curvature()
-        point = scorer.query(entity, relation).spatial
+        point = scorer.encode(scorer.spatial(entity), relation)
         tails = scorer.spatial()
         time = torch.sqrt(1 + point.square().sum(-1)), torch.sqrt(1 + tails.square().sum(-1))
         cosh = time[0][:, None] * time[1] - point @ tails.T
@@ -254,8 +270,9 @@ def test_disth_projects_a_product_that_would_leave_the_ball() -> None:
         scorer.raw_curvature.fill_(-3.0)  # c = 0.0486: the ball has radius 4.5
         for name in ("entity", "diagonal"):
             scorer.get_parameter(name)[0] = torch.tensor([9.0, 0, 0, 0, 0, 0])
-        query = scorer.query(torch.tensor([0]), torch.tensor([0]))
-    point = hyperbolic.to_unit_ball(query.spatial)[0]
+        entity, relation = torch.tensor([0]), torch.tensor([0])
+        query = scorer.query(entity, relation)
+        point = hyperbolic.to_unit_ball(scorer.encode(scorer.spatial(entity), relation))[0]
     assert point.tolist() == pytest.approx([1 - hyperbolic.BALL_MARGIN, 0, 0, 0, 0, 0])
     assert bool(torch.isfinite(scorer.score_shared(query)).all())
 
@@ -264,7 +281,8 @@ def test_disth_with_a_large_curvature_keeps_products_inside_without_projection()
     scorer = hyperbolic_scorer("DistH")
     with torch.no_grad():
         scorer.raw_curvature.fill_(3.0)
-        point = hyperbolic.to_unit_ball(scorer.query(*queries()).spatial)
+        entity, relation = queries()
+        point = hyperbolic.to_unit_ball(scorer.encode(scorer.spatial(entity), relation))
     assert float(point.norm(dim=-1).max()) < 1 - hyperbolic.BALL_MARGIN
 
 
