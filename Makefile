@@ -41,7 +41,7 @@ setup: $(STAMP) ## Make the environment in .venv with everything that run, test 
 # setuptools warns at every editable install that it is one; pip would show that.
 $(STAMP): pyproject.toml constraints.txt
 	@python=$$(PYTHON='$(PYTHON)' sh scripts/find_python.sh) && \
-		{ test -x $(PY) || $$python -m venv $(VENV); }
+		{ $(PIP) --version >/dev/null 2>&1 || $$python -m venv $(VENV); }
 	@rm -f $(VENV)/.ready-*
 	@echo "installing into $(VENV): torch $(TORCH_VERSION) ($(TORCH)), then the rest"
 	@$(PIP) install --quiet 'pip==$(PIP_VERSION)'
