@@ -91,7 +91,9 @@ class Distilled(HardLabels):
     ) -> None:
         super().__init__(scorer, settings)
         self.distillation = distillation
-        self._teachers = [teacher.requires_grad_(False).eval() for teacher in teachers]
+        for teacher in teachers:
+            teacher.freeze()
+        self._teachers = list(teachers)
         self.senior = Senior(
             scorer.num_relations,
             len(teachers),

@@ -393,3 +393,35 @@ def test_rotations_start_as_the_recipe_says(
     assert float(scorer.get_parameter("rotation").detach().std()) == pytest.approx(
         deviation, rel=0.03
     )
+
+
+# Frozen teachers
+
+
+@pytest.mark.parametrize(("name", "kind"), ALL)
+def test_a_frozen_scorer_scores_as_before_along_every_path(name: ScorerName, kind: Kind) -> None:
+    scorer = build(name, kind)
+    expected = scorer.score_shared(scorer.query(*queries())).detach()
+    scorer.freeze()
+    query = scorer.query(*queries())
+    rows = torch.tensor([[0, 4], [3, 3], [1, 2], [11, 0], [5, 6]])
+    own, owner = expected.gather(1, rows), torch.arange(5)
+    torch.testing.assert_close(scorer.score_shared(query), expected)
+    torch.testing.assert_close(scorer.score_shared(query, rows[:, 0]), expected[:, rows[:, 0]])
+    torch.testing.assert_close(scorer.score_own(query, rows), own)
+    torch.testing.assert_close(scorer.score_pairs(query, owner, rows[:, 1]), own[:, 1])
+    assert not scorer.score_own(query, rows).requires_grad
+    assert not any(parameter.requires_grad for parameter in scorer.parameters())
+
+
+@pytest.mark.parametrize(("name", "kind"), ALL)
+def test_a_frozen_scorer_moves_as_a_whole(name: ScorerName, kind: Kind) -> None:
+    scorer = build(name, kind)
+    scorer.freeze()
+    expected = scorer.score_shared(scorer.query(*queries()))
+    names = set(scorer.state_dict())
+    single = scorer.float()
+    found = single.score_shared(single.query(*queries()))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    assert names == set(build(name, kind).state_dict()), "freezing adds nothing to a checkpoint"

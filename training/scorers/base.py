@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from training import hyperbolic
 from training.queries import Batch
@@ -56,6 +57,10 @@ class Scorer(nn.Module, ABC):
     def score_pairs(self, query: Any, owner: Tensor, rows: Tensor) -> Tensor:
         """Scores [P] of candidate ``rows[p]`` for query ``owner[p]``."""
 
+    def freeze(self) -> None:
+        """Never change again; what can be computed once may be."""
+        self.requires_grad_(False).eval()
+
     def cross_entropy(self, query: Any, batch: Batch) -> Tensor:
         """1-vs-all cross entropy, mean over the triples: ``logsumexp(s) - s_t``."""
         scores = self.score_shared(query)
@@ -75,10 +80,17 @@ class Scorer(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Query:
-    """Encoded queries: point [B, D] and its excess [B], score scale [B], head bias [B]."""
+    """Encoded queries; ``product = offset + <left, columns of a candidate>``.
 
-    spatial: Tensor
-    excess: Tensor
+    The product is the score itself (``linear``) or u (``distance``).
+
+    Attributes:
+        left: [B, D + 2].
+        offset, scale, bias: [B]; scale and bias are those of the score.
+    """
+
+    left: Tensor
+    offset: Tensor
     scale: Tensor
     bias: Tensor
 
@@ -116,6 +128,8 @@ class HyperbolicScorer(Scorer):
         self.head_bias = nn.Parameter(torch.zeros(entities))
         self.tail_bias = nn.Parameter(torch.zeros(entities))
         self.raw_curvature = nn.Parameter(torch.ones(()))
+        self._frozen: Tensor | None
+        self.register_buffer("_frozen", None, persistent=False)
         if score == "linear":
             self.raw_scale = nn.Parameter(torch.full((2 * relations,), 0.5413))
 
@@ -148,36 +162,54 @@ class HyperbolicScorer(Scorer):
     def encode(self, spatial: Tensor, relation: Tensor) -> Tensor:
         """Query points [B, D] of entity points [B, D] and relations [B] in [0, 2R)."""
 
+    def columns(self, rows: Tensor | None = None) -> Tensor:
+        """What a candidate brings to a product: [..., D + 2] (point, excess, tail bias)."""
+        if self._frozen is not None:
+            return self._frozen if rows is None else embedding(rows, self._frozen)
+        points = self.spatial(rows)
+        bias = self.tail_bias if rows is None else self.tail_bias[rows]
+        last = torch.stack([hyperbolic.excess(points), bias], -1)
+        return torch.cat([points, last], -1)
+
+    def freeze(self) -> None:
+        """Never change again: the columns of all entities are computed once and kept."""
+        self.requires_grad_(False).eval()
+        self._frozen = self.columns()
+
     def query(self, entity: Tensor, relation: Tensor) -> Query:
         """Encode the queries (entity [B], relation [B])."""
         point = self.encode(self.spatial(entity), relation)
-        return Query(point, hyperbolic.excess(point), self.scale(relation), self.head_bias[entity])
+        excess, scale = hyperbolic.excess(point), self.scale(relation)
+        bias = self.head_bias[entity]
+        ones = torch.ones_like(excess)
+        if self.kind == "linear":
+            last = torch.stack([-scale * (1 + excess), ones], -1)
+            left = torch.cat([scale.unsqueeze(-1) * point, last], -1)
+            return Query(left, bias - scale * excess, scale, bias)
+        last = torch.stack([1 + excess, torch.zeros_like(ones)], -1)
+        return Query(torch.cat([-point, last], -1), excess, scale, bias)
 
     def score_shared(self, query: Query, rows: Tensor | None = None) -> Tensor:
-        """Scores [B, N] of candidates ``rows`` [N] that all queries share, or of all entities."""
-        points = self.spatial(rows)
-        left = torch.cat([query.spatial, -(1 + query.excess).unsqueeze(-1)], -1)
-        right = torch.cat([points, hyperbolic.excess(points).unsqueeze(-1)], -1)
-        u = torch.addmm(query.excess.unsqueeze(-1), left, right.T, alpha=-1)
-        tail_bias = self.tail_bias if rows is None else self.tail_bias[rows]
-        return self._from_u(u, query.scale[:, None], query.bias[:, None] + tail_bias)
+        """Scores [B, N]: one matrix product."""
+        columns = self.columns(rows)
+        product = torch.addmm(query.offset.unsqueeze(-1), query.left, columns.T)
+        return self._score(product, query.scale[:, None], query.bias[:, None], columns[:, -1])
 
     def score_own(self, query: Query, rows: Tensor) -> Tensor:
-        """Scores [B, K] of candidates ``rows`` [B, K], each query's own."""
-        points = self.spatial(rows)
-        inner = torch.bmm(points, query.spatial.unsqueeze(-1)).squeeze(-1)
-        x = query.excess[:, None]
-        u = x + (1 + x) * hyperbolic.excess(points) - inner
-        return self._from_u(u, query.scale[:, None], query.bias[:, None] + self.tail_bias[rows])
+        """Scores [B, K]; where that is less work, all columns are formed once and looked up."""
+        all_at_once = self._frozen is None and rows.numel() > self.num_entities
+        columns = embedding(rows, self.columns()) if all_at_once else self.columns(rows)
+        product = torch.baddbmm(query.offset[:, None, None], columns, query.left.unsqueeze(-1))
+        bias = query.bias[:, None]
+        return self._score(product.squeeze(-1), query.scale[:, None], bias, columns[..., -1])
 
     def score_pairs(self, query: Query, owner: Tensor, rows: Tensor) -> Tensor:
-        """Scores [P] of candidate ``rows[p]`` for query ``owner[p]``."""
-        points = self.spatial(rows)
-        x = query.excess[owner]
-        inner = (query.spatial[owner] * points).sum(-1)
-        u = x + (1 + x) * hyperbolic.excess(points) - inner
-        return self._from_u(u, query.scale[owner], query.bias[owner] + self.tail_bias[rows])
+        """Scores [P]."""
+        columns = self.columns(rows)
+        product = query.offset[owner] + (query.left[owner] * columns).sum(-1)
+        return self._score(product, query.scale[owner], query.bias[owner], columns[:, -1])
 
-    def _from_u(self, u: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-        value = u if self.kind == "linear" else hyperbolic.squared_distance(u)
-        return bias - scale * value
+    def _score(self, product: Tensor, scale: Tensor, bias: Tensor, tail_bias: Tensor) -> Tensor:
+        if self.kind == "linear":
+            return product
+        return bias + tail_bias - scale * hyperbolic.squared_distance(product)
