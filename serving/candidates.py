@@ -5,6 +5,7 @@ Shape letters: B queries, F excluded rows of all queries together, N candidates,
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +104,10 @@ class Candidates:
         self._matrix: NDArray[np.float32] | None = None
 
     def _decode_all(self) -> NDArray[np.float32]:
-        matrix = np.empty((self.size, self.layout.dimension + 2), dtype=np.float32)
+        # Pages of its own, so that they go back to the system with the model.
+        columns = self.layout.dimension + 2
+        pages = mmap.mmap(-1, max(1, 4 * self.size * columns))
+        matrix = np.frombuffer(pages, np.float32, self.size * columns).reshape(-1, columns)
         for start in range(0, self.size, _DECODED_ROWS):
             stop = min(start + _DECODED_ROWS, self.size)
             matrix[start:stop] = self._decode(start, stop)

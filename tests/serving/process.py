@@ -53,13 +53,13 @@ class ServerProcess:
             with error:
                 return error.code, error.read().decode()
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, wanted: str, /, **labels: str) -> float:
         """Sum of a metric over all its series that have these labels."""
         total = 0.0
         for line in self.get("/metrics")[1].splitlines():
             series, _, value = line.rpartition(" ")
             found, _, rest = series.partition("{")
-            if found == name and all(f'{key}="{one}"' in rest for key, one in labels.items()):
+            if found == wanted and all(f'{key}="{one}"' in rest for key, one in labels.items()):
                 total += float(value)
         return total
 
