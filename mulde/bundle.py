@@ -14,33 +14,53 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from stat import S_ISREG
 
 from mulde.atomic import new_folder, publish
 from mulde.calibration import Calibration
-from mulde.errors import BundleError, shorten
+from mulde.errors import BundleError
+from mulde.files import (
+    CALIBRATION,
+    CARD,
+    DIGEST,
+    ENCODER,
+    ENTITIES,
+    KNOWN,
+    MANIFEST,
+    RECIPE,
+    SEARCH,
+    TYPES,
+    VOCABULARY,
+    check_listing,
+    check_names,
+    check_stamp,
+    read_small,
+    stamp_of,
+)
 from mulde.known import KnownFacts
-from mulde.manifest import NAME, FileStamp, Manifest
+from mulde.manifest import Manifest
 from mulde.search import SearchIndex
 from mulde.types import EntityTypes
 from mulde.vocabulary import Vocabulary
 
-MANIFEST = "manifest.json"
-DIGEST = "manifest.sha256"
-ENCODER = "encoder.onnx"
-ENTITIES = "entities.faiss"
-VOCABULARY = "vocabulary.bin"
-KNOWN = "known.bin"
-TYPES = "types.bin"
-SEARCH = "search.bin"
-CALIBRATION = "calibration.json"
-CARD = "card.md"
-RECIPE = "recipe.toml"
-
-REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
-OPTIONAL = frozenset({KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
-
-_MAX_MANIFEST_BYTES = 1 << 20
+__all__ = [
+    "CALIBRATION",
+    "CARD",
+    "DIGEST",
+    "ENCODER",
+    "ENTITIES",
+    "KNOWN",
+    "MANIFEST",
+    "RECIPE",
+    "SEARCH",
+    "TYPES",
+    "VOCABULARY",
+    "Bundle",
+    "Draft",
+    "draft_bundle",
+    "open_bundle",
+    "read_manifest",
+    "write_bundle",
+]
 
 
 @dataclass(frozen=True)
@@ -100,8 +120,8 @@ class Draft:
             BundleError: if a required file is missing or one is not part of the format.
         """
         names = {path.name for path in self.path.iterdir()} - {MANIFEST, DIGEST}
-        _check_names(self.path, names)
-        stamps = {name: _stamp(self.path / name) for name in sorted(names)}
+        check_names(self.path, names)
+        stamps = {name: stamp_of(self.path / name) for name in sorted(names)}
         sealed = replace(manifest, files=stamps)
         text = sealed.to_json().encode()
         (self.path / MANIFEST).write_bytes(text)
@@ -151,7 +171,7 @@ def write_bundle(
         BundleError: as ``Draft.seal`` and ``Draft.publish``; nothing is left behind then.
     """
     with draft_bundle(directory, overwrite=overwrite) as draft:
-        _check_names(draft.target, set(files))
+        check_names(draft.target, set(files))
         for name, content in files.items():
             if isinstance(content, Path):
                 shutil.copyfile(content, draft.path / name)
@@ -175,10 +195,10 @@ def open_bundle(directory: Path | str | os.PathLike[str], *, verify: bool = True
     """
     path = Path(directory)
     manifest = read_manifest(path)
-    _check_listing(path, manifest)
+    check_listing(path, manifest)
     if verify:
         for name, stamp in manifest.files.items():
-            _check_stamp(path / name, stamp)
+            check_stamp(path / name, stamp)
     bundle = _map(path, manifest, verify)
     _check_sizes(bundle)
     return bundle
@@ -192,8 +212,8 @@ def read_manifest(directory: Path) -> Manifest:
     """
     if not directory.is_dir():
         raise BundleError(directory, "expected the folder of a bundle")
-    digest = _read_small(directory / DIGEST).decode("ascii", "replace").strip()
-    text = _read_small(directory / MANIFEST)
+    digest = read_small(directory / DIGEST).decode("ascii", "replace").strip()
+    text = read_small(directory / MANIFEST)
     found = hashlib.sha256(text).hexdigest()
     if found != digest:
         raise BundleError(directory / MANIFEST, f"expected SHA-256 {digest[:64]}, found {found}")
@@ -215,40 +235,6 @@ def _map(path: Path, manifest: Manifest, check: bool) -> Bundle:
     )
 
 
-def _check_names(folder: Path, names: set[str]) -> None:
-    """Refuse a bundle without what it must have, or with what the format does not know."""
-    for name in sorted(REQUIRED - names):
-        raise BundleError(folder / name, "a bundle must have this file")
-    for name in sorted(names - REQUIRED - OPTIONAL):
-        raise BundleError(folder / shorten(name), "this file is not part of the format")
-
-
-def _check_listing(folder: Path, manifest: Manifest) -> None:
-    """Refuse a folder that is not exactly what its manifest lists, as regular files."""
-    _check_names(folder, set(manifest.files))
-    expected = {*manifest.files, MANIFEST, DIGEST}
-    with os.scandir(folder) as entries:
-        found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
-    for name in sorted(expected | set(found)):
-        where = folder / (name if NAME.fullmatch(name) else shorten(name))
-        if name not in found:
-            raise BundleError(where, "the manifest lists this file, but it is missing")
-        if name not in expected:
-            raise BundleError(where, "the manifest does not list this file")
-        if not found[name]:
-            raise BundleError(where, "expected a regular file, found a link or a folder")
-        size = manifest.files[name].bytes if name in manifest.files else None
-        if size is not None and size != (folder / name).stat().st_size:
-            found_bytes = (folder / name).stat().st_size
-            raise BundleError(where, f"expected {size} bytes, found {found_bytes}")
-
-
-def _check_stamp(path: Path, expected: FileStamp) -> None:
-    found = _stamp(path)
-    if found != expected:
-        raise BundleError(path, f"expected SHA-256 {expected.sha256}, found {found.sha256}")
-
-
 def _check_sizes(bundle: Bundle) -> None:
     """Refuse parts that were not made for each other."""
     path, manifest = bundle.path, bundle.manifest
@@ -265,24 +251,3 @@ def _check_sizes(bundle: Bundle) -> None:
         if found != want:
             expected = f"expected {want[0]} entities and {want[1]} relations"
             raise BundleError(path / name, f"{expected}, found {found[0]} and {found[1]}")
-
-
-def _stamp(path: Path) -> FileStamp:
-    """Size and digest, read as a stream."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return FileStamp(file.tell(), digest)
-    except OSError as error:
-        raise BundleError(path, f"cannot be read: {error}") from error
-
-
-def _read_small(path: Path) -> bytes:
-    """A file that must be regular and small."""
-    try:
-        status = path.lstat()
-        if not S_ISREG(status.st_mode) or status.st_size > _MAX_MANIFEST_BYTES:
-            raise BundleError(path, f"expected a file of at most {_MAX_MANIFEST_BYTES} bytes")
-        return path.read_bytes()
-    except OSError as error:
-        raise BundleError(path, f"cannot be read: {error}") from error

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde.edits import MAX_EDITS, UNLIKE, hash_all, hashes_one_edit_away, likelihood
 from mulde.errors import BundleError
 from mulde.sections import Array, read_sections, write_sections
 from mulde.strings import Strings
@@ -34,16 +35,9 @@ MAX_LETTERS = 256
 """Longer queries are cut."""
 
 _EXPECTED = {"order": ("u4",), "hashes": ("u4",), "places": ("u4",), "alphabet": ("u4",)}
-_BASE = 0x9E3779B97F4A7C15
-_MIX = np.uint64(0xD6E8FEB86659FD93)
-_EDITS = 4096
-_FEWEST_LETTERS = 32
 _COMPLETIONS = 1024
-_UNLIKE = 9
 _SPACES = re.compile(r"[^\S\n]+")
 _MARGINS = re.compile(r"(?m)^ | $")
-
-Codes = NDArray[np.uint64]
 
 
 def fold(text: str) -> str:
@@ -81,11 +75,11 @@ class SearchIndex:
         ordered = [folded[row] for row in order]
         first = np.fromiter(chain([True], map(ne, ordered[1:], ordered)), dtype=bool)
         places = np.flatnonzero(first)
-        hashes = _hash_all([ordered[place] for place in places.tolist()])
+        hashes = hash_all([ordered[place] for place in places.tolist()])
         by_hash = np.argsort(hashes, kind="stable")
         letters = np.frombuffer("".join(folded).encode("utf-32-le"), dtype="<u4")
         alphabet, count = np.unique(letters, return_counts=True)
-        commonest = np.argsort(-count, kind="stable")[:_EDITS]
+        commonest = np.argsort(-count, kind="stable")[:MAX_EDITS]
         return cls(
             labels,
             np.array(order, dtype=np.uint32),
@@ -131,13 +125,13 @@ class SearchIndex:
 
     def _misspelt(self, query: str) -> list[int]:
         """Places of labels one edit away from the query, likeliest first."""
-        wanted = np.unique(_hashes_one_edit_away(query, self.alphabet))
+        wanted = np.unique(hashes_one_edit_away(query, self.alphabet))
         at = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
         at = at[self.hashes[at] == wanted]
         places = self.places[at].tolist()
         folded = _Folded(self)
-        ranked = ((_likelihood(query, folded[place]), place) for place in places)
-        return [place for rank, place in sorted(ranked) if rank < _UNLIKE]
+        ranked = ((likelihood(query, folded[place]), place) for place in places)
+        return [place for rank, place in sorted(ranked) if rank < UNLIKE]
 
     def _run(self, place: int) -> Iterator[int]:
         """Rows of all entities whose folded label begins at a place of ``order``."""
@@ -185,7 +179,7 @@ class SearchIndex:
         seen[self.order[self.order < count]] = True
         if not seen.all() or not 1 <= len(self.hashes) <= count or self.places.max() >= count:
             raise BundleError(path, "a row or a place is outside the labels")
-        if (self.hashes[1:] < self.hashes[:-1]).any() or len(self.alphabet) > _EDITS:
+        if (self.hashes[1:] < self.hashes[:-1]).any() or len(self.alphabet) > MAX_EDITS:
             raise BundleError(path, "its hashes must rise and its alphabet be short")
 
 
@@ -209,26 +203,6 @@ class _Folded(Sequence[str]):
         return fold(self.labels[int(self.order[place])])
 
 
-def _likelihood(typed: str, label: str) -> int:
-    """How a typist got from the label to the text: 0 is likeliest, ``_UNLIKE`` is not by one edit.
-
-    Of all ways to spoil a label, few swap or drop a given letter and many put in some letter, so a
-    given text is some 25 times likelier to come from a swap or a drop.
-    """
-    start = _common_prefix(typed, label)
-    other = start == 0
-    rest, right = typed[start:], label[start:]
-    if rest == right:
-        return _UNLIKE
-    if rest[:2] == right[1::-1] and rest[2:] == right[2:] and len(right) > 1:
-        return 0 + other
-    if rest == right[1:]:
-        return 0 + other
-    if rest[1:] == right[1:]:
-        return 2 + other
-    return 4 + other if rest[1:] == right else _UNLIKE
-
-
 def _distinct(rows: Iterable[int | None]) -> Iterator[int]:
     """Rows as they come, each once, without the gaps."""
     seen: set[int] = set()
@@ -236,68 +210,3 @@ def _distinct(rows: Iterable[int | None]) -> Iterator[int]:
         if row is not None and row not in seen:
             seen.add(row)
             yield row
-
-
-def _common_prefix(one: str, other: str) -> int:
-    for place, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return place
-    return min(len(one), len(other))
-
-
-def _powers(count: int) -> Codes:
-    """_BASE ** 0..count-1 modulo 2^64."""
-    steps = np.full(count, _BASE, dtype=np.uint64)
-    steps[:1] = 1
-    return np.cumprod(steps, dtype=np.uint64)
-
-
-def _finish(hashes: Codes) -> NDArray[np.uint32]:
-    """The upper half after mixing, since the lower bits of a polynomial are weak."""
-    mixed = (hashes ^ (hashes >> np.uint64(32))) * _MIX
-    return (mixed >> np.uint64(32)).astype(np.uint32)
-
-
-def _hash_all(texts: Sequence[str]) -> NDArray[np.uint32]:
-    """Hashes of texts: sum of letter times power of its place from the end, mixed."""
-    size = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
-    end = np.cumsum(size)
-    letters = _codes("".join(texts))
-    from_end = np.repeat(end, size) - np.arange(len(letters)) - 1
-    terms = letters * _powers(int(size.max(initial=1)))[from_end]
-    total = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
-    return _finish(total[end] - total[end - size])
-
-
-def _hashes_one_edit_away(text: str, alphabet: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Hashes of all strings one swap, drop, change or insertion away, and of the text itself.
-
-    With very many different letters only the commonest are put in, so that the number of strings
-    stays near 4,096.
-    """
-    code, count = _codes(text), len(text)
-    share = max(_FEWEST_LETTERS, _EDITS // (2 * count + 1))
-    letter = alphabet[:share].astype(np.uint64)
-    power = _powers(count + 2)
-    up = power[count - 1 :: -1]
-    terms = code * up
-    tail = np.concatenate([np.cumsum(terms[::-1], dtype=np.uint64)[::-1], np.zeros(1, np.uint64)])
-    whole = tail[0]
-    # Exponents are one less in the beginning when a letter goes, and one more when one comes.
-    shorter = np.concatenate(
-        [np.zeros(1, np.uint64), np.cumsum(code[:-1] * up[1:], dtype=np.uint64)]
-    )
-    longer = np.concatenate(
-        [np.zeros(1, np.uint64), np.cumsum(code * power[count:0:-1], dtype=np.uint64)]
-    )
-    dropped = shorter + tail[1:]
-    difference = code[1:] - code[:-1]
-    swapped = whole + difference * up[:-1] - difference * up[1:]
-    changed = (whole - terms)[:, None] + letter * up[:, None]
-    inserted = (longer + tail)[:, None] + letter * power[count::-1][:, None]
-    return _finish(np.concatenate([tail[:1], dropped, swapped, changed.ravel(), inserted.ravel()]))
-
-
-def _codes(text: str) -> Codes:
-    """Code points."""
-    return np.frombuffer(text.encode("utf-32-le", "replace"), dtype="<u4").astype(np.uint64)

@@ -10,9 +10,7 @@ Shape letters: n strings, B strings of a request, N bytes.
 from __future__ import annotations
 
 import codecs
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import overload
 
@@ -22,19 +20,15 @@ from numpy.typing import NDArray
 from mulde.errors import BundleError
 from mulde.sections import Array
 
-MAX_BYTES = 4095
+MAX_BYTES = 4096
 """The longest id or label, in bytes of UTF-8."""
 
-COLUMNS = {"data": ("u1",), "starts": ("u4", "u8"), "ends": ("u1", "u2")}
+COLUMNS = {"data": ("u1",), "starts": ("u4", "u8"), "ends": ("u1", "u2", "u4")}
 """The arrays of a column and the types they may have."""
 
 _BLOCK = 16
 _CHUNK_BYTES = 1 << 22
 _CHUNK_ROWS = 1 << 16
-_STEP = 64
-_LONGEST_LEADER = 128
-_FEW = 16
-"""Up to here, a bisection for each string is faster than one over arrays for all."""
 
 
 class Strings(Sequence[str]):
@@ -43,7 +37,7 @@ class Strings(Sequence[str]):
     Attributes:
         data: uint8 [N], the strings one after another.
         starts: uint32 or uint64 [ceil(n / 16)], where each block of 16 strings starts.
-        ends: uint8 or uint16 [n], where each string ends, from the start of its block.
+        ends: uint8, uint16 or uint32 [n], where each string ends, from the start of its block.
     """
 
     def __init__(self, data: Array, starts: Array, ends: Array) -> None:
@@ -72,11 +66,11 @@ class Strings(Sequence[str]):
             raise ValueError(f"string {row} holds NUL or a line feed: {values[row]!r}")
         starts = offsets[:-1:_BLOCK]
         ends = offsets[1:] - np.repeat(starts, _BLOCK)[: len(parts)]
-        wide, long = data.size >= 2**32, ends.max(initial=0) >= 2**8
+        wide = data.size >= 2**32
         return cls(
             data,
             starts.astype(np.uint64 if wide else np.uint32),
-            ends.astype(np.uint16 if long else np.uint8),
+            ends.astype(np.min_scalar_type(ends.max(initial=0))),
         )
 
     @classmethod
@@ -220,66 +214,3 @@ def _overlapping(rows: NDArray[np.integer], step: int) -> Iterator[NDArray[np.in
     """Runs of ``step`` neighbouring pairs: each starts with the last row of the one before."""
     for start in range(0, len(rows) - 1, step):
         yield rows[start : start + step + 1]
-
-
-class Sorted(Sequence[bytes]):
-    """Strings in ascending order of their bytes, to look them up.
-
-    Every 64th string is kept in an array, so that most of a look-up is one step for all.
-
-    Args:
-        strings: what is looked up.
-        order: [n], rows sorted by their bytes; None where the strings themselves are sorted.
-    """
-
-    def __init__(self, strings: Strings, order: NDArray[np.uint32] | None = None) -> None:
-        self.strings, self.order = strings, order
-
-    def __len__(self) -> int:
-        """n."""
-        return len(self.strings)
-
-    def __getitem__(self, place: int) -> bytes:  # type: ignore[override]
-        """The bytes of the string at a place of the order."""
-        return self.strings.raw(place if self.order is None else int(self.order[place]))
-
-    def rows(self, places: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Rows of the strings at places [B] of the order."""
-        return (places if self.order is None else self.order[places]).astype(np.int64)
-
-    def find(self, values: Sequence[str]) -> NDArray[np.int64]:
-        """The first place of each of ``values`` [B]; -1 where no string is equal."""
-        places = self.lower_bounds(values)
-        return np.where(self.equal(places, values), places, -1)
-
-    def equal(self, places: NDArray[np.int64], values: Sequence[str]) -> NDArray[np.bool_]:
-        """Whether the string at each place [B], which may be past the end, is the value."""
-        if not len(self):
-            return np.zeros(len(places), dtype=bool)
-        found = self.strings.take(self.rows(np.minimum(places, len(self) - 1)))
-        same = [a == b for a, b in zip(found, values, strict=True)]
-        return np.array(same, dtype=bool) & (places < len(self))
-
-    def lower_bounds(self, values: Sequence[str]) -> NDArray[np.int64]:
-        """For each of ``values`` [B], the first place in [0, n] whose string is not less."""
-        raws = [value.encode("utf-8", "replace") for value in values]
-        wanted = np.array(raws, dtype=f"S{max(map(len, raws), default=0) + 1}")
-        leader = np.searchsorted(self._leaders, wanted)
-        low = np.maximum(leader - 1, 0) * _STEP
-        high = np.minimum(leader * _STEP, len(self)) if len(self._leaders) else low + len(self)
-        if len(raws) <= _FEW:
-            each = zip(raws, low.tolist(), high.tolist(), strict=True)
-            return np.array([bisect_left(self, *bounds) for bounds in each], dtype=np.int64)
-        while (low < high).any():
-            middle = np.minimum((low + high) // 2, len(self) - 1)
-            less = self.strings.padded(self.rows(middle), wanted.itemsize) < wanted
-            open_ = low < high
-            low, high = np.where(open_ & less, middle + 1, low), np.where(less, high, middle)
-        return low
-
-    @cached_property
-    def _leaders(self) -> NDArray[np.bytes_]:
-        """Every 64th string; none if one is so long that the array would be large."""
-        rows = self.rows(np.arange(0, len(self), _STEP))
-        width = int(self.strings.sizes(rows).max(initial=1))
-        return self.strings.padded(rows if width <= _LONGEST_LEADER else rows[:0], width)

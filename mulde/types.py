@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from mulde import deltas
 from mulde.errors import BundleError, DatasetError, shorten
 from mulde.graph import read_text, split_fields
+from mulde.lookup import Sorted
 from mulde.sections import Array, check_offsets, read_sections, write_sections
-from mulde.strings import COLUMNS, Sorted, Strings
+from mulde.strings import COLUMNS, Strings
 
 MAGIC = b"MULDETYP"
 VERSION = 1

@@ -1,7 +1,6 @@
 """Ids, labels and rows of entities and relations, in one mapped file.
 
-An id is the external name and unique. A label is for people and may be shared; whatever has none is
-its own label. Rows are dense and follow the order of the ids, so equal graphs get equal rows.
+Rows are dense and follow the order of the ids, so equal graphs get equal rows (``mulde.names``).
 
 ``vocabulary.bin`` holds for entities and for relations: ids, labels (left out where every label is
 its id) and the rows sorted by label.
@@ -11,176 +10,20 @@ Shape letters: E entities, B names of a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownName, UnknownRelation
-from mulde.sections import Array, read_sections, write_sections
-from mulde.strings import COLUMNS, Sorted, Strings
+from mulde.names import Names, Rows
+from mulde.sections import read_sections, write_sections
+
+__all__ = ["Names", "Vocabulary"]
 
 MAGIC = b"MULDEVOC"
 VERSION = 1
-
-Rows = NDArray[np.int64]
-Nearest = Callable[[str], Sequence[str]]
-
-_MAX_CHOICES = 10
-_KINDS: dict[str, type[UnknownName]] = {"entity": UnknownEntity, "relation": UnknownRelation}
-_EXPECTED = {
-    f"{kind}.{column}.{part}": types
-    for kind in _KINDS
-    for column in ("id", "label")
-    for part, types in (COLUMNS | ({"order": ("u4",)} if column == "label" else {})).items()
-}
-
-
-@dataclass(frozen=True)
-class Names:
-    """The ids and labels of one kind of thing.
-
-    Attributes:
-        kind: "entity" or "relation", for error messages.
-        ids: sorted, distinct.
-        labels: one for each id; the ids themselves where nothing else is known.
-        order: uint32, rows sorted by label, then by row; None where the labels are the ids.
-    """
-
-    kind: str
-    ids: Strings
-    labels: Strings
-    order: NDArray[np.uint32] | None
-
-    @classmethod
-    def build(cls, kind: str, ids: Sequence[str], labels: Sequence[str]) -> Names:
-        """Pack ids, which must be sorted and distinct, and their labels.
-
-        Raises:
-            ValueError: for no ids, unsorted or repeated ids, a missing label, or a name that cannot
-                be stored (see ``Strings.build``).
-        """
-        if not ids:
-            raise ValueError(f"expected at least one {kind}, found none")
-        if len(ids) != len(labels):
-            raise ValueError(f"expected {len(ids)} {kind} labels, found {len(labels)}")
-        for before, after in pairwise(ids):
-            if before >= after:
-                raise ValueError(f"{kind} ids must be sorted and distinct: {before!r}, {after!r}")
-        packed = Strings.build(ids)
-        if list(ids) == list(labels):
-            return cls(kind, packed, packed, None)
-        order = sorted(range(len(labels)), key=labels.__getitem__)
-        return cls(kind, packed, Strings.build(labels), np.array(order, dtype=np.uint32))
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.ids)
-
-    def row(self, name: str) -> int:
-        """The row that a name means: an exact id wins, else a label that only one thing has.
-
-        Raises:
-            AmbiguousLabel: with the ids that share the label.
-            UnknownEntity, UnknownRelation: otherwise; the caller may know nearest spellings.
-        """
-        row = int(self.rows_of_ids([name])[0])
-        if row >= 0:
-            return row
-        rows = self.rows_of_label(name)
-        if len(rows) == 0:
-            raise _KINDS[self.kind](name)
-        if len(rows) > 1:
-            raise AmbiguousLabel(name, self.ids.take(rows[:_MAX_CHOICES]))
-        return int(rows[0])
-
-    def rows(self, names: Sequence[str]) -> Rows:
-        """Rows [B] of names [B], as ``row`` finds them; raises for the first that it refuses."""
-        rows = self.lookup(names)
-        for place in np.flatnonzero(rows < 0).tolist():
-            rows[place] = self.row(names[place])
-        return rows
-
-    def lookup(self, names: Sequence[str]) -> Rows:
-        """Rows [B] of names [B]; -1 for each that ``row`` would refuse (``row`` says why)."""
-        rows = self.rows_of_ids(names)
-        missing = np.flatnonzero(rows < 0)
-        if missing.size and self.order is not None:
-            labels = [names[place] for place in missing.tolist()]
-            rows[missing] = self._rows_of_unique_labels(labels)
-        return rows
-
-    def rows_of_ids(self, names: Sequence[str]) -> Rows:
-        """Rows [B] of exact ids [B]; -1 where there is none."""
-        return self._by_id.find(names)
-
-    def rows_of_label(self, label: str) -> Rows:
-        """All rows that have exactly this label, ascending; what has no label has its id."""
-        start = int(self._by_label.find([label])[0])
-        if start < 0:
-            return np.zeros(0, dtype=np.int64)
-        wanted, end = label.encode(), start + 1
-        while end < len(self) and self._by_label[end] == wanted:
-            end += 1
-        return np.sort(self._by_label.rows(np.arange(start, end)))
-
-    def _rows_of_unique_labels(self, labels: Sequence[str]) -> Rows:
-        places = self._by_label.find(labels)
-        again = self._by_label.equal(places + 1, labels)
-        return np.where((places >= 0) & ~again, self._by_label.rows(places), -1)
-
-    @cached_property
-    def _by_id(self) -> Sorted:
-        return Sorted(self.ids)
-
-    @cached_property
-    def _by_label(self) -> Sorted:
-        return Sorted(self.labels, self.order)
-
-    def arrays(self) -> dict[str, Array]:
-        """The columns to write; no labels where every label is its id."""
-        labels = Strings.build([]) if self.order is None else self.labels
-        return {
-            **self.ids.arrays(f"{self.kind}.id"),
-            **labels.arrays(f"{self.kind}.label"),
-            f"{self.kind}.label.order": np.zeros(0, np.uint32)
-            if self.order is None
-            else self.order,
-        }
-
-    @classmethod
-    def of(cls, path: Path, kind: str, arrays: dict[str, Array]) -> Names:
-        """The other way round, over mapped columns; ``check`` says whether they are sound."""
-        ids, labels = (Strings.of(path, f"{kind}.{column}", arrays) for column in ("id", "label"))
-        order = arrays[f"{kind}.label.order"]
-        if len(ids) == 0:
-            raise BundleError(path, f"expected at least one {kind} id")
-        if len(labels) == len(order) == 0:
-            return cls(kind, ids, ids, None)
-        if len(labels) != len(ids) or len(order) != len(ids):
-            raise BundleError(path, f"expected a label for each of {len(ids)} {kind} ids")
-        return cls(kind, ids, labels, order)
-
-    def check(self, path: Path) -> None:
-        """Read everything once and refuse what ``build`` would not have made.
-
-        Raises:
-            BundleError: naming the file and the column.
-        """
-        self.ids.check(path, f"{self.kind} ids")
-        if not self.ids.rising(np.arange(len(self)), strict=True):
-            raise BundleError(path, f"{self.kind} ids must be sorted and distinct")
-        if self.order is None:
-            return
-        self.labels.check(path, f"{self.kind} labels")
-        seen = np.zeros(len(self), dtype=bool)
-        seen[self.order[self.order < len(self)]] = True
-        if not seen.all() or not self.labels.rising(self.order, strict=False):
-            raise BundleError(path, f"the order of {self.kind} labels is damaged")
 
 
 @dataclass(frozen=True)
@@ -225,7 +68,9 @@ class Vocabulary:
         Raises:
             BundleError: if it is missing, damaged or foreign.
         """
-        arrays = read_sections(path, MAGIC, VERSION, _EXPECTED)
+        arrays = read_sections(
+            path, MAGIC, VERSION, {**Names.columns("entity"), **Names.columns("relation")}
+        )
         vocabulary = cls(Names.of(path, "entity", arrays), Names.of(path, "relation", arrays))
         if check:
             vocabulary.entities.check(path)

@@ -111,8 +111,8 @@ def test_a_row_outside_the_vocabulary_is_refused(vocabulary: Vocabulary) -> None
         (["a", "a"], "sorted and distinct"),
         (["a", "b\n"], "line feed"),
         (["a", "b\0"], "NUL"),
-        (["", "b"], "expected 1 to 4095 bytes"),
-        (["a", "b" * 5000], "expected 1 to 4095 bytes"),
+        (["", "b"], "expected 1 to 4096 bytes"),
+        (["a", "b" * 5000], "expected 1 to 4096 bytes"),
         ([], "at least one"),
     ],
 )
