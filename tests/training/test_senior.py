@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -92,22 +93,24 @@ def test_gradient_of_the_relations_weights_matches_finite_differences(senior: Se
         pairs = zip(sigmoid, TEACHERS, strict=True)
         scaled = [[gate * score for score in row] for gate, row in pairs]
         attention = softmax([-divergence(JUNIOR, row) / TAU for row in scaled])
-        blended = [sum(a * row[k] for a, row in zip(attention, scaled, strict=True))
-                   for k in range(3)]
+        blended = [
+            sum(a * row[k] for a, row in zip(attention, scaled, strict=True)) for k in range(3)
+        ]
         labels = [0.0, 0.0, 1.0]
         pieces = zip(blended, labels, strict=True)
         return sum(math.log(1 + math.exp(s)) - y * s for s, y in pieces) / 3
 
     blended = senior(opinions(), torch.tensor([JUNIOR]), torch.tensor([0]), TAU)
     senior_loss(blended, torch.tensor([[0.0, 0.0, 1.0]])).backward()
-    step = 1e-6
+    gradient, step = senior.weight.grad, 1e-6
+    assert gradient is not None
     for place in range(2):
         up, down = list(WEIGHTS), list(WEIGHTS)
         up[place] += step
         down[place] -= step
         slope = (loss_at(up) - loss_at(down)) / (2 * step)
-        assert senior.weight.grad[0, place].item() == pytest.approx(slope, abs=1e-6)
-    assert torch.equal(senior.weight.grad[1], torch.zeros(2)), "another relation's row stays"
+        assert gradient[0, place].item() == pytest.approx(slope, abs=1e-6)
+    assert torch.equal(gradient[1], torch.zeros(2)), "another relation's row stays"
 
 
 def test_without_scaling_the_teachers_scores_pass_unchanged() -> None:
@@ -158,17 +161,11 @@ def test_adversarial_weights_follow_the_softmax_of_the_negatives_scores() -> Non
 
 
 def test_masked_negatives_do_not_count() -> None:
-    arguments = {"negative_weight": 1.0, "adversarial_temperature": 1.0}
-    masked = binary_cross_entropy(
-        torch.tensor([0.0]),
-        torch.tensor([[0.5, 9.0]]),
-        _batch(counts=[1]),
-        mask=torch.tensor([[False, True]]),
-        **arguments,
-    )
-    alone = binary_cross_entropy(
-        torch.tensor([0.0]), torch.tensor([[0.5]]), _batch(counts=[1]), **arguments
-    )
+    loss = partial(binary_cross_entropy, negative_weight=1.0, adversarial_temperature=1.0)
+    positive, batch = torch.tensor([0.0]), _batch(counts=[1])
+    mask = torch.tensor([[False, True]])
+    masked = loss(positive, torch.tensor([[0.5, 9.0]]), batch, mask=mask)
+    alone = loss(positive, torch.tensor([[0.5]]), batch)
     assert masked.item() == pytest.approx(alone.item(), abs=1e-6)
 
 
