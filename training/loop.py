@@ -23,6 +23,7 @@ from mulde.evaluation import RankingTask
 from training.checkpoint import expect, read_checkpoint, write_checkpoint
 from training.distill import HardLabels
 from training.evaluate import scores_of
+from training.machine import describe_machine
 from training.queries import QuerySet
 from training.recipe import Training
 from training.scorers import Scorer
@@ -158,7 +159,12 @@ class Run:
         facts = {"identity": self.identity, "progress": asdict(self.progress)}
         if best:
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
-            kept = {**facts, "model": weights, "objective": self.objective.state_dict()}
+            kept = {
+                **facts,
+                "machine": describe_machine(),
+                "model": weights,
+                "objective": self.objective.state_dict(),
+            }
             write_checkpoint(self.folder / "best.pt", {**kept, "valid": quality})
         line = {**asdict(self.progress), "valid": quality}
         with (self.folder / "record.jsonl").open("a", encoding="utf-8") as file:

@@ -12,7 +12,6 @@ from rich.console import Console
 from mulde.errors import ConfigError
 
 if TYPE_CHECKING:
-    from training.loop import Progress
     from training.recipe import Recipe
 
 WHAT = ("all", "teachers", "junior", "twin")
@@ -59,17 +58,20 @@ def train(
         read = replace(read, seed=seed)
     graph = read_graph(_graph_folder(data, read))
     run = out or Path("runs") / (read.name if seed is None else f"{read.name}-seed{seed}")
-    run.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(recipe, run / "recipe.toml")
-    planned = stages(read, run, teachers)
-    *teaching, junior, twin = planned
+    *teaching, junior, twin = stages(read, run, teachers)
     chosen = pick_device(device)
+    run.mkdir(parents=True, exist_ok=True)
+    kept = run / "recipe.toml"
+    if not kept.exists():
+        shutil.copyfile(recipe, kept)
     with TrainingReport(progress_console, run if tensorboard else None) as report:
         if only in ("all", "teachers", "junior"):
             train_side_by_side(teaching, read, graph, chosen, jobs, report)
         for stage, wanted in ((junior, ("all", "junior")), (twin, ("all", "twin"))):
             if only in wanted:
                 train_stage(stage, read, graph, chosen, report)
+    if not kept.samefile(recipe):  # replaced only by a recipe that the checkpoints have accepted
+        shutil.copyfile(recipe, kept)
     progress_console.print(f"models are in {run}", highlight=False)
 
 
@@ -80,11 +82,30 @@ def export(
     precision: Annotated[str, typer.Option(help="Of the entity table: fp16 or fp32.")] = "fp16",
     known: Annotated[bool, typer.Option(help="Carry the known facts.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing bundle.")] = False,
+    name: Annotated[str | None, typer.Option(help="Of the model; default: OUT's name.")] = None,
+    version: Annotated[str, typer.Option(help="Of the model.")] = "1",
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe file; default: the run's recipe.toml.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="A sentence about the data's, for the card.")] = "",
 ) -> None:
     """Write a bundle, reopen it with the code that serves it, and compare before publishing."""
     from training.export import export as write
 
-    write(checkpoint, data, out, precision=precision, known=known, overwrite=overwrite)
+    with progress_console.status("exporting") as status:
+        write(
+            checkpoint,
+            data,
+            out,
+            precision=precision,
+            known=known,
+            overwrite=overwrite,
+            name=name,
+            version=version,
+            recipe=recipe,
+            licence=licence,
+            report=status.update,
+        )
     progress_console.print(f"bundle is in {out}", highlight=False)
 
 

@@ -1,0 +1,164 @@
+"""The table of every training run: recipe, seed, machine, seconds, valid and test figures.
+
+    python -m benchmarks.accuracy add RUN/junior --data DIR    # reads the test split: once per run
+    python -m benchmarks.accuracy page                         # make accuracy
+
+``add`` keeps a run's own record in ``benchmarks/records/``; ``page`` writes ``accuracy.md``,
+``accuracy.json`` and the curves from those records alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib as mpl
+import typer
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+from mulde.evaluation import RankingTask
+from mulde.graph import read_graph
+from training.checkpoint import read_checkpoint
+from training.evaluate import scores_of
+from training.machine import describe_machine
+from training.pipeline import load_scorer, read_record
+from training.recipe import read_recipe
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "records"
+PREAMBLE = """# Accuracy
+
+Filtered ranking by train, valid and test; both directions, all triples, realistic ties. The
+checkpoint of each run is the best by valid MRR; test was read once, when the run was added.
+Seconds are those of the training loop, validations not included, up to the last epoch; a Junior's
+do not include its teachers', which have rows of their own. Written by `make accuracy` from
+`benchmarks/records/`; not to be edited. Not tested on a GPU.
+"""
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: what it was, what it cost, what came of it."""
+
+    graph: str
+    recipe: str
+    recipe_sha256: str
+    stage: str
+    model: dict[str, Any]
+    training: dict[str, Any]
+    teachers: list[str]
+    seed: int
+    machine: str
+    epochs: int
+    best_epoch: int
+    seconds: float
+    queries_per_s: float
+    valid: dict[str, float]
+    test: dict[str, float]
+    curve: list[tuple[float, float]]
+
+    @property
+    def name(self) -> str:
+        """A file name that no other run has."""
+        return f"{self.recipe}-{self.stage}-seed{self.seed}-{self.recipe_sha256[:8]}"
+
+
+@app.command()
+def add(
+    folder: Annotated[Path, typer.Argument(help="A finished run: RUN/junior, RUN/twin, teacher.")],
+    data: Annotated[Path, typer.Option(help="The graph's folder.")],
+    recipe: Annotated[Path | None, typer.Option(help="Default: RUN/recipe.toml.")] = None,
+) -> None:
+    """Rank test once and keep the run's record."""
+    graph = read_graph(data)
+    scorer, state = load_scorer(folder / "best.pt", graph)
+    last = read_checkpoint(folder / "last.pt")["progress"]
+    read = read_recipe(recipe or folder.parent / "recipe.toml")
+    identity, lines = state["identity"], read_record(folder)
+    record = Record(
+        graph=graph.name,
+        recipe=read.name,
+        recipe_sha256=read.digest,
+        stage=folder.name,
+        model=identity["model"],
+        training=identity["training"],
+        teachers=identity.get("teachers", []),
+        seed=identity["seed"],
+        machine=state.get("machine") or describe_machine(),
+        epochs=last["epoch"],
+        best_epoch=last["best_epoch"],
+        seconds=round(last["seconds"], 1),
+        queries_per_s=round(last["queries"] * last["epoch"] / last["seconds"], 1),
+        valid=state["valid"]["total"],
+        test=RankingTask.of(graph, "test").quality(scores_of(scorer))["total"],
+        curve=[(round(line["seconds"], 1), line["valid"]["total"]["mrr"]) for line in lines],
+    )
+    RECORDS.mkdir(exist_ok=True)
+    path = RECORDS / f"{record.name}.json"
+    path.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    typer.echo(f"{path}: test MRR {record.test['mrr']:.4f}")
+
+
+@app.command()
+def page() -> None:
+    """Write the table, the JSON and the curves."""
+    paths = sorted(RECORDS.glob("*.json"))
+    records = [Record(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    records.sort(key=lambda r: (r.graph, r.recipe, r.stage, r.seed))
+    whole = json.dumps([asdict(record) for record in records], indent=1)
+    (HERE / "accuracy.json").write_text(whole + "\n", encoding="utf-8")
+    parts = [PREAMBLE]
+    for graph in sorted({record.graph for record in records}):
+        mine = [record for record in records if record.graph == graph]
+        _draw(graph, mine)
+        parts += [f"## {graph}\n", _table(mine), f"![valid MRR](accuracy-{graph}.svg)\n"]
+    (HERE / "accuracy.md").write_text("\n".join(parts), encoding="utf-8")
+    typer.echo(f"{len(records)} runs in {HERE / 'accuracy.md'}")
+
+
+def _table(records: list[Record]) -> str:
+    columns = "recipe,run,D,seed,epochs,s,queries/s,valid MRR,test MRR,H@1,H@3,H@10,machine"
+    names = columns.split(",")
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for r in records:
+        run = f"{r.stage} ({r.model['scorer']}, {r.model.get('score', 'distance')})"
+        figures = [f"{r.valid['mrr']:.4f}", *(f"{value:.4f}" for value in r.test.values())]
+        cells = [
+            f"{r.recipe} {r.recipe_sha256[:8]}",
+            run,
+            str(r.model["dimension"]),
+            str(r.seed),
+            f"{r.best_epoch} of {r.epochs}",
+            f"{r.seconds:,.0f}",
+            f"{r.queries_per_s:,.0f}",
+            *figures,
+            r.machine,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _draw(graph: str, records: list[Record]) -> None:
+    """Valid MRR against seconds of training, one line per run."""
+    mpl.rcParams["svg.hashsalt"] = graph
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for record in records:
+        seconds, mrr = zip(*record.curve, strict=True)
+        label = f"{record.recipe} {record.stage}"
+        style = "-" if record.stage == "junior" else "--" if record.stage == "twin" else ":"
+        axes.plot(seconds, mrr, style, label=label)
+    axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(HERE / f"accuracy-{graph}.svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    app()
