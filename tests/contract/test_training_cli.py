@@ -98,12 +98,13 @@ def test_train_keeps_stdout_clean_and_reports_each_validation_on_stderr(
     assert lines[-1] == f"models are in {run}"
 
 
-def test_train_again_changes_nothing(
-    trained: tuple[Path, subprocess.CompletedProcess[str]], recipe: Path, graph_folder: Path
+def test_train_again_with_the_kept_recipe_changes_nothing(
+    trained: tuple[Path, subprocess.CompletedProcess[str]], graph_folder: Path
 ) -> None:
     run, _ = trained
     before = {path: path.read_bytes() for path in run.rglob("*.pt")}
-    again = mulde("train", recipe, "--data", graph_folder, "--out", run, "--only", "all")
+    kept = run / "recipe.toml"
+    again = mulde("train", kept, "--data", graph_folder, "--out", run, "--only", "all")
     assert again.returncode == 0, again.stderr
     assert {path: path.read_bytes() for path in run.rglob("*.pt")} == before
 
@@ -251,8 +252,10 @@ def test_train_refuses_bad_input_with_one_sentence(
     case: str,
     problem: str,
 ) -> None:
+    kept = (trained[0] / "recipe.toml").read_text()
     arguments = bad_arguments(case, graph_folder, trained[0], tmp_path)
     assert problem in refusal(arguments, monkeypatch, capsys)
+    assert (trained[0] / "recipe.toml").read_text() == kept
 
 
 @pytest.mark.parametrize(
