@@ -29,10 +29,10 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check protos wheel clean
+.PHONY: help setup run test lint check reproduce accuracy protos wheel clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make the environment in .venv with everything that run, test and check need
 	@echo 'ready: $(VENV) with torch $(TORCH_VERSION) ($(TORCH))'
@@ -64,6 +64,20 @@ lint: $(STAMP) ## Check style, types, the directions of imports and the generate
 
 check: lint ## All that continuous integration runs: lint, then test
 	@$(PY) -m pytest
+
+SET ?= wn18rr
+DATA ?= $(or $(MULDE_DATA),data)/$(SET)
+RECIPE ?= models/recipes/best/$(SET)-32.toml
+RUN ?= runs/$(SET)-32
+
+reproduce: $(STAMP) ## Train teachers, Junior and twin of a recipe from nothing, export, measure: SET=wn18rr
+	@test -d '$(DATA)' || $(PY) -m mulde.cli data fetch $(SET) --into '$(DATA)'
+	@$(PY) -m mulde.cli train $(RECIPE) --data '$(DATA)' --out $(RUN) --only all --jobs 2
+	@$(PY) -m mulde.cli export $(RUN)/junior/best.pt --data '$(DATA)' --out $(RUN)/bundle --overwrite
+	@$(PY) -m mulde.cli evaluate $(RUN)/bundle --data '$(DATA)' --split test
+
+accuracy: $(STAMP) ## Write benchmarks/accuracy.md, .json and curves from the runs' own records
+	@$(PY) -m benchmarks.accuracy page
 
 protos: $(STAMP) ## Generate mulde/v1 from protos/
 	@$(PY) scripts/generate_stubs.py
