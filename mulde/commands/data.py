@@ -1,4 +1,4 @@
-"""``mulde data fetch`` and ``mulde data check``."""
+"""``mulde data``: fetch a benchmark graph, split own triples, check a graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ _LEGEND = (
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    app.add_typer(commands, name="data", help="Download benchmark graphs, check a graph.")
+    app.add_typer(
+        commands, name="data", help="Download benchmark graphs, split own triples, check a graph."
+    )
 
 
 @commands.command()
@@ -57,6 +59,47 @@ def fetch(
 
 
 @commands.command()
+def split(
+    triples: Annotated[Path, typer.Argument(help="head<TAB>relation<TAB>tail; plain or .gz.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The graph folder to make.")],
+    valid: Annotated[float, typer.Option(help="Share of the facts that choose a model.")] = 0.05,
+    test: Annotated[float, typer.Option(help="Share of the facts that measure it.")] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="Another one holds out other facts.")] = 0,
+    symmetric: Annotated[
+        list[str] | None, typer.Option(help="Relation that holds both ways: mirror its facts.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Entities: id<TAB>label[<TAB>description].")
+    ] = None,
+    relation_labels: Annotated[Path | None, typer.Option(help="The same for relations.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a folder that is there.")] = False,
+) -> None:
+    """Split a file of triples into a graph folder whose train gives no held-out fact away.
+
+    All facts between the same two entities go to the same split, and each entity and relation of
+    valid and test occurs in train. The same facts and seed give the same folder.
+    """
+    from mulde.splitting import split_file
+
+    made = split_file(
+        triples,
+        out,
+        valid=valid,
+        test=test,
+        seed=seed,
+        symmetric=symmetric or [],
+        labels=labels,
+        relation_labels=relation_labels,
+        overwrite=overwrite,
+    )
+    _show(summary(made.graph))
+    console = Console(stderr=True)
+    counts = f"{made.duplicates:,} repeated lines kept once, {made.added:,} mirrored facts added"
+    console.print(counts, highlight=False)
+    console.print(f"graph is in {out}", highlight=False, markup=False)
+
+
+@commands.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="Graph folder with train, valid and test.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
@@ -66,9 +109,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(figures))
         return
-    console = Console()
-    console.print(_table_of_splits(figures), _table_of_relations(figures))
-    console.print(f"digest {figures['digest']}", highlight=False)
+    _show(figures)
 
 
 def summary(graph: Graph) -> dict[str, Any]:
@@ -95,6 +136,12 @@ def summary(graph: Graph) -> dict[str, Any]:
             for row, relation in enumerate(graph.relation_ids)
         },
     }
+
+
+def _show(figures: dict[str, Any]) -> None:
+    console = Console()
+    console.print(_table_of_splits(figures), _table_of_relations(figures))
+    console.print(f"digest {figures['digest']}", highlight=False)
 
 
 def _table_of_splits(figures: dict[str, Any]) -> Table:
