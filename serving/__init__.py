@@ -1,1 +1,7 @@
 """Answers over gRPC from an exported bundle: ONNX Runtime, FAISS, numpy; no torch."""
+
+import os
+
+# ONNX Runtime reports to its maker unless it is told not to before it is loaded. Whoever wants that
+# sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -8,6 +8,7 @@ Shape letters: B queries, E entities, R relations.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -28,7 +29,7 @@ from serving.index import EntityIndex, use_threads
 from serving.retrieval import Retriever, top
 from serving.scoring import Array, NeighbourScorer, scorer_for
 
-_RANKED_QUERIES = 64
+_RANKED_PAIRS = 1 << 21
 _SCANNED_ROWS = 8192
 _PROBES = 64
 
@@ -224,6 +225,7 @@ class Engine:
         relations: ArrayLike,
         targets: ArrayLike,
         known: tuple[Rows, NDArray[np.integer]] | None = None,
+        going_on: Callable[[], None] = lambda: None,
     ) -> Array:
         """Filtered ranks [B] of targets [B] as answers to (entity, relation, ?).
 
@@ -233,6 +235,7 @@ class Engine:
             targets: [B] rows.
             known: known answers as (offsets [B + 1], rows); by default the bundle's, and where it
                 has none, nothing is left out.
+            going_on: called now and then; what it raises ends the work.
         """
         query = self.encode(entities, relations)
         wanted = _rows("targets", targets, self.num_entities)
@@ -240,8 +243,10 @@ class Engine:
             known = self._known(np.atleast_1d(entities), np.atleast_1d(relations))
         offsets, rows = known
         ranks = np.empty(len(query))
-        for start in range(0, len(query), _RANKED_QUERIES):
-            part = slice(start, min(start + _RANKED_QUERIES, len(query)))
+        step = max(1, _RANKED_PAIRS // self.num_entities)
+        for start in range(0, len(query), step):
+            going_on()
+            part = slice(start, min(start + step, len(query)))
             scores = self._retriever.scores(query.take(part))
             bounds = offsets[part.start : part.stop + 1]
             others = rows[bounds[0] : bounds[-1]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -194,7 +195,9 @@ class LinkPrediction:
             known_facts=known_facts(model, excluded=False),
         )
         triples = tuple(column[valid] for column in rows)
-        columns = score_columns(model, triples, ranks=request.ranks) if len(valid) else {}
+        columns = {}
+        if len(valid):
+            columns = score_columns(model, triples, ranks=request.ranks, going_on=call.check)
         for name, column in columns.items():
             getattr(response, name).extend(spread(column, valid, resolved.size).tolist())
         return response
@@ -254,7 +257,7 @@ def triple_probabilities(calibration: Calibration, tail_scores: Array, head_scor
 
 
 def score_columns(
-    model: Model, triples: tuple[Rows, ...], *, ranks: bool
+    model: Model, triples: tuple[Rows, ...], *, ranks: bool, going_on: Callable[[], None]
 ) -> dict[str, NDArray[np.generic]]:
     """The arrays of ScoreTriplesResponse, [B] each, for triples that exist."""
     heads, relations, tails = triples
@@ -271,6 +274,7 @@ def score_columns(
     if bundle.known is not None:
         columns["known"] = bundle.known.contains(heads, relations, tails)
     if ranks:
-        columns["tail_ranks"] = engine.ranks(heads, relations, tails)
-        columns["head_ranks"] = engine.ranks(tails, relations + engine.num_relations, heads)
+        back = relations + engine.num_relations
+        columns["tail_ranks"] = engine.ranks(heads, relations, tails, going_on=going_on)
+        columns["head_ranks"] = engine.ranks(tails, back, heads, going_on=going_on)
     return columns

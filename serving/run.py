@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 from serving.access import Tokens
 from serving.director import Director
@@ -91,6 +92,9 @@ def _serve_alone(settings: Settings, log: Log, stop: threading.Event) -> None:
         if probes is not None:
             probes.close()
         log.info("stopped", all_answered=done)
+    if not done:
+        # Threads of calls that were cut off would keep the interpreter from leaving.
+        leave(1)
 
 
 def _serve_together(settings: Settings, log: Log, stop: threading.Event) -> None:
@@ -139,6 +143,13 @@ def _announce(
     log.info("serving", port=port, models=line["models"], seconds=round(seconds, 3))
     for (name, version), reason in director.lineup.failures.items():
         log.warning("not loaded", model=f"{name}/{version}", reason=reason)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now, whatever its threads do."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def warn_of_strangers(settings: Settings, log: Log) -> None:

@@ -67,6 +67,15 @@ class Call:
         self.seconds: dict[str, float] = {}
         self.queries = 0
 
+    def check(self) -> None:
+        """Let work go on.
+
+        Raises:
+            DeadlineExceeded: if nobody waits for it any more.
+        """
+        if not self.is_wanted() or (self.deadline is not None and monotonic() >= self.deadline):
+            raise errors.DeadlineExceeded
+
     def is_wanted(self) -> bool:
         """Whether the caller still waits: it neither cancelled nor ran out of time."""
         return bool(self._context.is_active())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import faiss
@@ -13,6 +15,7 @@ from mulde import bundle
 from mulde.errors import BundleError, InvalidArgument
 from mulde.ranking import filtered_ranks
 from serving.engine import Engine
+from tests.serving.process import environment
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle
 
@@ -234,3 +237,16 @@ def test_an_index_that_is_no_index_is_refused(tmp_path: Path) -> None:
     reseal(toy.path)
     with pytest.raises(BundleError, match="FAISS refuses it"):
         Engine.open(toy.path)
+
+
+def test_no_library_reports_home_or_leaves_files(tmp_path: Path) -> None:
+    code = "import serving.encoder, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(TMPDIR=str(tmp_path), HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1\n"
+    assert list(tmp_path.iterdir()) == []

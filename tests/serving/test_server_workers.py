@@ -1,0 +1,218 @@
+"""Several processes on one port: alike, replaced when they die, and added up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from mulde.client import Client, Connection
+from mulde.errors import BundleError, Unreachable
+from mulde.evaluation import RankingTask
+from mulde.known import KnownFacts
+from mulde.ranking import summarise
+from serving.engine import Engine
+from tests.serving.process import ServerProcess, eventually, server
+from tests.serving.test_server_models import ADMIN, tokens
+from tests.support.toy import Toy, toy_bundle
+
+WORKERS = 2
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    root = tmp_path_factory.mktemp("models")
+    (root / "toy").mkdir()
+    toy_bundle(root / "toy/2", entities=700, relations=4, seed=2, version="2")
+    return toy_bundle(root / "toy/1", entities=700, relations=4)
+
+
+@pytest.fixture
+def pair(toy: Toy, tmp_path: Path) -> Iterator[ServerProcess]:
+    flags = ("--workers", str(WORKERS), "--pin", "toy=1", "--max-queue-delay-us", "300")
+    key_file = ("--api-key-file", str(tokens(tmp_path)))
+    with server(toy.path.parent.parent, *flags, *key_file, log=tmp_path / "log") as process:
+        yield process
+
+
+def fresh(process: ServerProcess, attempts: int = 1) -> Client:
+    """A client with a connection of its own, so that the kernel may pick any worker."""
+    connection = Connection(process.address, token=ADMIN, attempts=attempts)
+    return Client(connection)
+
+
+def ask(process: ServerProcess) -> str:
+    with fresh(process) as client:
+        return client.predict_tails("Q0000001", "P0", k=3).model
+
+
+def test_connections_are_spread_over_the_workers(pair: ServerProcess) -> None:
+    assert len(pair.children()) == WORKERS
+    for _ in range(30):
+        assert ask(pair) == "toy/1"
+    assert pair.metric("mulde_requests_total", method="PredictTails") == 30
+    assert pair.metric("mulde_model_info", name="toy") == WORKERS
+
+
+def test_a_worker_that_dies_is_replaced_and_its_counts_stay(pair: ServerProcess) -> None:
+    for _ in range(10):
+        ask(pair)
+    before = pair.children()
+    os.kill(before[0], signal.SIGKILL)
+
+    def is_replaced() -> bool:
+        now = pair.children()
+        return len(now) == WORKERS and before[0] not in now
+
+    eventually(is_replaced)
+    eventually(lambda: any(line["event"] == "worker replaced" for line in pair.log()))
+    for _ in range(10):
+        assert ask(pair) == "toy/1"
+    assert pair.metric("mulde_requests_total", method="PredictTails") == 20
+    assert pair.get("/readyz")[0] == 200
+
+
+def test_killing_a_worker_under_load_only_breaks_its_own_connections(pair: ServerProcess) -> None:
+    stop, wrong = threading.Event(), list[object]()
+    with Engine.open(Path(pair_path(pair)) / "toy/1") as engine:
+        truth = engine.predict(1, 0, 3, exclude_known=True).scores.tolist()
+
+    def run() -> None:
+        with fresh(pair, attempts=5) as client:
+            while not stop.is_set():
+                try:
+                    scores = client.predict_tails("Q0000001", "P0", k=3).scores.tolist()
+                except Unreachable:
+                    continue
+                if scores != truth:
+                    wrong.append(scores)
+
+    callers = [threading.Thread(target=run) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for _ in range(3):
+        victim = pair.children()[0]
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda gone=victim: len(pair.children()) == 2 and gone not in pair.children())
+    stop.set()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+
+
+def pair_path(process: ServerProcess) -> str:
+    """The folder that a server serves, from its command line."""
+    return str(process.process.args[process.process.args.index("serve") + 1])  # type: ignore
+
+
+def test_a_change_holds_for_all_workers_or_none(pair: ServerProcess) -> None:
+    with fresh(pair) as client:
+        client.load_model("toy", "2")
+        assert {ask(pair) for _ in range(20)} == {"toy/2"}
+        damaged = Path(pair_path(pair)) / "toy/3"
+        toy_bundle(damaged, version="3")
+        (damaged / "known.bin").write_bytes(b"")
+        with pytest.raises(BundleError, match=r"known\.bin"):
+            client.load_model("toy", "3")
+        assert {ask(pair) for _ in range(20)} == {"toy/2"}
+    os.kill(pair.children()[1], signal.SIGKILL)
+    eventually(lambda: any(line["event"] == "worker replaced" for line in pair.log()))
+    assert {ask(pair) for _ in range(20)} == {"toy/2"}
+
+
+def test_workers_leave_when_the_supervisor_is_killed(pair: ServerProcess) -> None:
+    workers = pair.children()
+    pair.process.kill()
+    pair.process.wait()
+    eventually(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+
+
+def test_nothing_is_left_behind(toy: Toy, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    root = toy.path.parent.parent
+    with server(
+        root, "--workers", "2", "--pin", "toy=1", log=tmp_path / "log", TMPDIR=str(scratch)
+    ) as process:
+        assert list(scratch.iterdir())
+        workers = process.children()
+        assert process.terminate() == 0
+    assert not list(scratch.iterdir())
+    assert not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers)
+
+
+def test_the_mrr_through_two_workers_with_batching_is_the_offline_one(
+    toy: Toy, pair: ServerProcess
+) -> None:
+    """Every fact of the toy, both directions, ranked by six callers at once."""
+    triples = toy.triples[:600].astype(np.int64)
+    heads, relations, tails = triples.T
+    task = RankingTask(
+        entity=np.concatenate([heads, tails]),
+        relation=np.concatenate([relations, relations + 4]),
+        target=np.concatenate([tails, heads]),
+        known=KnownFacts.build(toy.triples, 700, 4),
+    )
+    with Engine.open(toy.path) as engine:
+        offline = task.quality(engine.scores)
+    tail_ranks, head_ranks = np.zeros(600), np.zeros(600)
+
+    def rank(part: slice) -> None:
+        with fresh(pair, attempts=4) as client:
+            scores = client.score(
+                [f"Q{row:07d}" for row in heads[part]],
+                [f"P{row}" for row in relations[part]],
+                [f"Q{row:07d}" for row in tails[part]],
+                ranks=True,
+            )
+        tail_ranks[part], head_ranks[part] = scores.tail_ranks, scores.head_ranks
+
+    callers = [
+        threading.Thread(target=rank, args=(slice(start, start + 100),))
+        for start in range(0, 600, 100)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert summarise(tail_ranks, head_ranks) == offline
+
+
+def test_predictions_through_batching_rank_targets_as_offline(
+    toy: Toy, pair: ServerProcess
+) -> None:
+    """Ranks read off PredictTails, many single queries at once, so that batches form."""
+    triples = toy.triples[:240]
+    with Engine.open(toy.path) as engine:
+        expected = engine.predict(triples[:, 0], triples[:, 1], 50, exclude_known=True)
+    found: dict[int, tuple[list[int], list[float]]] = {}
+
+    def run(start: int) -> None:
+        with fresh(pair, attempts=4) as client:
+            for place in range(start, 240, 8):
+                head, relation, _ = triples[place]
+                answers = client.predict_tails(f"Q{head:07d}", f"P{relation}", k=50)
+                found[place] = answers.rows.tolist(), answers.scores.tolist()
+
+    callers = [threading.Thread(target=run, args=(start,)) for start in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    for place in range(240):
+        part = slice(50 * place, 50 * place + 50)
+        assert found[place] == (expected.rows[part].tolist(), expected.scores[part].tolist())
+    runs = pair.metric("mulde_batch_queries_count")
+    assert pair.metric("mulde_batch_queries_sum") > runs  # some callers shared a run
+
+
+def test_a_worker_alone_still_tells_its_health(pair: ServerProcess) -> None:
+    with grpc.insecure_channel(pair.address) as channel:
+        reply = channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+    assert reply == b"\x08\x01"
