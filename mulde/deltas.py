@@ -41,12 +41,38 @@ def encode(
 
 def decode(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Unpack one group [N] bytes; an unfinished last number is left out."""
-    last = packed < 0x80
-    ends = np.flatnonzero(last)
+    return np.cumsum(_steps(packed))
+
+
+def decode_groups(
+    packed: NDArray[np.uint8], offsets: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Unpack many groups at once.
+
+    Args:
+        packed: [N], groups one after another; each ends with the last byte of a number.
+        offsets: [G + 1] into ``packed``; a group may be empty.
+
+    Returns:
+        numbers [n], and the offsets [G + 1] of the groups in them.
+    """
+    finished = np.concatenate([[0], np.cumsum(packed < 0x80)])
+    bounds = finished[offsets]
+    sums = np.concatenate([[0], np.cumsum(_steps(packed))])
+    # Each group counts from 0; the sum runs on over all groups.
+    numbers = sums[1:] - np.repeat(sums[bounds[:-1]], np.diff(bounds))
+    return numbers, bounds
+
+
+def _steps(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The differences [n] that bytes [N] stand for."""
+    ends = np.flatnonzero(packed < 0x80)
     if not ends.size:
         return np.zeros(0, dtype=np.int64)
     digits = (packed[: ends[-1] + 1] & 0x7F).astype(np.int64)
     starts = np.concatenate([[0], ends[:-1] + 1])
     place = np.arange(len(digits)) - np.repeat(starts, ends - starts + 1)
-    steps = np.add.reduceat(digits << (7 * np.minimum(place, _MOST_BYTES)), starts)
-    return np.cumsum(steps)
+    steps: NDArray[np.int64] = np.add.reduceat(
+        digits << (7 * np.minimum(place, _MOST_BYTES)), starts
+    )
+    return steps

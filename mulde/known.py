@@ -2,10 +2,11 @@
 
 Relations 0..R-1 ask for tails, R..2R-1 are their reciprocals and ask for heads, so the known heads
 of (?, r, t) are the known tails of (t, r + R, ?). Stored as compressed rows over sorted query keys
-``relation * E + entity``, mapped.
+``relation * E + entity``, mapped. Version 2 of the file packs the tails of a query as differences
+(``mulde.deltas``); version 1 held them as they are, and is still read.
 
 Shape letters: n triples, E entities, R relations, Q queries with known facts, B queries of a
-request, F known tails of all B queries.
+request, F known tails of all B queries, N bytes.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde import deltas
 from mulde.errors import BundleError
 from mulde.sections import Array, check_offsets, check_rising, read_sections, write_sections
 
 MAGIC = b"MULDEKNO"
-VERSION = 1
+VERSION = 2
+
+_PIECE = 1 << 16
 
 _EXPECTED = {
     "sizes": ("u8",),
-    "keys": ("u8",),
+    "keys": ("u4", "u8"),
     "offsets": ("u4", "u8"),
-    "tails": ("i4",),
+    "tails": ("u1", "i4"),
 }
 
 
@@ -36,16 +40,19 @@ class KnownFacts:
 
     Attributes:
         num_entities, num_relations: E and R.
-        keys: uint64 [Q], ascending.
-        offsets: uint32 or uint64 [Q + 1].
-        tails: int32, ascending and distinct within a query.
+        size: number of facts, each direction counted.
+        keys: uint32 or uint64 [Q], ascending.
+        offsets: uint32 or uint64 [Q + 1], of each query in ``tails``.
+        tails: uint8 [N], ascending and distinct within a query, as differences; int32 [F] as they
+            are in a file of version 1.
     """
 
     num_entities: int
     num_relations: int
-    keys: NDArray[np.uint64]
+    size: int
+    keys: NDArray[np.unsignedinteger]
     offsets: NDArray[np.unsignedinteger]
-    tails: NDArray[np.int32]
+    tails: NDArray[np.uint8] | NDArray[np.int32]
 
     @classmethod
     def build(cls, triples: NDArray[np.integer], entities: int, relations: int) -> KnownFacts:
@@ -69,31 +76,21 @@ class KnownFacts:
         fresh[1:] = (keys[1:] != keys[:-1]) | (tails[1:] != tails[:-1])
         keys, tails = keys[fresh], tails[fresh]
         unique, first = np.unique(keys, return_index=True)
-        offsets = np.append(first, len(tails))
-        return cls(
-            entities,
-            relations,
-            unique.astype(np.uint64),
-            offsets.astype(np.uint32 if len(tails) < 2**32 else np.uint64),
-            tails.astype(np.int32),
-        )
+        packed, offsets = deltas.encode(tails, np.append(first, len(tails)))
+        last = 2 * relations * entities
+        return cls(entities, relations, len(tails), _narrow(unique, last), _narrow(offsets), packed)
 
     def __len__(self) -> int:
         """Number of facts, each direction counted."""
-        return len(self.tails)
+        return self.size
 
     def of(self, entity: int, relation: int) -> NDArray[np.int32]:
-        """Known tails of one query, ascending; empty if none, a view of the file otherwise.
+        """Known tails of one query, ascending; empty if there are none.
 
         Raises:
             IndexError: if ``entity`` is not in [0, E) or ``relation`` not in [0, 2R).
         """
-        self._check(np.array([entity]), np.array([relation]))
-        key = np.uint64(relation * self.num_entities + entity)
-        place = int(np.searchsorted(self.keys, key))
-        if place == len(self.keys) or self.keys[place] != key:
-            return self.tails[:0]
-        return self.tails[int(self.offsets[place]) : int(self.offsets[place + 1])]
+        return self.of_many(np.array([entity]), np.array([relation]))[1]
 
     def of_many(
         self, entities: NDArray[np.integer], relations: NDArray[np.integer]
@@ -106,11 +103,8 @@ class KnownFacts:
         Raises:
             IndexError: as for ``of``.
         """
-        starts, ends = self._bounds(entities, relations)
-        sizes = ends - starts
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
-        return offsets, self.tails[places]
+        keys = self._keys_of(entities, relations)
+        return self._tails_of(keys)
 
     def contains(
         self,
@@ -119,24 +113,30 @@ class KnownFacts:
         tails: NDArray[np.integer],
     ) -> NDArray[np.bool_]:
         """Whether each triple [B] is known; relations in [0, 2R)."""
-        low, high = self._bounds(heads, relations)
-        ends = high
-        for _ in range(int((high - low).max(initial=0)).bit_length()):
-            middle = (low + high) // 2
-            less = (low < high) & (self._tail(middle) < tails)
-            low, high = np.where(less, middle + 1, low), np.where(less, high, middle)
-        found: NDArray[np.bool_] = (low < ends) & (self._tail(low) == tails)
+        asked, which = np.unique(self._keys_of(heads, relations), return_inverse=True)
+        offsets, known = self._tails_of(asked)
+        # Queries and tails as one rising number each, so that one search answers all.
+        facts = np.repeat(np.arange(len(asked)), np.diff(offsets)) * self.num_entities + known
+        if not len(facts):
+            return np.zeros(len(which), dtype=bool)
+        wanted = which * self.num_entities + tails
+        places = np.minimum(np.searchsorted(facts, wanted), len(facts) - 1)
+        inside = (np.asarray(tails) >= 0) & (np.asarray(tails) < self.num_entities)
+        found: NDArray[np.bool_] = inside & (facts[places] == wanted)
         return found
 
     def write(self, path: Path) -> None:
         """Write ``known.bin``, a new file."""
         arrays: dict[str, Array] = {
-            "sizes": np.array([self.num_entities, self.num_relations], dtype=np.uint64),
+            "sizes": np.array([self.num_entities, self.num_relations, self.size], dtype=np.uint64),
             "keys": self.keys,
             "offsets": self.offsets,
             "tails": self.tails,
         }
-        write_sections(path, MAGIC, VERSION, arrays)
+        version = VERSION if self.tails.dtype == np.uint8 else 1
+        if version == 1:
+            arrays["sizes"] = arrays["sizes"][:2]
+        write_sections(path, MAGIC, version, arrays)
 
     @classmethod
     def read(cls, path: Path, *, check: bool = True) -> KnownFacts:
@@ -152,11 +152,13 @@ class KnownFacts:
         """
         arrays = read_sections(path, MAGIC, VERSION, _EXPECTED)
         sizes, keys, offsets, tails = (arrays[name] for name in _EXPECTED)
-        if sizes.size != 2 or len(offsets) != len(keys) + 1:
-            raise BundleError(path, "expected two sizes, and one offset more than keys")
-        known = cls(int(sizes[0]), int(sizes[1]), keys, offsets, tails)
-        if known.num_entities >= 2**31 or 2 * known.num_relations * known.num_entities >= 2**63:
+        packed = tails.dtype == np.uint8
+        if sizes.size != (3 if packed else 2) or len(offsets) != len(keys) + 1:
+            raise BundleError(path, "expected its sizes, and one offset more than keys")
+        entities, relations, size = (*sizes.tolist(), len(tails))[:3]
+        if entities >= 2**31 or 2 * relations * entities > 2 ** min(63, 8 * keys.itemsize):
             raise BundleError(path, "it claims more entities or queries than rows can number")
+        known = cls(entities, relations, size, keys, offsets, tails)
         if check:
             known._check_content(path)
         return known
@@ -167,29 +169,59 @@ class KnownFacts:
             raise BundleError(path, "its keys must rise")
         if self.keys.size and int(self.keys[-1]) >= 2 * self.num_relations * self.num_entities:
             raise BundleError(path, f"a key is outside {self.num_entities} entities")
-        if self.tails.size and (self.tails.min() < 0 or self.tails.max() >= self.num_entities):
-            raise BundleError(path, f"a known tail is outside {self.num_entities} entities")
-        check_rising(path, "the known tails of a query", self.tails, self.offsets)
+        ends = self.tails[self.offsets[1:][self.offsets[1:] > 0] - 1]
+        if self.tails.dtype == np.uint8 and (ends >= 0x80).any():
+            raise BundleError(path, "the known tails of a query must end with a whole number")
+        size = 0
+        for first in range(0, len(self.keys), _PIECE):
+            places = np.arange(first, min(first + _PIECE, len(self.keys)))
+            offsets, tails = self._unpack(places, places + 1)
+            size += len(tails)
+            if tails.size and (tails.min() < 0 or tails.max() >= self.num_entities):
+                raise BundleError(path, f"a known tail is outside {self.num_entities} entities")
+            check_rising(path, "the known tails of a query", tails, offsets)
+        if size != self.size:
+            raise BundleError(path, f"expected {self.size} known facts, found {size}")
 
-    def _bounds(
+    def _keys_of(
         self, entities: NDArray[np.integer], relations: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the tails of queries [B] start and end."""
+    ) -> NDArray[np.int64]:
+        """The keys of queries [B]."""
         self._check(entities, relations)
-        wanted = np.asarray(relations, dtype=np.int64) * self.num_entities + entities
-        keys = wanted.astype(np.uint64)
-        if not self.keys.size:
-            return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.int64)
-        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        found = self.keys[places] == keys
-        starts = self.offsets[places].astype(np.int64)
-        return starts, np.where(found, self.offsets[places + 1].astype(np.int64), starts)
+        return np.asarray(relations, dtype=np.int64) * self.num_entities + entities
 
-    def _tail(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Tails at places that may be one past the end; -1 if there are none at all."""
-        if not self.tails.size:
-            return np.full(len(places), -1, dtype=np.int32)
-        return self.tails[np.minimum(places, len(self.tails) - 1)]
+    def _tails_of(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Known tails of keys [B], as compressed rows."""
+        wanted = keys.astype(self.keys.dtype)  # another type would convert all Q keys
+        places = np.searchsorted(self.keys, wanted)
+        found = np.zeros(len(keys), dtype=np.int64)
+        if self.keys.size:
+            found += self.keys[np.minimum(places, len(self.keys) - 1)] == wanted
+        unpack = self._unpack_one if len(keys) == 1 else self._unpack
+        offsets, tails = unpack(places, places + found)
+        return offsets, tails.astype(np.int32, copy=False)
+
+    def _unpack_one(
+        self, first: NDArray[np.int64], stop: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+        """The same for one query, quicker: it is what a server asks most."""
+        stored = self.tails[int(self.offsets[first[0]]) : int(self.offsets[stop[0]])]
+        tails = deltas.decode(stored.view(np.uint8)) if stored.dtype == np.uint8 else stored
+        return np.array([0, len(tails)]), tails
+
+    def _unpack(
+        self, first: NDArray[np.int64], stop: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+        """Tails of the queries at ``first`` to ``stop`` [B], as compressed rows."""
+        starts, ends = (self.offsets[places].astype(np.int64) for places in (first, stop))
+        sizes = ends - starts
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
+        stored = self.tails[places]
+        if stored.dtype != np.uint8:
+            return offsets, stored
+        tails, bounds = deltas.decode_groups(stored, offsets)
+        return bounds, tails
 
     def _check(self, entities: NDArray[np.integer], relations: NDArray[np.integer]) -> None:
         for values, limit, what in (
@@ -198,3 +230,9 @@ class KnownFacts:
         ):
             if values.size and (values.min() < 0 or values.max() >= limit):
                 raise IndexError(f"expected rows of {limit} {what}")
+
+
+def _narrow(values: NDArray[np.int64], limit: int | None = None) -> NDArray[np.unsignedinteger]:
+    """As uint32 where values below ``limit`` (by default, up to the last one) fit, else uint64."""
+    most = int(values[-1]) + 1 if limit is None else limit
+    return values.astype(np.uint32 if most <= 2**32 else np.uint64)

@@ -31,6 +31,9 @@ def test_many_groups_survive_empty_ones_too() -> None:
     for place, group in enumerate(groups):
         part = packed[offsets[place] : offsets[place + 1]]
         assert deltas.decode(part).tolist() == group.tolist()
+    numbers, bounds = deltas.decode_groups(packed, offsets)
+    assert bounds.tolist() == ends.tolist()
+    assert numbers.tolist() == np.concatenate(groups).tolist()
 
 
 def test_any_bytes_can_be_decoded() -> None:

@@ -90,3 +90,54 @@ def test_any_changed_byte_is_refused_or_harmless(tmp_path: Path) -> None:
     for known in accepted(path, KnownFacts.read):
         _, tails = known.of_many(np.arange(4), np.arange(4))
         assert ((tails >= 0) & (tails < known.num_entities)).all()
+
+
+FORMAT_1 = Path(__file__).parents[1] / "golden" / "format-1" / "known.bin"
+
+
+def test_a_file_of_the_first_version_answers_as_one_of_the_second(tmp_path: Path) -> None:
+    old = KnownFacts.read(FORMAT_1)
+    entities, relations = (
+        array.ravel()
+        for array in np.meshgrid(range(old.num_entities), range(2 * old.num_relations))
+    )
+    offsets, tails = old.of_many(entities, relations)
+    owners = np.repeat(np.arange(len(entities)), np.diff(offsets))
+    facts = np.stack([entities[owners], relations[owners], tails], axis=1)
+    facts = facts[facts[:, 1] < old.num_relations]
+    KnownFacts.build(facts, old.num_entities, old.num_relations).write(tmp_path / "known.bin")
+    new = KnownFacts.read(tmp_path / "known.bin")
+    assert old.tails.dtype != new.tails.dtype
+    assert len(old) == len(new)
+    for one, other in zip(
+        old.of_many(entities, relations), new.of_many(entities, relations), strict=True
+    ):
+        assert one.tolist() == other.tolist()
+
+
+def test_a_file_of_the_first_version_is_written_as_it_was(tmp_path: Path) -> None:
+    KnownFacts.read(FORMAT_1).write(tmp_path / "known.bin")
+    assert (tmp_path / "known.bin").read_bytes() == FORMAT_1.read_bytes()
+
+
+def test_any_changed_byte_of_the_first_version_is_refused_or_harmless(tmp_path: Path) -> None:
+    path = tmp_path / "known.bin"
+    path.write_bytes(FORMAT_1.read_bytes())
+    for known in accepted(path, KnownFacts.read):
+        _, tails = known.of_many(np.arange(4), np.arange(4))
+        assert ((tails >= 0) & (tails < known.num_entities)).all()
+
+
+def test_a_fact_takes_few_bytes(tmp_path: Path) -> None:
+    tails = np.arange(20_000)
+    triples = np.stack([np.zeros_like(tails), np.zeros_like(tails), tails], axis=1)
+    known = KnownFacts.build(triples, 20_000, 1)
+    assert known.of(0, 0).tolist() == tails.tolist()
+    # Of (0, 0, ?) one byte each; of (?, 0, t) one tail, one key and one offset each.
+    assert known.tails.nbytes == 2 * 20_000
+    assert known.keys.nbytes + known.offsets.nbytes <= 8 * 20_002
+
+
+@pytest.mark.parametrize("tail", [-1, 5, 8])
+def test_a_tail_outside_the_graph_is_no_known_fact(known: KnownFacts, tail: int) -> None:
+    assert known.contains(np.array([0]), np.array([0]), np.array([tail])).tolist() == [False]
