@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from mulde import __version__
-from mulde.commands import data, evaluate, query, serve, train
+from mulde.commands import data, evaluate, models, query, serve, train
 from mulde.errors import MuldeError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (data, train, evaluate, serve, query):
+for module in (data, train, evaluate, serve, query, models):
     module.register(app)
 
 

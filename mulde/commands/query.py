@@ -1,43 +1,58 @@
-"""``mulde query``: ask a running server, one question a time."""
+"""``mulde query``, ``score`` and ``search``: ask a running server, one question a time."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+
+from mulde.commands.asking import (
+    DEFAULT_SERVER,
+    Ca,
+    Cert,
+    Json,
+    Key,
+    ModelName,
+    Server,
+    Token,
+    Version,
+    cells,
+    connect,
+    print_answers,
+    print_json,
+)
 
 if TYPE_CHECKING:
-    from mulde.client import Answer, Client
+    from mulde.client import Answers, Client
 
-ASKED = frozenset({"?", "_"})
+_SCORES = (
+    "scores",
+    "probabilities",
+    "known",
+    "tail_scores",
+    "head_scores",
+    "tail_ranks",
+    "head_ranks",
+)
+_ASKED = frozenset({"?", "_"})
 
-Server = Annotated[str, typer.Option(envvar="MULDE_ADDRESS", help="host:port of the server.")]
-Token = Annotated[str | None, typer.Option(envvar="MULDE_TOKEN", help="Bearer token.")]
-Ca = Annotated[Path | None, typer.Option(help="Authority of the server's certificate, PEM.")]
-Cert = Annotated[Path | None, typer.Option(help="Own certificate, for mutual TLS.")]
-Key = Annotated[Path | None, typer.Option(help="Its key.")]
-ModelName = Annotated[str, typer.Option("--model", help="Model, where several are loaded.")]
-Version = Annotated[str, typer.Option("--version", help="Version of the model.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
-DEFAULT_SERVER = "localhost:50051"
+Part = Annotated[str, typer.Argument(help="Id or label; ? or _ asks for it.")]
+Name = Annotated[str, typer.Argument(help="Id or label.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's command."""
-    app.command()(query)
+    """Add this module's commands."""
+    for command in (query, score, search):
+        app.command()(command)
 
 
 def query(
-    head: Annotated[str, typer.Argument(help="Id or label; ? or _ asks for it.")],
-    relation: Annotated[str, typer.Argument(help="Id or label; ? or _ asks for it.")],
-    tail: Annotated[str, typer.Argument(help="Id or label; ? or _ asks for it.")] = "?",
-    k: Annotated[int | None, typer.Option("-k", help="Answers wanted.")] = None,
+    head: Part,
+    relation: Part,
+    tail: Part = "?",
+    k: Annotated[int | None, typer.Option("-k", help="Answers wanted [10].")] = None,
     with_known: Annotated[
         bool, typer.Option("--with-known", help="Keep known facts, and mark them.")
     ] = False,
@@ -56,10 +71,7 @@ def query(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """What completes the fact? ``mulde query dog.n.01 hypernym`` asks for the tail."""
-    asked = [name in ASKED for name in (head, relation, tail)]
-    if sum(asked) != 1:
-        raise typer.BadParameter("expected exactly one ? among head, relation and tail")
+    """What completes the fact? "mulde query dog.n.01 hypernym" asks for the tail."""
     wanted: dict[str, Any] = {
         "k": k,
         "exclude_known": not with_known,
@@ -71,69 +83,85 @@ def query(
     }
     wanted = {name: value for name, value in wanted.items() if value is not None}
     with connect(server, token, ca, cert, key) as client:
-        if asked[1]:
-            answers = client.predict_relations(head, tail, **wanted)
-        elif asked[0]:
-            answers = client.predict_heads(relation, tail, types=kind or [], **wanted)
-        else:
-            answers = client.predict_tails(head, relation, types=kind or [], **wanted)
-    found = answers[0]
-    about = {
-        "model": answers.model,
-        "exact": bool(answers.exact[0]),
-        "known_facts": answers.known_facts,
-        "shortfall": answers.shortfalls[0],
-    }
+        answers = _ask(client, head, relation, tail, kind or [], wanted)
+    found, certainty = answers[0], "exact" if answers.exact[0] else "approximate"
     if as_json:
+        about = {"model": answers.model, "exact": bool(answers.exact[0])}
+        about |= {"known_facts": answers.known_facts, "shortfall": answers.shortfalls[0]}
         print_json({**about, "answers": [vars(answer) for answer in found]})
     else:
-        title = " ".join(map(printable, (head, relation, tail)))
-        print_answers(
-            found, title, f"{answers.model}, {'exact' if about['exact'] else 'approximate'}"
-        )
+        print_answers(found, f"{head} {relation} {tail}", f"{answers.model}, {certainty}")
 
 
-def connect(
-    server: str, token: str | None, ca: Path | None, cert: Path | None, key: Path | None
-) -> Client:
-    """A client for the address and credentials of the command line."""
-    from mulde.client import Client, Connection
+def _ask(
+    client: Client, head: str, relation: str, tail: str, kinds: list[str], wanted: dict[str, Any]
+) -> Answers:
+    """Ask for the part that is missing."""
+    missing = [place for place, name in enumerate((head, relation, tail)) if name in _ASKED]
+    if len(missing) != 1:
+        raise typer.BadParameter("expected exactly one ? among head, relation and tail")
+    if missing == [1]:
+        if kinds:
+            raise typer.BadParameter("relations have no types", param_hint="--type")
+        return client.predict_relations(head, tail, **wanted)
+    if missing == [0]:
+        return client.predict_heads(relation, tail, types=kinds, **wanted)
+    return client.predict_tails(head, relation, types=kinds, **wanted)
 
-    return Client(Connection(server, token=token, ca=ca, cert=cert, key=key))
 
-
-def print_json(value: Any) -> None:
-    """One line of JSON on stdout."""
-    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
-
-
-def print_answers(answers: list[Answer], title: str, caption: str) -> None:
-    """A table with the columns that are filled."""
-    table = Table(title=title, caption=caption)
-    for column in ("", "label", "id"):
-        table.add_column(column)
-    table.add_column("score", justify="right")
-    with_probability = any(answer.probability is not None for answer in answers)
-    with_known = any(answer.known is not None for answer in answers)
-    if with_probability:
-        table.add_column("probability", justify="right")
-    if with_known:
-        table.add_column("known")
-    for place, answer in enumerate(answers, 1):
-        cells: list[str | Text] = [
-            str(place),
-            Text(printable(answer.label)),
-            Text(printable(answer.id)),
-        ]
-        cells.append(f"{answer.score:.3f}")
-        if with_probability:
-            cells.append(f"{answer.probability:.1%}")
-        if with_known:
-            cells.append("known" if answer.known else "")
-        table.add_row(*cells)
+def score(
+    head: Name,
+    relation: Name,
+    tail: Name,
+    ranks: Annotated[
+        bool, typer.Option("--ranks", help="Also rank head and tail among all candidates.")
+    ] = False,
+    model: ModelName = "",
+    version: Version = "",
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """How plausible is this fact?"""
+    with connect(server, token, ca, cert, key) as client:
+        scores = client.score(head, relation, tail, ranks=ranks, model=model, version=version)
+    if scores.errors:
+        raise scores.errors[0]
+    values = {name: getattr(scores, name) for name in _SCORES}
+    told = {name: value[0].item() for name, value in values.items() if value is not None}
+    if as_json:
+        print_json({"model": scores.model, **told})
+        return
+    table = Table("", "", title=f"{head} {relation} {tail}", caption=scores.model)
+    for name, value in told.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else str(value).lower()
+        table.add_row(name.replace("_", " "), shown)
     Console().print(table)
 
 
-def printable(text: str) -> str:
-    """Text that a terminal only shows: whatever could steer it is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def search(
+    text: Annotated[str, typer.Argument(help="Beginning or misspelling of a label, or an id.")],
+    k: Annotated[int, typer.Option("-k", help="Entities wanted.")] = 10,
+    model: ModelName = "",
+    version: Version = "",
+    server: Server = DEFAULT_SERVER,
+    token: Token = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Which entity is called like that?"""
+    with connect(server, token, ca, cert, key) as client:
+        found = client.search(text, page_size=k, model=model, version=version)
+    if as_json:
+        listed = [{"id": one, "label": label} for one, label in found[0]]
+        print_json({"model": found.model, "entities": listed})
+        return
+    table = Table("label", "id", caption=found.model)
+    for one, label in found[0]:
+        table.add_row(*cells(label, one))
+    Console().print(table)
