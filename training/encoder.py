@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from mulde.evaluation import RankingTask
 from mulde.layout import Layout
-from training import hyperbolic
-from training.scorers import HyperbolicScorer
+from training.scorers import HyperbolicScorer, Scorer
 
 OPSET = 18
 _TYPICAL_PLACE = 10
@@ -31,7 +30,7 @@ class Encoder(nn.Module):
     """A scorer's queries in the columns of the entity table.
 
     ``<query, row_t> + offset = b_t - slope u``, with u = cosh(sqrt(c) d) - 1 between query point
-    and candidate (docs/architecture.md, "The encoder").
+    and candidate, or for a bilinear scorer its score (docs/architecture.md, "The encoder").
 
     Args:
         scorer: gives the query point.
@@ -39,7 +38,7 @@ class Encoder(nn.Module):
         slopes: [2R], above 0; what multiplies u for each relation (``choose_slopes``).
     """
 
-    def __init__(self, scorer: HyperbolicScorer, layout: Layout, slopes: Tensor) -> None:
+    def __init__(self, scorer: Scorer, layout: Layout, slopes: Tensor) -> None:
         super().__init__()
         self.scorer, self.layout = scorer, layout
         self.slopes: Tensor
@@ -52,30 +51,29 @@ class Encoder(nn.Module):
             query [B, W], offset [B], bias [B] and slope [B].
         """
         layout = self.layout
-        point = self.scorer.encode(head[:, layout.spatial], relation)
-        x = hyperbolic.excess(point)
         slope = self.slopes[relation]
-        pull = (-slope * (1 + x)).unsqueeze(-1).expand(-1, 2)
+        point, pull, offset = self.scorer.product(head[:, layout.spatial], relation, slope)
+        pulls = pull.unsqueeze(-1).expand(-1, 2)
         ones = torch.ones_like(head[:, layout.tail_bias])
         rest = torch.zeros_like(head[:, layout.head_bias.start :])
-        query = torch.cat([slope.unsqueeze(-1) * point, pull, ones, rest], -1)
-        return query, -slope * x, head[:, layout.head_bias].sum(-1), slope
+        query = torch.cat([point, pulls, ones, rest], -1)
+        return query, offset, head[:, layout.head_bias].sum(-1), slope
 
 
 @torch.inference_mode()
-def choose_slopes(scorer: HyperbolicScorer, valid: RankingTask) -> Tensor:
+def choose_slopes(scorer: Scorer, valid: RankingTask) -> Tensor:
     """What multiplies u in the product that retrieves candidates, for each relation.
 
-    A linear score has its own scale, 2 sigma_r / c. A distance score is retrieved by the tangent
-    of acosh(1 + u)^2 / c at u*, the median over valid queries of the relation of the u of their
-    tenth answer: there the fetched answers are told apart from the others. A relation without
-    valid queries takes the median over all.
+    A linear score has its own scale, 2 sigma_r / c, and a bilinear one 1. A distance score is
+    retrieved by the tangent of acosh(1 + u)^2 / c at u*, the median over valid queries of the
+    relation of the u of their tenth answer: there the fetched answers are told apart from the
+    others. A relation without valid queries takes the median over all.
 
     Returns:
         [2R], above 0.
     """
     relations = torch.arange(2 * scorer.num_relations)
-    if scorer.kind == "linear":
+    if not isinstance(scorer, HyperbolicScorer) or scorer.kind == "linear":
         return scorer.scale(relations)
     chosen = _some_of_each(valid.relation, _QUERIES_PER_RELATION)
     step = max(1, _SCORES // scorer.num_entities)

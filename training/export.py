@@ -22,7 +22,7 @@ import mulde
 from mulde import bundle as files
 from mulde.bundle import Draft, draft_bundle, open_bundle
 from mulde.calibration import Calibration
-from mulde.errors import BundleError, CheckpointError, ConfigError
+from mulde.errors import BundleError, ConfigError
 from mulde.evaluation import RankingTask
 from mulde.graph import SPLITS, Graph, read_graph
 from mulde.known import KnownFacts
@@ -38,7 +38,7 @@ from training.machine import describe_machine
 from training.parity import measure, refuse_differences
 from training.pipeline import load_scorer
 from training.recipe import Recipe, read_recipe
-from training.scorers import HyperbolicScorer
+from training.scorers import Scorer
 from training.table import write_table
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
@@ -53,7 +53,7 @@ class Source:
 
     graph: Graph
     folder: Path
-    scorer: HyperbolicScorer
+    scorer: Scorer
     state: Mapping[str, Any]
     recipe: Recipe
     recipe_path: Path
@@ -67,9 +67,6 @@ class Source:
             raise ConfigError("recipe", expected, str(path))
         graph = read_graph(data)
         scorer, state = load_scorer(checkpoint, graph)
-        if not isinstance(scorer, HyperbolicScorer):
-            family = type(scorer).__name__
-            raise CheckpointError(checkpoint, f"expected a hyperbolic model, found {family}")
         return cls(graph, data, scorer, state, read_recipe(path), path)
 
 
@@ -107,7 +104,7 @@ def export(
 
     Raises:
         ConfigError: for an unknown precision, an impossible name or a missing recipe.
-        CheckpointError: if the checkpoint is damaged, of another graph or not hyperbolic.
+        CheckpointError: if the checkpoint is damaged or of another graph.
         DatasetError: if the graph is damaged.
         BundleError: if ``out`` exists, or the reopened bundle differs from the trained model.
     """
@@ -141,7 +138,7 @@ def _first_manifest(source: Source, name: str, version: str, precision: Precisio
     """All that is known before anything is measured."""
     graph, scorer = source.graph, source.scorer
     layout = Layout(scorer.dimension)
-    kind: Literal["linear", "distance"] = "linear" if scorer.kind == "linear" else "distance"
+    kind: Literal["linear", "distance"] = "distance" if scorer.kind == "distance" else "linear"
     return Manifest(
         name=name,
         version=version,
@@ -208,9 +205,7 @@ def _describe(
     return draft.seal(manifest)
 
 
-def _table(
-    scorer: HyperbolicScorer, layout: Layout, precision: Precision, out: Path
-) -> NDArray[np.float32]:
+def _table(scorer: Scorer, layout: Layout, precision: Precision, out: Path) -> NDArray[np.float32]:
     """The rounded table [E, W].
 
     Raises:

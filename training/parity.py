@@ -20,7 +20,7 @@ from serving.engine import Engine
 from training import hyperbolic
 from training.encoder import Encoder
 from training.evaluate import scores_of
-from training.scorers import HyperbolicScorer
+from training.scorers import Scorer
 
 Report = Callable[[str], None]
 
@@ -38,7 +38,7 @@ ROUNDED_MRR: dict[Precision, float] = {"fp16": 2e-3, "fp32": 5e-5}
 """Largest difference of valid MRR that rounding the table may make."""
 
 
-def rounded_scores(scorer: HyperbolicScorer, layout: Layout, table: NDArray[np.float32]) -> Scores:
+def rounded_scores(scorer: Scorer, layout: Layout, table: NDArray[np.float32]) -> Scores:
     """Scores of the table as stored, computed by the trainer's code in double precision."""
     exact = copy.deepcopy(scorer).double()
     points = layout.unpack(table)
@@ -47,19 +47,20 @@ def rounded_scores(scorer: HyperbolicScorer, layout: Layout, table: NDArray[np.f
     @torch.inference_mode()
     def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float64]:
         rows, relations = torch.from_numpy(entity), torch.from_numpy(relation)
-        query = exact.encode(spatial[rows], relations)
-        x = hyperbolic.excess(query)[:, None]
-        u = x + (1 + x) * y - query @ spatial.T
-        value = u if exact.kind == "linear" else hyperbolic.squared_distance(u)
-        scale = exact.scale(relations)[:, None]
-        found: NDArray[np.float64] = (head_bias[rows][:, None] + tail_bias - scale * value).numpy()
+        scale = exact.scale(relations)
+        slope = torch.ones_like(scale) if exact.kind == "distance" else scale
+        point, pull, offset = exact.product(spatial[rows], relations, slope)
+        score = point @ spatial.T + pull[:, None] * y + offset[:, None]
+        if exact.kind == "distance":
+            score = -scale[:, None] * hyperbolic.squared_distance(-score)
+        found: NDArray[np.float64] = (head_bias[rows][:, None] + tail_bias + score).numpy()
         return found
 
     return scores
 
 
 def measure(
-    scorer: HyperbolicScorer,
+    scorer: Scorer,
     encoder: Encoder,
     table: NDArray[np.float32],
     engine: Engine,

@@ -53,6 +53,20 @@ def valid_task(per_relation: int = 5) -> RankingTask:
     )
 
 
+@torch.inference_mode()
+def test_the_product_with_the_table_is_the_bilinear_score() -> None:
+    size = {"entities": ENTITIES, "relations": RELATIONS, "dimension": DIMENSION}
+    scorer = build_scorer("ComplEx", **size, score="bilinear", spread=0.3, seed=0)
+    parts = [p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias)]
+    table = torch.from_numpy(LAYOUT.pack(parts[0], parts[1], parts[2], "fp32"))
+    entity, relation = torch.arange(ENTITIES), torch.arange(ENTITIES) % (2 * RELATIONS)
+    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    query, offset, bias, slope = encoder(table[entity], relation)
+    found = query @ table.T + (offset + bias)[:, None]
+    torch.testing.assert_close(found, scorer.score_shared(scorer.query(entity, relation)))
+    assert (slope == 1).all()
+
+
 @pytest.mark.parametrize("name", list(HYPERBOLIC))
 @torch.inference_mode()
 def test_the_product_with_the_table_is_the_linear_score(name: ScorerName) -> None:

@@ -41,6 +41,39 @@ class Scorer(nn.Module, ABC):
     dimension: int
     kind: ScoreKind
 
+    head_bias: Tensor
+    tail_bias: Tensor
+
+    @abstractmethod
+    def curvature(self) -> Tensor:
+        """c > 0 of the space that the points lie in."""
+
+    @abstractmethod
+    def spatial(self, rows: Tensor | None = None) -> Tensor:
+        """Points [..., D] of entity ``rows`` [...], or of all."""
+
+    @abstractmethod
+    def scale(self, relation: Tensor) -> Tensor:
+        """[B], above 0: the ``slope`` with which :meth:`product` gives a linear score."""
+
+    @abstractmethod
+    def product(
+        self, spatial: Tensor, relation: Tensor, slope: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The part of a score that is linear in a candidate's point Y and its excess y.
+
+        It is ``<first, Y> + second y + third``: ``-slope u`` of a hyperbolic scorer, the score of
+        a bilinear one (docs/architecture.md, "The encoder").
+
+        Args:
+            spatial: [B, D], points of the queries' entities.
+            relation: [B] in [0, 2R).
+            slope: [B].
+
+        Returns:
+            [B, D], [B] and [B].
+        """
+
     @abstractmethod
     def query(self, entity: Tensor, relation: Tensor) -> Any:
         """Encode the queries (entity [B], relation [B] in [0, 2R)); opaque to the caller."""
@@ -175,6 +208,14 @@ class HyperbolicScorer(Scorer):
         """Never change again: the columns of all entities are computed once and kept."""
         self.requires_grad_(False).eval()
         self._frozen = self.columns()
+
+    def product(
+        self, spatial: Tensor, relation: Tensor, slope: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """``-slope u = <slope X, Y> - slope (1 + x) y - slope x`` of the query point X."""
+        point = self.encode(spatial, relation)
+        x = hyperbolic.excess(point)
+        return slope.unsqueeze(-1) * point, -slope * (1 + x), -slope * x
 
     def query(self, entity: Tensor, relation: Tensor) -> Query:
         """Encode the queries (entity [B], relation [B])."""

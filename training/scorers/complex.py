@@ -57,10 +57,35 @@ class ComplEx(Scorer):
         shapes = (entities, dimension), (2 * relations, dimension)
         draws = (torch.randn(*shape, generator=generator) * spread for shape in shapes)
         self.entity, self.relation = map(nn.Parameter, draws)
+        for name in ("head_bias", "tail_bias"):  # it has none; a table has columns for them
+            self.register_buffer(name, torch.zeros(entities), persistent=False)
+
+    def curvature(self) -> Tensor:
+        """1: its points are read as spatial coordinates where nearness is asked for."""
+        return torch.ones(())
+
+    def spatial(self, rows: Tensor | None = None) -> Tensor:
+        """The entities' numbers."""
+        return self.entity if rows is None else self.entity[rows]
+
+    def scale(self, relation: Tensor) -> Tensor:
+        """Ones: nothing scales a product."""
+        return torch.ones_like(relation, dtype=self.entity.dtype)
+
+    def product(
+        self, spatial: Tensor, relation: Tensor, slope: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The score itself; a candidate's excess plays no part."""
+        joined = self._multiply(spatial, relation).joined
+        none = torch.zeros_like(slope)
+        return slope.unsqueeze(-1) * joined, none, none
 
     def query(self, entity: Tensor, relation: Tensor) -> Product:
         """h * r of each query."""
-        head_real, head_imaginary = self.entity[entity].chunk(2, -1)
+        return self._multiply(self.entity[entity], relation)
+
+    def _multiply(self, head: Tensor, relation: Tensor) -> Product:
+        head_real, head_imaginary = head.chunk(2, -1)
         real, imaginary = self.relation[relation].chunk(2, -1)
         moduli = torch.stack([_modulus(head_real, head_imaginary), _modulus(real, imaginary)], -1)
         return Product(
