@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from mulde import __version__
-from mulde.commands import data, evaluate, models, query, serve, train
+from mulde.commands import data, evaluate, models, predict, query, serve, train
 from mulde.errors import MuldeError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (data, train, evaluate, serve, query, models):
+for module in (data, train, evaluate, serve, query, predict, models):
     module.register(app)
 
 
@@ -62,6 +62,8 @@ def _extra_that_brings(module: str) -> str | None:
         return "training"
     if top in {"onnxruntime", "faiss", "structlog", "prometheus_client", "pydantic_settings"}:
         return "serving"
+    if top == "pyarrow":
+        return "batch"
     return "client" if top in {"grpc", "google", "grpc_status"} else None
 
 

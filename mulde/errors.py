@@ -7,6 +7,7 @@
     ├── DatasetError           a triple file is wrong: names file, line and field
     ├── CheckpointError        a training run cannot be resumed or read
     ├── TrainingDiverged       scores or losses are no longer finite
+    ├── JobError               a batch job cannot be run or resumed
     ├── BundleError            a bundle is missing, damaged, foreign or does not match its model
     ├── Unreachable            no server answers at that address
     ├── ServerError            the server failed by a fault of its own
@@ -85,6 +86,14 @@ class TrainingDiverged(MuldeError):
         self.epoch, self.what, self.kept = epoch, what, kept
         tail = f"; the last good state is in {kept}" if kept else ""
         super().__init__(f"epoch {epoch}: {what} is not finite{tail}")
+
+
+class JobError(MuldeError):
+    """A batch job cannot be run or resumed."""
+
+    def __init__(self, path: Path | str, problem: str) -> None:
+        self.path, self.problem = Path(path), problem
+        super().__init__(f"{path}: {problem}")
 
 
 class BundleError(MuldeError):

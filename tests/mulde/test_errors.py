@@ -19,6 +19,7 @@ MADE: list[tuple[MuldeError, list[str]]] = [
     (errors.DatasetError("kg/train.txt", "is bad", 7), ["kg/train.txt:7: is bad"]),
     (errors.CheckpointError("last.pt", "is damaged"), ["last.pt: is damaged"]),
     (errors.TrainingDiverged(4, "the loss", Path("last.pt")), ["epoch 4", "the loss", "last.pt"]),
+    (errors.JobError("answers.tsv", "was begun"), ["answers.tsv: was begun"]),
     (errors.BundleError("b/manifest.json", "is missing"), ["b/manifest.json: is missing"]),
     (errors.Unreachable("host:1", "refused"), ["no answer from host:1: refused"]),
     (errors.ServerError("INTERNAL", "id 7"), ["failed with INTERNAL: id 7"]),

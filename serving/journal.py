@@ -1,0 +1,193 @@
+"""What a long job has done so far: a folder beside its result, from which it can go on.
+
+``.NAME.job/`` holds ``job.json`` (which job it is), and for each finished piece its part
+of the result and a record, which is written last: a piece without a record was never done. Files
+get their names only once they are whole and on the disk, so a job that was killed at any moment,
+or a machine that lost its power, leaves nothing that could be mistaken for a piece.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mulde.errors import JobError
+
+_JOB = "job.json"
+_LOCK = "lock"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What pieces of a job amount to.
+
+    Attributes:
+        questions: that were asked, without those skipped.
+        answers: all of them.
+        exact: questions whose answers are certainly the exhaustive ones.
+        skipped: questions with an unknown name.
+    """
+
+    questions: int = 0
+    answers: int = 0
+    exact: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            self.questions + other.questions,
+            self.answers + other.answers,
+            self.exact + other.exact,
+            self.skipped + other.skipped,
+        )
+
+    @property
+    def done(self) -> int:
+        """Questions that were dealt with, one way or the other."""
+        return self.questions + self.skipped
+
+
+class Journal:
+    """The folder of one job. Of two processes on the same job, the second is refused."""
+
+    def __init__(self, target: Path, job: dict[str, Any], *, restart: bool = False) -> None:
+        """Begin, or go on.
+
+        Args:
+            target: the result that the job will write.
+            job: what it depends on; a job that was begun with others cannot go on.
+            restart: throw away what there is.
+
+        Raises:
+            JobError: if another job was begun here, or its process still runs, or the folder
+                cannot be written.
+        """
+        self.folder = self.folder_of(target)
+        self._target, self._job = target, job
+        self._take_lock()
+        try:
+            self._begin(restart)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_lock(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / _LOCK).open("w")
+        except OSError as error:
+            raise JobError(self._target, f"cannot be written: {error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.close()
+            raise JobError(self._target, "another process is at work on it") from error
+
+    def _begin(self, restart: bool) -> None:
+        if restart:
+            self._clear()
+        begun = self._read()
+        if begun is None:
+            self._clear()  # parts without a job: it was killed before it had begun
+            text = json.dumps(self._job, indent=1, sort_keys=True)
+            write_whole(self.folder / _JOB, text.encode())
+        elif begun != self._job:
+            raise JobError(self._target, _difference(begun, self._job))
+
+    @staticmethod
+    def folder_of(target: Path) -> Path:
+        """Where the journal of a result is kept: beside it."""
+        return target.with_name(f".{target.name}.job")
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads((self.folder / _JOB).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise JobError(self.folder / _JOB, f"cannot be read: {error}") from error
+        return found
+
+    def _clear(self) -> None:
+        # job.json goes first: without it nothing else counts.
+        (self.folder / _JOB).unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                path.unlink(missing_ok=True)  # a worker of a killed run may move it
+
+    def tally(self, number: int) -> Tally | None:
+        """What piece ``number`` amounts to, if it is done."""
+        return read_record(self.folder, number)
+
+    def parts(self, suffix: str, pieces: int) -> list[Path]:
+        """The parts with this suffix of pieces 0 to ``pieces`` - 1, those that there are."""
+        paths = [part_path(self.folder, number, suffix) for number in range(pieces)]
+        return [path for path in paths if path.exists()]
+
+    def temporary(self) -> Path:
+        """A name in the folder for a result in the making."""
+        return self.folder / "result"
+
+    def remove(self) -> None:
+        """Forget the job, whose result is in its place."""
+        self._clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+    def close(self) -> None:
+        """Let another process go on with the job."""
+        self._lock.close()
+
+
+def part_path(folder: Path, number: int, suffix: str) -> Path:
+    """Where a part of piece ``number`` is kept."""
+    return folder / f"{number:09d}.{suffix}"
+
+
+def write_record(folder: Path, number: int, tally: Tally) -> None:
+    """Say that piece ``number`` is done; its parts must be in their places."""
+    write_whole(part_path(folder, number, "json"), json.dumps(asdict(tally)).encode())
+
+
+def read_record(folder: Path, number: int) -> Tally | None:
+    """What ``write_record`` wrote, or None."""
+    try:
+        return Tally(**json.loads(part_path(folder, number, "json").read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file that is there with this content or not at all."""
+    draft = draft_of(path)
+    draft.write_bytes(content)
+    settle(draft, path)
+
+
+def draft_of(path: Path) -> Path:
+    """A name for ``path`` in the making; no two processes share it."""
+    return path.with_name(f"{path.name}.{os.getpid()}.draft")
+
+
+def settle(draft: Path, path: Path) -> None:
+    """Put a file on the disk, then give it its name."""
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _difference(begun: dict[str, Any], job: dict[str, Any]) -> str:
+    key = min(key for key in begun.keys() | job.keys() if begun.get(key) != job.get(key))
+    found = f"{key} was {begun.get(key)!r} and is now {job.get(key)!r}"
+    return f"was begun as another job ({found}); ask for that, or say that it may start anew"

@@ -1,0 +1,162 @@
+"""A batch job that is killed at any moment goes on, and its result is the same to the last byte."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mulde.errors import JobError
+from serving.batch import Output, predict_file
+from serving.journal import Journal, Tally, part_path, write_record
+from serving.predictor import Options
+from tests.support.toy import Toy, toy_bundle
+
+E, R, QUESTIONS, PIECE = 300, 3, 3000, 50
+DEADLINE_S = 120
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    return toy_bundle(tmp_path_factory.mktemp("batch") / "toy", entities=E, relations=R)
+
+
+def write_questions(path: Path) -> Path:
+    generator = np.random.default_rng(1)
+    rows, relations = generator.integers(E, size=QUESTIONS), generator.integers(R, size=QUESTIONS)
+    pairs = zip(rows.tolist(), relations.tolist(), strict=True)
+    text = "".join(f"Q{row:07d}\tP{relation}\t?\n" for row, relation in pairs)
+    path.write_text(text + "nobody\tP0\t?\n")
+    return path
+
+
+def command(toy: Toy, source: Path, out: Path, workers: int) -> list[str]:
+    skipped = out.with_suffix(".skipped")
+    arguments = [source, "-o", out, "--bundle", toy.path, "--skip-unknown", skipped]
+    arguments += ["--workers", workers, "--piece", PIECE]
+    return [sys.executable, "-m", "mulde.cli", "predict", *map(str, arguments)]
+
+
+def pieces_done(out: Path) -> int:
+    return len(list(out.with_name(f".{out.name}.job").glob("0*.json")))
+
+
+def kill_when(process: subprocess.Popen[bytes], out: Path, pieces: int) -> None:
+    """SIGKILL, as soon as so many pieces are done."""
+    end = time.monotonic() + DEADLINE_S
+    while pieces_done(out) < pieces and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    assert process.poll() is None, "it was done before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def living(group: int) -> list[str]:
+    """Processes of a group that are no zombies, from /proc."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, leader = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue  # it has just ended
+        if int(leader) == group and state != "Z":
+            found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.parametrize(("workers", "ending"), [(1, ".tsv"), (2, ".tsv.gz"), (2, ".parquet")])
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    toy: Toy, tmp_path: Path, workers: int, ending: str
+) -> None:
+    source = write_questions(tmp_path / "q.tsv")
+    whole, out = tmp_path / f"whole{ending}", tmp_path / f"a{ending}"
+    output = Output(whole, skipped=tmp_path / "whole.skipped")
+    options = Options(skip_unknown=True, piece=PIECE)
+    predict_file(source, toy.path, output, options, workers=1)
+    moments = np.random.default_rng(workers + len(ending)).integers(1, 45, size=3)
+    for pieces in np.sort(moments).tolist():
+        with subprocess.Popen(
+            command(toy, source, out, workers), stderr=subprocess.DEVNULL
+        ) as process:
+            kill_when(process, out, pieces)
+        assert not out.exists()
+    before = pieces_done(out)
+    done = subprocess.run(command(toy, source, out, workers), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert before > 0
+    assert "3,000 queries" in done.stderr
+    assert "1 skipped" in done.stderr
+    assert out.read_bytes() == whole.read_bytes()
+    assert out.with_suffix(".skipped").read_bytes() == (tmp_path / "whole.skipped").read_bytes()
+    left = {path.name for path in tmp_path.iterdir()}
+    made = {whole.name, "whole.skipped", out.name, out.with_suffix(".skipped").name}
+    assert left == {"q.tsv", *made}
+
+
+@needs_proc
+def test_workers_end_with_the_process_that_started_them(toy: Toy, tmp_path: Path) -> None:
+    source, out = write_questions(tmp_path / "q.tsv"), tmp_path / "a.tsv"
+    with subprocess.Popen(
+        command(toy, source, out, 2), stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        kill_when(process, out, 3)
+    end = time.monotonic() + DEADLINE_S
+    while living(process.pid):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_job_of_other_questions_or_options_does_not_go_on(toy: Toy, tmp_path: Path) -> None:
+    target = tmp_path / "a.tsv"
+    Journal(target, {"k": 10, "bundle": "x"}).close()
+    with pytest.raises(JobError, match="k was 10 and is now 5"):
+        Journal(target, {"k": 5, "bundle": "x"})
+    journal = Journal(target, {"k": 5, "bundle": "x"}, restart=True)
+    assert journal.tally(0) is None
+    journal.close()
+
+
+def test_what_is_done_is_kept_until_a_restart(tmp_path: Path) -> None:
+    target = tmp_path / "a.tsv"
+    journal = Journal(target, {"k": 10})
+    part_path(journal.folder, 2, "answers").write_text("x")
+    write_record(journal.folder, 2, Tally(3, 30, 3))
+    journal.close()
+    journal = Journal(target, {"k": 10})
+    assert [journal.tally(number) for number in (1, 2)] == [None, Tally(3, 30, 3)]
+    journal.close()
+    journal = Journal(target, {"k": 10}, restart=True)
+    assert journal.tally(2) is None
+    assert journal.parts("answers", 3) == []
+    journal.close()
+
+
+def test_two_processes_never_work_on_one_result(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "a.tsv", {"k": 10})
+    with pytest.raises(JobError, match="another process"):
+        Journal(tmp_path / "a.tsv", {"k": 10}, restart=True)
+    journal.close()
+    Journal(tmp_path / "a.tsv", {"k": 10}).close()
+
+
+def test_changed_questions_are_not_mixed_with_answers_to_the_old(toy: Toy, tmp_path: Path) -> None:
+    source, out = write_questions(tmp_path / "q.tsv"), tmp_path / "a.tsv"
+    with subprocess.Popen(command(toy, source, out, 1), stderr=subprocess.DEVNULL) as process:
+        kill_when(process, out, 2)
+    source.write_text("Q0000001\tP1\t?\n")
+    again = command(toy, source, out, 1)
+    refused = subprocess.run(again, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "questions was" in " ".join(refused.stderr.split())
+    assert "Traceback" not in refused.stderr
+    anew = subprocess.run([*again, "--restart"], capture_output=True, text=True)
+    assert anew.returncode == 0, anew.stderr
+    assert len(out.read_text().splitlines()) == 11
