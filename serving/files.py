@@ -12,8 +12,6 @@ from mulde.errors import ConfigError
 
 T = TypeVar("T")
 
-_INTERVAL_S = 1.0
-
 
 class Watched(Generic[T]):
     """What was read from some files, read again when they change.
@@ -27,6 +25,8 @@ class Watched(Generic[T]):
         paths: Sequence[Path],
         read: Callable[[], T],
         failed: Callable[[ConfigError], None] = lambda error: None,
+        *,
+        interval_s: float = 1.0,
     ) -> None:
         """Read once.
 
@@ -34,6 +34,7 @@ class Watched(Generic[T]):
             paths: what to watch.
             read: gives the value, or raises ConfigError.
             failed: hears of a later failure.
+            interval_s: how often to look, at most.
 
         Raises:
             ConfigError: from ``read``.
@@ -42,14 +43,15 @@ class Watched(Generic[T]):
         self._lock = threading.Lock()
         self._stamp = self._look()
         self._value = read()
-        self._next = time.monotonic() + _INTERVAL_S
+        self._interval_s = interval_s
+        self._next = time.monotonic() + interval_s
 
     def get(self) -> T:
-        """The newest value that could be read; looks at the files once a second at most."""
+        """The newest value that could be read; looks at the files now and then."""
         now = time.monotonic()
         if now >= self._next and self._lock.acquire(blocking=False):
             try:
-                self._next = now + _INTERVAL_S
+                self._next = now + self._interval_s
                 self._refresh()
             finally:
                 self._lock.release()

@@ -1,0 +1,154 @@
+"""Tokens and the gate."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from mulde.errors import (
+    ConfigError,
+    Draining,
+    Forbidden,
+    Overloaded,
+    Starting,
+    Unauthenticated,
+)
+from serving.access import ADMIN_METHODS, Gate, Tokens
+from serving.files import Watched
+
+READ, ADMIN = "r" * 16, "a" * 16
+PREDICT = "mulde.v1.LinkPredictionService.PredictTails"
+LOAD = "mulde.v1.ModelService.LoadModel"
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Tokens:
+    path = tmp_path / "tokens"
+    path.write_text(f"# comment\n\nread {READ}\n  admin\t{ADMIN}  \n")
+    return Tokens(path)
+
+
+def bearer(token: str) -> dict[str, str | bytes]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def opened(tokens: Tokens | None, most: int = 8) -> Gate:
+    gate = Gate(tokens, most)
+    gate.open()
+    return gate
+
+
+def test_tokens_have_roles(tokens: Tokens) -> None:
+    assert tokens.role(READ) == "read"
+    assert tokens.role(ADMIN) == "admin"
+    assert tokens.role("r" * 15) is None
+    assert tokens.role("") is None
+
+
+def test_each_role_may_do_its_part(tokens: Tokens) -> None:
+    gate = opened(tokens)
+    gate.check(PREDICT, bearer(READ))
+    gate.check(PREDICT, bearer(ADMIN))
+    gate.check(LOAD, bearer(ADMIN))
+    with pytest.raises(Forbidden):
+        gate.check(LOAD, bearer(READ))
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"authorization": READ},
+        {"authorization": f"Basic {READ}"},
+        {"authorization": "Bearer "},
+        {"authorization": f"Bearer {READ}x"},
+        {"authorization": READ.encode()},
+    ],
+)
+def test_without_a_token_nobody_is_let_in(tokens: Tokens, metadata: dict[str, str | bytes]) -> None:
+    for method in (PREDICT, LOAD):
+        with pytest.raises(Unauthenticated):
+            opened(tokens).check(method, metadata)
+
+
+def test_without_a_token_file_all_may_read_and_nobody_administers() -> None:
+    gate = opened(None)
+    gate.check(PREDICT, {})
+    for method in ADMIN_METHODS:
+        with pytest.raises(Forbidden):
+            gate.check(method, bearer(ADMIN))
+
+
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ("", "at least one token"),
+        (f"read {READ}\nwrite {READ}\n", "tokens:2"),
+        ("read short\n", "tokens:1"),
+        (f"read {READ} extra\n", "tokens:1"),
+        ("read\n", "tokens:1"),
+    ],
+)
+def test_a_wrong_token_file_names_the_line_and_no_token(
+    tmp_path: Path, content: str, where: str
+) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=where) as caught:
+        Tokens(path)
+    assert READ not in str(caught.value)
+    assert "short" not in str(caught.value)
+
+
+def test_the_gate_is_closed_before_the_start_and_while_draining() -> None:
+    gate = Gate(None, 8)
+    with pytest.raises(Starting):
+        gate.check(PREDICT, {})
+    gate.open()
+    gate.check(PREDICT, {})
+    gate.drain()
+    with pytest.raises(Draining):
+        gate.check(PREDICT, {})
+
+
+def test_only_so_many_are_inside_at_once() -> None:
+    changes: list[int] = []
+    gate = Gate(None, 2, changes.append)
+    gate.open()
+    gate.check(PREDICT, {})
+    gate.check(PREDICT, {})
+    with pytest.raises(Overloaded):
+        gate.check(PREDICT, {})
+    gate.leave(PREDICT)
+    gate.check(PREDICT, {})
+    assert changes == [1, 1, -1, 1]
+
+
+def test_draining_waits_for_those_inside() -> None:
+    gate = opened(None)
+    gate.check(PREDICT, {})
+    assert not gate.wait_until_empty(0.05)
+    gate.leave(PREDICT)
+    assert gate.wait_until_empty(0.05)
+
+
+def test_changed_files_are_read_again_and_a_bad_change_is_not(tmp_path: Path) -> None:
+    path, failures = tmp_path / "value", list[ConfigError]()
+
+    def read() -> str:
+        text = path.read_text()
+        if text == "bad":
+            raise ConfigError(str(path), "good", text)
+        return text
+
+    path.write_text("one")
+    watched = Watched([path], read, failures.append, interval_s=0.0)
+    assert watched.get() == "one"
+    for text, expected in (("two", "two"), ("bad", "two"), ("four", "four")):
+        path.write_text(text)
+        os.utime(path, ns=(time.time_ns(), time.time_ns()))
+        assert watched.get() == expected
+    assert len(failures) == 1
