@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,7 @@ def complete(
     Raises:
         Unsupported: if the bundle has no known facts or no calibration.
     """
+    options = replace(options, k=1)  # it plays no part here, not even in where the cuts are
     opened = _check(bundle, output, options)
     check_completable(opened)
     total = sum(map(len, _heads(opened, options)))

@@ -122,6 +122,7 @@ def test_parquet_says_what_tsv_says(toy: Toy, tmp_path: Path) -> None:
     columns = zip(*asked, strict=True)
     cells = [[cell or None for cell in column] for column in columns]
     source = arrow_table(dict(zip(("head", "relation", "tail"), cells, strict=True)))
+    source = source.set_column(1, "relation", source["relation"].dictionary_encode())
     parquet.write_table(source, tmp_path / "q.parquet", row_group_size=13)
     run(tmp_path / "q.parquet", toy, tmp_path / "a.parquet", options)
     header, *rows = lines(tmp_path / "a.tsv")
@@ -274,6 +275,14 @@ def test_a_completion_finds_every_probable_unknown_fact_once(
     assert (tally.questions, tally.exact) == (asked, asked)
     order = [(int(row[0]), int(row[4])) for row in rows]
     assert order == sorted(order)
+
+
+def test_a_completion_of_a_graph_smaller_than_k(tmp_path: Path) -> None:
+    toy = toy_bundle(tmp_path / "toy", entities=4, relations=1)
+    options = Options(k=10, min_probability=0)
+    tally = complete(toy.path, Output(tmp_path / "c.tsv"), options, workers=1)
+    heads, tails = (set(toy.triples[:, column].tolist()) for column in (0, 2))
+    assert tally.answers == len(heads) * len(tails) - len(toy.triples)
 
 
 def test_a_completion_needs_known_facts(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -112,6 +113,28 @@ def test_workers_end_with_the_process_that_started_them(toy: Toy, tmp_path: Path
     while living(process.pid):
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@needs_proc
+def test_a_killed_worker_ends_the_run_which_can_go_on(toy: Toy, tmp_path: Path) -> None:
+    source, out = write_questions(tmp_path / "q.tsv"), tmp_path / "a.tsv"
+    with subprocess.Popen(
+        command(toy, source, out, 2), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        end = time.monotonic() + DEADLINE_S
+        while pieces_done(out) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in living(process.pid)}
+        workers = [int(pid) for pid, text in commands.items() if b"spawn_main" in text]
+        os.kill(workers[0], signal.SIGKILL)
+        _, told = process.communicate()
+    assert process.returncode == 1
+    assert "a worker process was killed" in " ".join(told.split())
+    assert "Traceback" not in told
+    assert not out.exists()
+    assert subprocess.run(command(toy, source, out, 2), stderr=subprocess.DEVNULL).returncode == 0
+    assert len(out.read_text().splitlines()) == 10 * QUESTIONS + 1
 
 
 def test_a_job_of_other_questions_or_options_does_not_go_on(toy: Toy, tmp_path: Path) -> None:
