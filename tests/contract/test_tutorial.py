@@ -1,0 +1,44 @@
+"""The tutorial does what it says, and the means to tell can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.walkthrough import ROOT, Block, Shown, blocks, walk
+
+PAGE = ROOT / "docs" / "tutorial.md"
+
+
+@pytest.mark.timeout(900)
+def test_every_command_of_the_tutorial_runs_and_prints_what_is_shown(tmp_path: Path) -> None:
+    shown = list(walk(PAGE, tmp_path))
+    wrong = {f"{PAGE.name}:{one.block.line}": one.missing() for one in shown if one.missing()}
+    assert not wrong
+    assert len(shown) == sum(block.language == "text" for block in blocks(PAGE)) > 8
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "missing"),
+    [
+        ("", "one 1.5\ntwo │ 3\n", None),
+        ("", "one 7\n...\ntwo 12%\n", None),
+        ("", "two 3\none 1\n", "one 1"),
+        ("", "one 1\nthree\n", "three"),
+        (" varies", "one 9\nthree\n", None),
+        (" varies", "three\none 1\n", "three"),
+    ],
+)
+def test_an_output_is_compared_line_by_line_numbers_aside(
+    options: str, text: str, missing: str | None
+) -> None:
+    block = Block("text", options, text, line=1, file=None)
+    assert Shown(block, "one 2\n\n  two │    4 │\n").missing() == missing
+
+
+def test_a_command_that_fails_is_named_with_its_place(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Say:\n\n```sh\nfalse\necho never\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"page\.md:3: false"):
+        list(walk(page, tmp_path))
