@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
+from mulde.strings import MAX_BYTES
 
 COLUMNS = ("head", "relation", "tail")
 ASKED = frozenset({"", "?"})
@@ -74,6 +75,7 @@ class Questions:
             found = "both are" if self.asks_head[place] else "neither is"
             problem = f"expected head or tail to be empty or '?', but {found}"
             raise DatasetError(path, problem, self.line + place)
+        _refuse_long_names(path, self)
         wrong = np.flatnonzero(_asked(self.relations))
         if wrong.size:
             raise DatasetError(path, "expected a relation, found none", self.line + int(wrong[0]))
@@ -93,6 +95,16 @@ def read_questions(path: Path, size: int) -> Iterator[Questions]:
             yield piece.check(path)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(path, f"cannot be read: {error}") from error
+
+
+def _refuse_long_names(path: Path, piece: Questions) -> None:
+    """No vocabulary has such names, and to look them up would take memory for all of the piece."""
+    for names in (piece.heads, piece.relations, piece.tails):
+        sizes = list(map(len, names))
+        if max(sizes, default=0) > MAX_BYTES:
+            place = next(place for place, size in enumerate(sizes) if size > MAX_BYTES)
+            problem = f"expected names of at most {MAX_BYTES} bytes, found {shorten(names[place])}"
+            raise DatasetError(path, problem, piece.line + place)
 
 
 def _asked(names: list[str]) -> NDArray[np.bool_]:

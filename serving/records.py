@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 _LEVEL = 6
 _GROUP_ROWS = 1 << 20
-_ESCAPES = {ord("\t"): "\\t", ord("\r"): "\\r"}
+_ESCAPES = str.maketrans({"\t": "\\t", "\r": "\\r", "\n": "\\n"})
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,16 @@ def format_of(path: Path) -> Format:
 
 
 def tab_separated(columns: Iterable[list[str]]) -> bytes:
-    """Rows of columns as lines; a tab within a name is written as backslash and t."""
-    cleaned = (
-        column
-        if "\t" not in (text := "".join(column)) and "\r" not in text
-        else [name.translate(_ESCAPES) for name in column]
-        for column in columns
-    )
-    lines = map("\t".join, zip(*cleaned, strict=True))
-    return "".join(chained + "\n" for chained in lines).encode()
+    """Rows of columns as lines; a tab or line end within a name is written as in Python."""
+    lines = list(map("\t".join, zip(*map(_cleaned, columns), strict=True)))
+    return "\n".join([*lines, ""]).encode()
+
+
+def _cleaned(column: list[str]) -> list[str]:
+    text = "".join(column)
+    if not any(character in text for character in "\t\r\n"):
+        return column
+    return [name.translate(_ESCAPES) for name in column]
 
 
 class _Text:

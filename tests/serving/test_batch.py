@@ -156,6 +156,7 @@ def test_the_number_of_workers_changes_no_byte(toy: Toy, tmp_path: Path, ending:
         (b"head\trelation\ttail\nQ0000001\tP1\t?\nnobody\tP1\t?\n", 3, "'nobody'"),
         (b"Q0000001\tP1\t?\n?\tP9\tQ0000001\n", 2, "no relation is called 'P9'"),
         (b"?\tP1\ttwin\n", 1, "2 entities"),
+        (b"Q0000001\tP1\t?\n" + b"x" * 5000 + b"\tP1\t?\n", 2, "names of at most 4096 bytes"),
         (b"x" * (1 << 21), 1, "expected lines of at most"),
     ],
 )
@@ -201,6 +202,17 @@ def test_unknown_names_can_be_skipped_and_are_kept(toy: Toy, tmp_path: Path, wor
     assert rows[0][4] == "no entity is called 'nobody'"
     numbers = {int(row[0]) for row in lines(tmp_path / "a.tsv")[1:]}
     assert numbers == set(range(1, 31)) - {5, 6, 30}
+
+
+def test_a_name_with_a_tab_or_a_line_end_stays_one_field(toy: Toy, tmp_path: Path) -> None:
+    source = arrow_table(
+        {"head": ["a\tb\nc", "Q0000001"], "relation": ["P1"] * 2, "tail": ["?"] * 2}
+    )
+    parquet.write_table(source, tmp_path / "q.parquet")
+    output = Output(tmp_path / "a.tsv", skipped=tmp_path / "s.tsv")
+    predict_file(tmp_path / "q.parquet", toy.path, output, Options(skip_unknown=True), workers=1)
+    _, row = lines(tmp_path / "s.tsv")
+    assert row[:4] == ["1", r"a\tb\nc", "P1", "?"]
 
 
 def test_an_empty_file_has_no_answers(toy: Toy, tmp_path: Path) -> None:
