@@ -90,7 +90,7 @@ def _work_together(
         while waiting:
             yield _next(waiting)
     except BrokenProcessPool as error:
-        problem = "a worker process was killed, for want of memory perhaps; run it again to go on"
+        problem = "a worker process ended early, killed for want of memory perhaps; run it again"
         raise JobError(duty.answers, problem) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -130,7 +130,7 @@ def test_a_killed_worker_ends_the_run_which_can_go_on(toy: Toy, tmp_path: Path) 
         os.kill(workers[0], signal.SIGKILL)
         _, told = process.communicate()
     assert process.returncode == 1
-    assert "a worker process was killed" in " ".join(told.split())
+    assert "a worker process ended early" in " ".join(told.split())
     assert "Traceback" not in told
     assert not out.exists()
     assert subprocess.run(command(toy, source, out, 2), stderr=subprocess.DEVNULL).returncode == 0
