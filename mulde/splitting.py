@@ -80,8 +80,7 @@ def split_file(
         DatasetError: for a malformed line, damaged labels, or where that much cannot be held out.
     """
     _refuse_shares(valid, test)
-    if (out.exists() or out.is_symlink()) and not overwrite:
-        raise ConfigError("--out", "a folder that does not exist, or --overwrite", str(out))
+    _refuse_target(out, overwrite)
     heads, relations, tails = split_fields(source, read_text(source))
     entity_ids, ends = _rows(heads + tails)
     relation_ids, kinds = _rows(relations)
@@ -92,18 +91,14 @@ def split_file(
         part = hold_out(both, hash_names(entity_ids.tolist(), seed), valid, test)
     except ValueError as error:
         raise DatasetError(source, str(error)) from error
-    copies = {LABELS: labels, RELATION_LABELS: relation_labels}
-    with new_folder(out) as folder:
-        for number, name in enumerate(SPLITS):
-            text = _lines(both[part == number], entity_ids, relation_ids)
-            (folder / f"{name}.txt").write_bytes(text.encode())
-        for name, path in copies.items():
-            if path is not None:
-                (folder / name).write_bytes(read_text(path).encode())
-        graph = _read(folder, copies)
-        publish(folder, out, overwrite=overwrite)
-    named = replace(graph, name=out.resolve().name)
-    return Split(named, duplicates=len(lines) - len(facts), added=len(both) - len(facts))
+    texts = {
+        f"{name}.txt": _lines(both[part == number], entity_ids, relation_ids)
+        for number, name in enumerate(SPLITS)
+    }
+    copied = {LABELS: labels, RELATION_LABELS: relation_labels}
+    texts |= {name: read_text(path) for name, path in copied.items() if path is not None}
+    graph = _write(texts, copied, out, overwrite)
+    return Split(graph, duplicates=len(lines) - len(facts), added=len(both) - len(facts))
 
 
 def hold_out(facts: Ints, hashes: Hashes, valid: float, test: float) -> NDArray[np.int8]:
@@ -185,6 +180,20 @@ def _refuse_shares(valid: float, test: float) -> None:
         )
 
 
+def _refuse_target(out: Path, overwrite: bool) -> None:
+    """Replace nothing unasked, and never what an earlier split did not write."""
+    if not (out.exists() or out.is_symlink()):
+        return
+    if not overwrite:
+        raise ConfigError("--out", "a folder that does not exist, or --overwrite", str(out))
+    ours = {*(f"{name}.txt" for name in SPLITS), LABELS, RELATION_LABELS}
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else [""]
+    foreign = [name for name in names if name not in ours]
+    if foreign:
+        expected = "a folder that holds nothing but an earlier split"
+        raise ConfigError("--overwrite", expected, str(out / foreign[0]))
+
+
 def _rows(names: list[str]) -> tuple[Names, Ints]:
     """Distinct names, sorted, and the row of each name."""
     distinct, rows = np.unique(np.array(names, dtype=object), return_inverse=True)
@@ -212,10 +221,22 @@ def _lines(facts: Ints, entity_ids: Names, relation_ids: Names) -> str:
     return "\n".join(map("\t".join, zip(*lists, strict=True))) + "\n"
 
 
-def _read(folder: Path, copies: dict[str, Path | None]) -> Graph:
-    """Read what was written; what is wrong with labels is said of the file they came from."""
+def _write(
+    texts: dict[str, str], copied: dict[str, Path | None], out: Path, overwrite: bool
+) -> Graph:
+    """Write the files, read them as training would, and only then give the folder its name.
+
+    What is wrong with labels is said of the file that they were copied from.
+    """
     try:
-        return read_graph(folder)
+        with new_folder(out) as folder:
+            for name, text in texts.items():
+                (folder / name).write_bytes(text.encode())
+            graph = read_graph(folder)
+            publish(folder, out, overwrite=overwrite)
     except DatasetError as error:
-        source = copies.get(error.path.name) or error.path
+        source = copied.get(error.path.name) or error.path
         raise DatasetError(source, error.problem, error.line) from error
+    except OSError as error:
+        raise DatasetError(out, f"cannot be written: {error.strerror}") from error
+    return replace(graph, name=out.resolve().name)

@@ -198,6 +198,22 @@ def test_a_folder_that_is_there_is_only_replaced_on_request(tmp_path: Path) -> N
     assert content(tmp_path / "g") != before
 
 
+def test_nothing_but_an_earlier_split_is_ever_replaced(tmp_path: Path) -> None:
+    source = write(tmp_path / "own.tsv", made_up())
+    split_file(source, tmp_path / "g")
+    (tmp_path / "g" / "notes.md").write_text("mine")
+    for target, foreign in ((tmp_path / "g", "notes.md"), (source, "own.tsv")):
+        with pytest.raises(ConfigError, match=rf"nothing but an earlier split, .*{foreign}"):
+            split_file(source, target, overwrite=True)
+    assert (tmp_path / "g" / "notes.md").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    source = write(tmp_path / "own.tsv", made_up())
+    with pytest.raises(DatasetError, match=r"own\.tsv/g: cannot be written"):
+        split_file(source, source / "g")
+
+
 def test_the_command_shows_what_came_of_it(tmp_path: Path) -> None:
     facts = [*made_up(), ("left", "r1", "right"), ("left", "r1", "right"), ("right", "r0", "é1")]
     source = write(tmp_path / "own.tsv", facts)
