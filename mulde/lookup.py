@@ -54,6 +54,10 @@ class Sorted(Sequence[bytes]):
         """Whether the string at each place [B], which may be past the end, is the value."""
         if not len(self):
             return np.zeros(len(places), dtype=bool)
+        if len(values) <= _FEW:
+            pairs = zip(places.tolist(), values, strict=True)
+            few = [at < len(self) and self[at] == value.encode() for at, value in pairs]
+            return np.array(few, dtype=bool)
         found = self.strings.take(self.rows(np.minimum(places, len(self) - 1)))
         same = [a == b for a, b in zip(found, values, strict=True)]
         return np.array(same, dtype=bool) & (places < len(self))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import threading
 import time
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -80,16 +79,14 @@ class Gate:
         self,
         tokens: Tokens | None,
         max_concurrent: int,
-        flight: Callable[[int], None] = lambda change: None,
     ) -> None:
         """Closed until ``open``.
 
         Args:
             tokens: who is known; None for everybody.
             max_concurrent: calls at once.
-            flight: told of each call that begins (1) and ends (-1).
         """
-        self._tokens, self._max, self._flight = tokens, max_concurrent, flight
+        self._tokens, self._max = tokens, max_concurrent
         self._lock = threading.Lock()
         self._inside = 0
         self._closed: type[Starting | Draining] | None = Starting
@@ -101,6 +98,11 @@ class Gate:
     def drain(self) -> None:
         """No new calls; those that are inside end."""
         self._closed = Draining
+
+    @property
+    def inside(self) -> int:
+        """Calls that are being answered."""
+        return self._inside
 
     @property
     def is_open(self) -> bool:
@@ -116,13 +118,11 @@ class Gate:
             if self._inside >= self._max:
                 raise Overloaded(self._max)
             self._inside += 1
-        self._flight(1)
 
     def leave(self, method: str) -> None:
         """See ``service.Gate.leave``."""
         with self._lock:
             self._inside -= 1
-        self._flight(-1)
 
     def _authorise(self, method: str, metadata: dict[str, str | bytes]) -> None:
         if self._tokens is None:

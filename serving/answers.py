@@ -42,8 +42,11 @@ class Answers:
     @classmethod
     def of(cls, found: Found, seconds: dict[str, float]) -> Answers:
         """What was found; known facts are not marked."""
-        offsets = np.concatenate([[0], np.cumsum(found.counts)])
         rows = found.rows.astype(np.int32)
+        if len(found.counts) == 1:
+            offsets = np.array([0, len(rows)])
+        else:
+            offsets = np.concatenate([[0], np.cumsum(found.counts)])
         exact, fetched = found.exact, found.fetched
         return cls(offsets, rows, found.scores, None, exact, fetched, found.counts, seconds)
 
@@ -92,7 +95,8 @@ class Answers:
     @property
     def counts(self) -> Rows:
         """Answers of each query, [B]."""
-        return np.diff(self.offsets)
+        counts: Rows = self.offsets[1:] - self.offsets[:-1]
+        return counts
 
     @property
     def owners(self) -> Rows:

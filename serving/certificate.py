@@ -13,7 +13,7 @@ threshold; and fetching every entity at or above the threshold always certifies 
 Rounding: a sum of n products in float32, in whatever order and with or without fused
 multiply-add, differs from the exact one by at most gamma_n * sum_i |q_i| |v_i|, with
 gamma_n = n u / (1 - n u) and u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms,
-2nd ed., section 3.1). The sum is bounded by the largest |v_i| of each column, and by norms.
+2nd ed., section 3.1); and the sum is at most |q| |v|.
 
 Shape letters: B queries, E entities, W width.
 """
@@ -23,7 +23,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.encoder import Query
 from serving.scoring import Array, Scorer
@@ -40,30 +39,26 @@ class Certificate:
 
     Attributes:
         scorer: what turns scores into products.
-        column_max: float64 [W], the largest magnitude in each column of the table.
-        row_norm: the largest Euclidean norm of a row.
+        width: W.
+        row_norm: the largest Euclidean norm of a row of the table.
     """
 
     scorer: Scorer
-    column_max: Array
+    width: int
     row_norm: float
 
     def thresholds(self, query: Query, scores: Array) -> Array:
         """Float32 products below which an entity certainly scores less than ``scores`` [B]."""
         floors = self.scorer.floors(query, scores)
-        weight = self._weight(query.vector)
-        scale = np.abs(floors) + np.abs(query.offset) + np.abs(query.bias) + np.abs(scores) + weight
-        return floors - self._gamma * weight - _SLACK_64 * scale - _TINY
+        wide = query.vector.astype(np.float64)
+        weight = np.sqrt(np.vecdot(wide, wide)) * self.row_norm
+        scale = np.abs(floors) + np.abs(query.offset) + np.abs(query.bias) + np.abs(scores)
+        lost = (self._gamma + _SLACK_64) * weight + _SLACK_64 * scale
+        thresholds: Array = floors - lost - _TINY
+        return thresholds
 
     @property
     def _gamma(self) -> float:
         """gamma_n with two more roundings, for columns that were added before multiplying."""
-        error = (len(self.column_max) + 2) * _UNIT_32
+        error = (self.width + 2) * _UNIT_32
         return error / (1.0 - error)
-
-    def _weight(self, vectors: NDArray[np.float32]) -> Array:
-        """At least sum_i |q_i| |v_i| for every row v of the table, [B]."""
-        wide = np.abs(vectors.astype(np.float64))
-        by_norm = np.sqrt(np.square(wide).sum(axis=1)) * self.row_norm
-        weight: Array = np.minimum(wide @ self.column_max, by_norm)
-        return weight

@@ -118,6 +118,7 @@ class Encoder:
     def _check_outputs(
         self, vector: NDArray[np.float32], scalars: list[NDArray[np.float32]], count: int
     ) -> None:
-        shapes = [vector.shape, *(scalar.shape for scalar in scalars)]
-        if shapes != [(count, self._width), (count,), (count,), (count,)]:
+        sound = vector.shape == (count, self._width)
+        if not sound or any(scalar.shape != (count,) for scalar in scalars):
+            shapes = [vector.shape, *(scalar.shape for scalar in scalars)]
             raise BundleError(self._path, f"the encoder gave outputs of shapes {shapes}")

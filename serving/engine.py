@@ -24,13 +24,15 @@ from mulde.ranking import filtered_ranks
 from serving.answers import Answers
 from serving.candidates import Candidates, Excluded, Rows
 from serving.certificate import Certificate
+from serving.checks import row_numbers, same_length
 from serving.encoder import Encoder, Query
 from serving.index import EntityIndex, use_threads
+from serving.neighbours import Neighbours
 from serving.retrieval import Retriever, top
-from serving.scoring import Array, NeighbourScorer, scorer_for
+from serving.scoring import Array, scorer_for
+from serving.soundness import check_queries, scan_table
 
 _RANKED_PAIRS = 1 << 21
-_SCANNED_ROWS = 8192
 _PROBES = 64
 
 
@@ -55,14 +57,13 @@ class Engine:
         layout = self.manifest.layout
         self._encoder = Encoder(bundle.file(ENCODER), layout.width, threads=threads)
         self._index = EntityIndex(bundle.file(ENTITIES), self.num_entities, layout.width)
-        column_max, row_norm, largest_bias = self._scan()
-        self._scorer = scorer_for(self.manifest.score, layout, largest_bias)
-        certificate = Certificate(self._scorer, column_max, row_norm)
+        extent = scan_table(self._index, layout)
+        self._scorer = scorer_for(self.manifest.score, layout, extent.tail_bias)
+        certificate = Certificate(self._scorer, layout.width, extent.row_norm)
         table = Candidates(self._index, layout, keep=keep_matrix)
         self._retriever = Retriever(table, self._scorer, certificate)
-        nearness = NeighbourScorer(layout, self.manifest.score.curvature)
-        certificate = Certificate(nearness, column_max, row_norm)
-        self._neighbours = Retriever(table, nearness, certificate)
+        curvature = self.manifest.score.curvature
+        self._neighbours = Neighbours(table, curvature, extent.row_norm)
         self._probe()
 
     @classmethod
@@ -88,21 +89,6 @@ class Engine:
     ) -> None:
         """Nothing is left open: the maps go when the last answer that refers to them goes."""
 
-    def _scan(self) -> tuple[Array, float, float]:
-        """Largest magnitude of each column, largest norm and largest tail bias of the table."""
-        layout = self.manifest.layout
-        column_max, square, bias = np.zeros(layout.width), 0.0, -np.inf
-        for start in range(0, self.num_entities, _SCANNED_ROWS):
-            stop = min(start + _SCANNED_ROWS, self.num_entities)
-            part = self._index.decode(start, stop)
-            if not np.isfinite(part).all():
-                raise BundleError(self._index.path, "a row is not finite")
-            column_max = np.maximum(column_max, np.abs(part).max(axis=0))
-            wide = part.astype(np.float64)
-            square = max(square, float(np.vecdot(wide, wide).max()))
-            bias = max(bias, float(wide[:, layout.tail_bias].sum(axis=1).max()))
-        return column_max, float(np.sqrt(square)), bias
-
     def _probe(self) -> None:
         """Encode a few queries of every relation and check what the search relies on."""
         layout, path = self.manifest.layout, self.bundle.file(ENCODER)
@@ -110,13 +96,7 @@ class Engine:
         count = max(_PROBES, len(relations))
         entities = np.linspace(0, self.num_entities - 1, count).astype(np.int64)
         query = self.encode(entities, np.resize(relations, count))
-        numbers = (query.vector, query.offset, query.bias, query.slope)
-        if not all(np.isfinite(part).all() for part in numbers) or not (query.slope > 0).all():
-            raise BundleError(path, "expected finite queries with a slope above 0")
-        excess, bias = query.vector[:, layout.excess], query.vector[:, layout.tail_bias]
-        rest = query.vector[:, layout.head_bias.start :]
-        if (excess[:, 0] != excess[:, 1]).any() or (bias != 1).any() or rest.any():
-            raise BundleError(path, "expected queries laid out as docs/architecture.md says")
+        check_queries(path, query, layout)
 
     def encode(self, entities: ArrayLike, relations: ArrayLike) -> Query:
         """Queries for entities [B] and relations [B] in [0, 2R).
@@ -124,10 +104,14 @@ class Engine:
         Raises:
             InvalidArgument: for rows outside the vocabulary or different lengths.
         """
-        rows = _rows("entities", entities, self.num_entities)
-        wanted = _rows("relations", relations, 2 * self.num_relations)
-        _same_length("relations", wanted, "entities", rows)
-        return self._encoder.encode(self._index.rows(rows).astype(np.float32), wanted)
+        rows = row_numbers("entities", entities, self.num_entities)
+        wanted = row_numbers("relations", relations, 2 * self.num_relations)
+        same_length("relations", len(wanted), "entities", len(rows))
+        return self._encode(rows, wanted)
+
+    def _encode(self, entities: Rows, relations: Rows) -> Query:
+        heads = self._index.rows(entities).astype(np.float32)
+        return self._encoder.encode(heads, relations)
 
     def predict(
         self,
@@ -159,18 +143,51 @@ class Engine:
         """
         if not 1 <= k <= self.num_entities:
             raise InvalidArgument("k", f"1 to {self.num_entities}, the number of entities", k)
+        rows = row_numbers("entities", entities, self.num_entities)
+        wanted = row_numbers("relations", relations, 2 * self.num_relations)
+        same_length("relations", len(wanted), "entities", len(rows))
+        answers = self.answer(
+            rows,
+            wanted,
+            k,
+            exclude_known=exclude_known,
+            allowed=self._allowed(allow),
+            denied=self._denied(deny),
+            exact=exact,
+        )
+        return answers if threshold is None else answers.where(answers.scores >= threshold)
+
+    def answer(
+        self,
+        entities: Rows,
+        relations: Rows,
+        k: int,
+        *,
+        exclude_known: bool,
+        allowed: Rows | None,
+        denied: Rows | None,
+        exact: bool,
+    ) -> Answers:
+        """The same as ``predict``, for arguments that are known to be sound.
+
+        Args:
+            entities: int64 [B].
+            relations: int64 [B].
+            k: 1 to E.
+            exclude_known: see ``predict``.
+            allowed: int64, ascending and distinct; None for all.
+            denied: int64; None for none.
+            exact: see ``predict``.
+        """
         start = perf_counter()
-        query = self.encode(entities, relations)
+        query = self._encode(entities, relations)
         encoded = perf_counter()
-        entities, relations = np.atleast_1d(entities), np.atleast_1d(relations)
-        excluded = self._excluded(entities, relations, exclude_known, deny)
-        found = self._retriever.best(query, k, excluded, self._allowed(allow), exact=exact)
+        excluded = self._excluded(entities, relations, exclude_known, denied)
+        found = self._retriever.best(query, k, excluded, allowed, exact=exact)
         searched = perf_counter() - encoded - found.rescore_s
         seconds = {"encode": encoded - start, "search": searched, "rescore": found.rescore_s}
         self._check_finite(found.scores)
         answers = Answers.of(found, seconds)
-        if threshold is not None:
-            answers = answers.where(answers.scores >= threshold)
         known = None if exclude_known else self.bundle.known
         if known is None:
             return answers
@@ -182,22 +199,15 @@ class Engine:
         if not np.isfinite(scores).all():
             raise BundleError(self.bundle.path, "a score is not finite")
 
-    def _allowed(self, allow: ArrayLike | None) -> Rows | None:
-        if allow is None:
-            return None
-        return np.unique(_rows("allow", allow, self.num_entities, least=0))
-
     def _excluded(
-        self, entities: Rows, relations: Rows, known: bool, deny: ArrayLike | None
+        self, entities: Rows, relations: Rows, known: bool, denied: Rows | None
     ) -> Excluded:
         if known and self.bundle.known is not None:
             offsets, rows = self.bundle.known.of_many(entities, relations)
             excluded = Excluded(offsets, rows.astype(np.int64))
         else:
             excluded = Excluded.nothing(len(entities))
-        if deny is None:
-            return excluded
-        return excluded.with_all(_rows("deny", deny, self.num_entities, least=0))
+        return excluded if denied is None else excluded.with_all(denied)
 
     def scores(self, entities: ArrayLike, relations: ArrayLike) -> Array:
         """Scores [B, E] of every entity as an answer to each query."""
@@ -206,16 +216,15 @@ class Engine:
     def score(self, heads: ArrayLike, relations: ArrayLike, tails: ArrayLike) -> Array:
         """Scores [B] of tails [B] as answers to (head, relation, ?); relations in [0, 2R)."""
         query = self.encode(heads, relations)
-        rows = _rows("tails", tails, self.num_entities)
-        if len(rows) != len(query):
-            raise InvalidArgument("tails", f"{len(query)}, as many as heads", len(rows))
+        rows = row_numbers("tails", tails, self.num_entities)
+        same_length("tails", len(rows), "heads", len(query))
         return self._scorer.scores(query, self._index.rows(rows[:, None]))[:, 0]
 
     def triple_scores(
         self, heads: ArrayLike, relations: ArrayLike, tails: ArrayLike
     ) -> tuple[Array, Array]:
         """Scores [B] of tails and [B] of heads, each as answer to the rest; relations in [0, R)."""
-        forward = _rows("relations", relations, self.num_relations)
+        forward = row_numbers("relations", relations, self.num_relations)
         backward = forward + self.num_relations
         return self.score(heads, forward, tails), self.score(tails, backward, heads)
 
@@ -238,7 +247,7 @@ class Engine:
             going_on: called now and then; what it raises ends the work.
         """
         query = self.encode(entities, relations)
-        wanted = _rows("targets", targets, self.num_entities)
+        wanted = row_numbers("targets", targets, self.num_entities)
         if known is None:
             known = self._known(np.atleast_1d(entities), np.atleast_1d(relations))
         offsets, rows = known
@@ -275,10 +284,10 @@ class Engine:
             raise InvalidArgument("k", f"1 to {self.num_relations}, the number of relations", k)
         start = perf_counter()
         head, tail = (
-            _rows("heads", heads, self.num_entities),
-            _rows("tails", tails, self.num_entities),
+            row_numbers("heads", heads, self.num_entities),
+            row_numbers("tails", tails, self.num_entities),
         )
-        _same_length("tails", tail, "heads", head)
+        same_length("tails", len(tail), "heads", len(head))
         every = np.tile(np.arange(self.num_relations), len(head))
         triples = np.repeat(head, self.num_relations), every, np.repeat(tail, self.num_relations)
         scores = np.mean(self.triple_scores(*triples), axis=0)
@@ -303,43 +312,22 @@ class Engine:
     ) -> Answers:
         """The k nearest other entities of each entity [B]; the score is minus the distance.
 
-        d(X, Y) = acosh(1 + u) / sqrt(c), with u = x + (1 + x) y - <X', Y'>; so the nearest are
-        those with the greatest product of (X', -(1 + x)) with (Y', y), in the table as it is.
+        Args:
+            entities: [B] rows.
+            k: at least 1.
+            allow: rows that may be answers; None for all.
+            deny: rows that may not.
         """
         start = perf_counter()
-        rows = _rows("entities", entities, self.num_entities)
-        excluded = Excluded(np.arange(len(rows) + 1), rows)
-        if deny is not None:
-            excluded = excluded.with_all(_rows("deny", deny, self.num_entities, least=0))
-        found = self._neighbours.best(
-            self._points(rows), k, excluded, self._allowed(allow), exact=True
-        )
+        rows = row_numbers("entities", entities, self.num_entities)
+        found = self._neighbours.nearest(rows, k, self._allowed(allow), self._denied(deny))
         self._check_finite(found.scores)
         return Answers.of(found, {"search": perf_counter() - start})
 
-    def _points(self, rows: Rows) -> Query:
-        """Entities as queries for their neighbours: offset -x, slope 1, no biases."""
-        layout = self.manifest.layout
-        points = layout.unpack(self._index.rows(rows))
-        vector = np.zeros((len(rows), layout.width), dtype=np.float32)
-        vector[:, layout.spatial] = points.spatial
-        vector[:, layout.excess] = -(1.0 + points.excess)[:, None]
-        return Query(vector, -points.excess, np.zeros(len(rows)), np.ones(len(rows)))
+    def _allowed(self, allow: ArrayLike | None) -> Rows | None:
+        if allow is None:
+            return None
+        return np.unique(row_numbers("allow", allow, self.num_entities, least=0))
 
-
-def _rows(field: str, values: ArrayLike, limit: int, least: int = 1) -> Rows:
-    """Row numbers as int64 [B], each in [0, limit)."""
-    array = np.atleast_1d(np.asarray(values))
-    if array.size == 0 and least == 0:
-        return np.zeros(0, np.int64)
-    if array.ndim != 1 or array.size < least or array.dtype.kind not in "iu":
-        raise InvalidArgument(field, f"a list of row numbers, at least {least}", values)
-    outside = (array < 0) | (array >= limit)
-    if outside.any():
-        raise InvalidArgument(field, f"rows from 0 to {limit - 1}", int(array[outside][0]))
-    return array.astype(np.int64)
-
-
-def _same_length(field: str, rows: Rows, other: str, others: Rows) -> None:
-    if len(rows) != len(others):
-        raise InvalidArgument(field, f"{len(others)}, as many as {other}", len(rows))
+    def _denied(self, deny: ArrayLike | None) -> Rows | None:
+        return None if deny is None else row_numbers("deny", deny, self.num_entities, least=0)

@@ -103,8 +103,8 @@ class EntityIndex:
 
     def above(self, query: NDArray[np.float32], floor: float) -> NDArray[np.int64]:
         """Rows, unordered, whose float32 inner product with ``query`` [W] is at least ``floor``."""
-        below = np.nextafter(np.float32(floor), np.float32(-np.inf), dtype=np.float32)
-        radius = float(np.nextafter(below, np.float32(-np.inf), dtype=np.float32))
+        # FAISS gives what is greater; and the floor may have been rounded up to float32.
+        radius = float(np.nextafter(np.float32(floor), np.float32(-np.inf)))
         _, _, rows = self._index.range_search(query[None, :], radius)
         found: NDArray[np.int64] = rows
         return found

@@ -42,13 +42,15 @@ class Limits:
             expected = f"1 to {self.max_batch_size} queries"
             raise InvalidArgument(field, expected, len(values))
 
-    def problem_of_name(self, field: str, name: str) -> InvalidArgument | None:
-        """Why a name cannot be looked up; None if it can."""
+    def allow(self, name: str) -> bool:
+        """Whether a name may be looked up: 1 to ``max_name_bytes`` bytes of UTF-8."""
         if 0 < len(name) <= self.max_name_bytes // 4:
-            return None
+            return True
+        return 1 <= len(name.encode("utf-8", "replace")) <= self.max_name_bytes
+
+    def problem_of_name(self, field: str, name: str) -> InvalidArgument:
+        """Why a name that is not allowed is not."""
         size = len(name.encode("utf-8", "replace"))
-        if 1 <= size <= self.max_name_bytes:
-            return None
         return InvalidArgument(field, f"1 to {self.max_name_bytes} bytes", f"{size} bytes")
 
     def message(self) -> model_pb2.Limits:

@@ -7,8 +7,10 @@ PROMETHEUS_MULTIPROC_DIR, values live in files of that folder (``serving/supervi
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 from prometheus_client import (
@@ -26,14 +28,25 @@ from serving.model import Model
 from serving.service import Call
 
 _SECONDS = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_MOST_NOTES = 4096
 _QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+Note = tuple[str, str, str, float, int, dict[str, float]]
+"""Method, model, code, seconds, queries, and seconds by stage of a call that ended."""
+
+T = TypeVar("T")
 
 
 class Metrics:
     """What one process counts."""
 
-    def __init__(self) -> None:
-        """Register everything, with no model loaded."""
+    def __init__(self, flight: Callable[[], int]) -> None:
+        """Register everything, with no model loaded.
+
+        Args:
+            flight: tells how many calls are being answered.
+        """
         self.registry = CollectorRegistry()
         shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         if not shared:
@@ -99,24 +112,39 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemax",
         )
+        self._flight = flight
+        self._notes: deque[Note] = deque()
+        self._runs: deque[int] = deque()
         self._told: dict[str, tuple[str, str, str, str]] = {}
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
-        """Count a call."""
-        self._requests.labels(method, call.model, code.name).inc()
-        self._latency.labels(method).observe(seconds)
-        if call.queries:
-            self._queries.observe(call.queries)
-        for stage, spent in call.seconds.items():
-            self._stages.labels(stage).observe(spent)
+        """Take note of a call; it is counted a little later, so that nobody waits for it."""
+        note = (method, call.model, code.name, seconds, call.queries, call.seconds)
+        self._notes.append(note)
+        if len(self._notes) >= _MOST_NOTES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what was noted."""
+        self._in_flight.set(self._flight())
+        for queries in _drain(self._runs):
+            self._batch.observe(queries)
+        for method, model, code, seconds, queries, stages in _drain(self._notes):
+            self._requests.labels(method, model, code).inc()
+            self._latency.labels(method).observe(seconds)
+            if queries:
+                self._queries.observe(queries)
+            for stage, spent in stages.items():
+                self._stages.labels(stage).observe(spent)
 
     def batch(self, queries: int) -> None:
-        """Count a run of the engine."""
-        self._batch.observe(queries)
+        """Take note of a run of the engine."""
+        self._runs.append(queries)
 
-    def flight(self, change: int) -> None:
-        """One call more, or one less."""
-        self._in_flight.inc(change)
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        self.settle()
+        return exposition(self.registry)
 
     def models(self, loaded: Sequence[tuple[Model, bool]]) -> None:
         """Tell which versions are loaded, and which of them are current.
@@ -137,6 +165,15 @@ class Metrics:
         for labels in map(self._told.__getitem__, gone):
             self._info.labels(*labels).set(0)
             self._current.labels(*labels[:2]).set(0)
+
+
+def _drain(notes: deque[T]) -> Iterator[T]:
+    """Take out what is there, whoever else does the same."""
+    while notes:
+        try:
+            yield notes.popleft()
+        except IndexError:
+            return
 
 
 class MemoryCollector:

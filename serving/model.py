@@ -13,6 +13,8 @@ from time import monotonic
 import numpy as np
 
 from mulde.bundle import Bundle, open_bundle
+from mulde.calibration import Calibration
+from mulde.calibration import Curve as CalibrationCurve
 from mulde.search import nearest_names
 from serving.answers import Answers
 from serving.batcher import Batcher
@@ -20,6 +22,7 @@ from serving.candidates import Rows
 from serving.engine import Engine
 from serving.limits import Limits
 from serving.naming import Namer
+from serving.scoring import Array
 
 _WARM_UP = (1, 8, 256)
 
@@ -83,6 +86,21 @@ class Tuning:
     observe_batch: Callable[[int], None] = lambda queries: None
 
 
+Curve = Callable[[Array], Array]
+
+
+def _curves(calibration: Calibration | None) -> tuple[Curve, Curve] | None:
+    """Score -> probability for tails and for heads, quick for a few scores at a time."""
+    if calibration is None:
+        return None
+    return _curve(calibration.tail), _curve(calibration.head)
+
+
+def _curve(curve: CalibrationCurve) -> Curve:
+    scores, probabilities = np.array(curve.scores), np.array(curve.probabilities)
+    return lambda values: np.interp(values, scores, probabilities)
+
+
 class Model:
     """A version that answers. Threads may share it; it goes when its last user lets go of it."""
 
@@ -101,6 +119,7 @@ class Model:
         self.name, self.version, self.bundle = name, version, bundle
         self.engine = Engine(bundle, keep_matrix=not tuning.low_memory)
         self.namer = Namer(bundle.vocabulary, tuning.limits, self.nearest)
+        self.probabilities = _curves(bundle.calibration)
         self._observe_batch = tuning.observe_batch
         self.batcher: Batcher[Ask, Reply] = Batcher(
             self._answer,
@@ -156,13 +175,13 @@ class Model:
         """One call of the engine for several callers; each gets its own part."""
         start = monotonic()
         first = asks[0]
-        answers = self.engine.predict(
+        answers = self.engine.answer(
             np.concatenate([ask.entities for ask in asks]) if len(asks) > 1 else first.entities,
             np.concatenate([ask.relations for ask in asks]) if len(asks) > 1 else first.relations,
             max(ask.k for ask in asks),
             exclude_known=first.exclude_known,
-            allow=first.allow,
-            deny=first.deny,
+            allowed=first.allow,
+            denied=first.deny,
             exact=first.exact,
         )
         self._observe_batch(len(answers))

@@ -20,6 +20,8 @@ Nearest = Callable[[str], Sequence[str]]
 
 # Nearest spellings cost more than answers: a request gets them for its first failures only.
 _EXPLAINED = 10
+_FEW = 8
+_RECENT = 8192
 _MOST_RELATIONS = 10_000
 
 
@@ -55,6 +57,7 @@ class Namer:
             nearest: entity ids or labels spelled like a name that is none.
         """
         self.vocabulary, self._limits, self._nearest = vocabulary, limits, nearest
+        self._recent: dict[str, dict[str, int]] = {"entity": {}, "relation": {}}
 
     def entities(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
         """Rows [B] of entities; failures are added to ``resolved`` and have row 0."""
@@ -73,16 +76,16 @@ class Namer:
     def _rows(
         self, names: Names, field: str, wanted: Sequence[str], resolved: Resolved, nearest: Nearest
     ) -> Rows:
-        rows = np.zeros(len(wanted), dtype=np.int64)
-        sound = []
-        for place, name in enumerate(wanted):
-            problem = self._limits.problem_of_name(f"{field}[{place}]", name)
-            if problem is None:
-                sound.append(place)
-            else:
-                resolved.errors.setdefault(place, problem)
-        texts = wanted if len(sound) == len(wanted) else [wanted[place] for place in sound]
-        rows[sound] = names.rows_of_ids(texts)
+        unsound = [place for place, name in enumerate(wanted) if not self._limits.allow(name)]
+        for place in unsound:
+            error = self._limits.problem_of_name(f"{field}[{place}]", wanted[place])
+            resolved.errors.setdefault(place, error)
+        if unsound:
+            wanted = list(wanted)
+            for place in unsound:
+                wanted[place] = ""
+        rows = self._rows_of_ids(names, wanted)
+        rows[unsound] = 0
         for place in np.flatnonzero(rows < 0).tolist():
             try:
                 rows[place] = names.row(wanted[place])
@@ -91,6 +94,22 @@ class Namer:
                 near = nearest if len(resolved.errors) < _EXPLAINED else lambda name: ()
                 resolved.errors.setdefault(place, _placed(error, f"{field}[{place}]", near))
         return rows
+
+    def _rows_of_ids(self, names: Names, wanted: Sequence[str]) -> Rows:
+        """Rows [B] of exact ids, -1 for others; quick for a few that were asked for lately."""
+        if len(wanted) > _FEW:
+            return names.rows_of_ids(wanted)
+        recent = self._recent[names.kind]
+        rows = [recent.get(name) for name in wanted]
+        if None in rows:
+            found = names.rows_of_ids(wanted)
+            if len(recent) > _RECENT:
+                recent.clear()
+            recent.update(
+                (name, row) for name, row in zip(wanted, found.tolist(), strict=True) if row >= 0
+            )
+            return found
+        return np.array(rows)
 
     def all_entities(self, field: str, names: Sequence[str]) -> Rows:
         """Rows of entities that must all exist.

@@ -14,6 +14,7 @@ from serving.limits import Limits
 from serving.model import Model
 
 DEFAULT_K = 10
+_VIEWS = frozenset(common_pb2.NameView.values())
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read_view(field: str, view: int) -> int:
     Raises:
         InvalidArgument: if the contract has no such view.
     """
-    if view not in common_pb2.NameView.values():
+    if view not in _VIEWS:
         raise InvalidArgument(field, "a value of mulde.v1.NameView", view)
     return view or common_pb2.NAME_VIEW_ID_AND_LABEL
 

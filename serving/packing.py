@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde.strings import Strings
 from mulde.v1 import common_pb2
 from mulde.vocabulary import Names
 from serving.answers import Answers
@@ -18,6 +19,7 @@ from serving.naming import Resolved
 from serving.scoring import Array
 from serving.service import status_of
 
+_FEW_ROWS = 16
 _CANDIDATES = common_pb2.SHORTFALL_CANDIDATES
 _THRESHOLD = common_pb2.SHORTFALL_THRESHOLD
 
@@ -45,24 +47,26 @@ def pack_answers(
         known_facts: a KnownFacts.
         request_id: for errors of ours.
     """
-    counts = answers.counts
-    short = np.where(answers.candidates < k, _CANDIDATES, _THRESHOLD)
-    shortfalls = np.where(counts < k, short, 0)
+    offsets, shortfalls = answers.offsets, _shortfalls(answers, k)
     exact, fetched = answers.exact, answers.fetched
     if resolved.errors:
         valid, size = resolved.valid, resolved.size
         counts, shortfalls, exact, fetched = (
-            spread(column, valid, size) for column in (counts, shortfalls, exact, fetched)
+            spread(column, valid, size) for column in (answers.counts, shortfalls, exact, fetched)
         )
+        offsets = np.concatenate([[0], np.cumsum(counts)])
     named = view != common_pb2.NAME_VIEW_ROW
     labelled = view == common_pb2.NAME_VIEW_ID_AND_LABEL
+    ids = _texts(names.ids, answers.rows) if named else None
+    same = names.labels is names.ids
+    labels = (ids if same else _texts(names.labels, answers.rows)) if labelled else None
     return common_pb2.Answers(
         codes=codes_of(resolved),
         errors=pack_errors(resolved, request_id),
-        offsets=[0, *np.cumsum(counts).tolist()],
+        offsets=offsets.tolist(),
         rows=answers.rows.tolist(),
-        ids=names.ids.take(answers.rows) if named else None,
-        labels=names.labels.take(answers.rows) if labelled else None,
+        ids=ids,
+        labels=labels,
         scores=answers.scores.tolist(),
         probabilities=None if probabilities is None else probabilities.tolist(),
         known=None if answers.known is None else answers.known.tolist(),
@@ -71,6 +75,22 @@ def pack_answers(
         fetched=fetched.tolist(),
         shortfalls=shortfalls.tolist(),
     )
+
+
+def _shortfalls(answers: Answers, k: int) -> NDArray[Any]:
+    """Why each query that did not fail has fewer than k answers, [B]."""
+    counts = answers.counts
+    if (counts == k).all():
+        return np.zeros_like(counts)
+    short = np.where(answers.candidates < k, _CANDIDATES, _THRESHOLD)
+    return np.where(counts < k, short, 0)
+
+
+def _texts(strings: Strings, rows: NDArray[np.integer]) -> list[str]:
+    """Strings of rows; one by one where they are few, which is quicker then."""
+    if len(rows) > _FEW_ROWS:
+        return strings.take(rows)
+    return [strings[row] for row in rows.tolist()]
 
 
 def spread(column: NDArray[Any], valid: Rows, size: int) -> NDArray[Any]:

@@ -10,12 +10,11 @@ import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 from numpy.typing import NDArray
 
-from mulde.calibration import Calibration
 from mulde.v1 import common_pb2, prediction_pb2
 from serving.answers import Answers
 from serving.candidates import Rows
 from serving.limits import Limits, check_same_length
-from serving.model import Ask, Model
+from serving.model import Ask, Curve, Model
 from serving.naming import Resolved
 from serving.options import Options, read_filter, read_k, read_options, read_view
 from serving.packing import codes_of, pack_answers, pack_errors, spread
@@ -86,10 +85,12 @@ class LinkPrediction:
         relations = model.namer.relations("relations", relation_names, resolved)
         if reciprocal:
             relations += model.engine.num_relations
-        valid = resolved.valid
+        if resolved.errors:
+            valid = resolved.valid
+            entities, relations = entities[valid], relations[valid]
         ask = Ask(
-            entities[valid],
-            relations[valid],
+            entities,
+            relations,
             options.k,
             options.exclude_known,
             options.exact,
@@ -98,10 +99,8 @@ class LinkPrediction:
             monotonic(),
         )
         answers = self._ask(model, ask, call)
-        calibration = model.bundle.calibration
-        probabilities = None
-        if calibration is not None:
-            probabilities = calibration.probabilities(answers.scores, reciprocal)
+        curves = model.probabilities
+        probabilities = None if curves is None else curves[reciprocal](answers.scores)
         answers, probabilities = apply_thresholds(answers, probabilities, options)
         packed = pack_answers(
             answers,
@@ -167,10 +166,10 @@ class LinkPrediction:
     def _triple_probabilities(
         self, model: Model, heads: Rows, relations: Rows, tails: Rows
     ) -> Array | None:
-        if model.bundle.calibration is None or not len(heads):
+        if model.probabilities is None or not len(heads):
             return None
         tail_scores, head_scores = model.engine.triple_scores(heads, relations, tails)
-        return triple_probabilities(model.bundle.calibration, tail_scores, head_scores)
+        return triple_probabilities(model.probabilities, tail_scores, head_scores)
 
     def score_triples(
         self, request: prediction_pb2.ScoreTriplesRequest, call: Call
@@ -240,6 +239,8 @@ def apply_thresholds(
     answers: Answers, probabilities: Array | None, options: Options
 ) -> tuple[Answers, Array | None]:
     """Answers, and their probabilities [A], that reach the thresholds."""
+    if options.score_threshold is None and options.probability_threshold is None:
+        return answers, probabilities
     kept = np.ones(len(answers.rows), dtype=bool)
     if options.score_threshold is not None:
         kept &= answers.scores >= options.score_threshold
@@ -250,10 +251,11 @@ def apply_thresholds(
     return answers.where(kept), None if probabilities is None else probabilities[kept]
 
 
-def triple_probabilities(calibration: Calibration, tail_scores: Array, head_scores: Array) -> Array:
+def triple_probabilities(
+    curves: tuple[Curve, Curve], tail_scores: Array, head_scores: Array
+) -> Array:
     """Mean of both directions' probabilities, [B]."""
-    forward = calibration.probabilities(tail_scores, False)
-    return (forward + calibration.probabilities(head_scores, True)) / 2
+    return (curves[0](tail_scores) + curves[1](head_scores)) / 2
 
 
 def score_columns(
@@ -268,8 +270,8 @@ def score_columns(
         "tail_scores": tail_scores,
         "head_scores": head_scores,
     }
-    if bundle.calibration is not None:
-        probabilities = triple_probabilities(bundle.calibration, tail_scores, head_scores)
+    if model.probabilities is not None:
+        probabilities = triple_probabilities(model.probabilities, tail_scores, head_scores)
         columns["probabilities"] = probabilities
     if bundle.known is not None:
         columns["known"] = bundle.known.contains(heads, relations, tails)

@@ -106,7 +106,6 @@ def block_maxima(
     bounds = np.searchsorted(rows, np.arange(0, size + _TILE, _TILE))
     buffer = np.empty((_TILE, count), dtype=np.float32)
     values = np.empty((_blocks(size), count), dtype=np.float32)
-    values[-(-size // _TILE) * _STRIDE :] = -np.inf
     for number, start in enumerate(range(0, size, _TILE)):
         stop = min(start + _TILE, size)
         np.matmul(tiles(start, stop), columns, out=buffer[: stop - start])

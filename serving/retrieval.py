@@ -105,8 +105,7 @@ class Retriever:
         size = self._index.entities if allowed is None else len(allowed)
         blocks = (k + _SPARE_BLOCKS) * 32
         if len(query) <= _FEW_QUERIES:
-            largest = int(np.diff(excluded.offsets).max(initial=0))
-            if allowed is not None or (k + largest + _SPARE) * 8 > size:
+            if allowed is not None or (k + len(excluded.rows) + _SPARE) * 8 > size:
                 return self.by_listing(query, k, excluded, allowed)
             return self.by_index(query, k, excluded, exact=exact)
         if blocks > size:
@@ -115,12 +114,13 @@ class Retriever:
 
     def by_index(self, query: Query, k: int, excluded: Excluded, *, exact: bool) -> Found:
         """One FAISS search for each query."""
-        return Found.join(
-            [
-                self._search(query.take(slice(one, one + 1)), k, excluded.of(one), exact=exact)
-                for one in range(len(query))
-            ]
-        )
+        if len(query) == 1:
+            return self._search(query, k, excluded.rows, exact=exact)
+        parts = [
+            self._search(query.take(slice(one, one + 1)), k, excluded.of(one), exact=exact)
+            for one in range(len(query))
+        ]
+        return Found.join(parts)
 
     def _search(self, query: Query, k: int, excluded: Rows, *, exact: bool) -> Found:
         size = self._index.entities

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 from serving.access import Tokens
 from serving.director import Director
 from serving.logs import Log, open_log
-from serving.metrics import exposition
 from serving.model import Model
 from serving.probes import Probes
 from serving.registry import Registry
@@ -79,8 +78,7 @@ def _serve_alone(settings: Settings, log: Log, stop: threading.Event) -> None:
         return directors[0]
 
     server = Server(settings, log, changes)
-    registry = server.metrics.registry
-    probes = _probes(settings, lambda: exposition(registry), lambda: server.gate.is_open)
+    probes = _probes(settings, server.metrics.exposition, lambda: server.gate.is_open)
     try:
         directors[0].start()
         server.open()

@@ -92,12 +92,13 @@ class Server:
             ConfigError: if the port cannot be had, or a file of TLS or tokens is wrong.
         """
         threadpool_limits(limits=1)
-        self.settings, self.log, self.metrics = settings, log, Metrics()
-        tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
-        self.registry = Registry(tuning, self._tell_models)
+        self.settings, self.log = settings, log
         tokens = Tokens(settings.auth.api_key_file) if settings.auth.api_key_file else None
         most = settings.server.max_concurrent_requests
-        self.gate = Gate(tokens, most, self.metrics.flight)
+        self.gate = Gate(tokens, most)
+        self.metrics = Metrics(lambda: self.gate.inside)
+        tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
+        self.registry = Registry(tuning, self._tell_models)
         self._health = health.HealthServicer(
             experimental_non_blocking=True,
             experimental_thread_pool=futures.ThreadPoolExecutor(2, "health"),

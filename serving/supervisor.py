@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -37,6 +37,7 @@ _CHANGES = ("load", "reload", "unload")
 _LONG_LIFE_S = 10.0
 _LONGEST_PAUSE_S = 5.0
 _GRACE_MARGIN_S = 5.0
+_PATIENCE_S = 1.0
 
 
 class WorkerProcess:
@@ -148,6 +149,8 @@ class Supervisor:
 
     def metrics(self) -> bytes:
         """The workers' metrics, added up."""
+        settled = [worker.channel.call("settle") for worker in self._workers.values()]
+        wait(settled, timeout=_PATIENCE_S)
         return exposition(shared_registry(self._folder, self._pids))
 
     def _pids(self) -> list[int]:

@@ -65,6 +65,8 @@ class Worker:
             self._server.open()
         elif kind == "abort":
             registry.abort()
+        elif kind == "settle":
+            self._server.metrics.settle()
         elif kind == "drain":
             self._stop.set()
         else:

@@ -82,21 +82,14 @@ def test_the_floor_of_a_neighbour_is_its_distance() -> None:
     assert scorer.floors(query, np.array([-0.5]))[0] == pytest.approx(1 - np.cosh(1.0))
 
 
-def test_rounding_is_taken_off_by_the_smaller_of_two_bounds() -> None:
-    """W = 8, so n = 10: gamma = 10 u / (1 - 10 u). Columns: 2 * 3 and 1 * 0; norms: 2.236 * 3."""
-    query = Query(
-        np.array([[2, 1, 0, 0, 0, 0, 0, 0]], dtype=np.float32), np.zeros(1), np.zeros(1), np.ones(1)
-    )
-    column_max = np.array([3.0, 0, 0, 0, 0, 0, 0, 0])
+def test_what_float32_may_lose_is_taken_off() -> None:
+    """W = 8, so n = 10: gamma = 10 u / (1 - 10 u), times |q| = sqrt(5) and |v| = 3."""
+    vector = np.array([[2, 1, 0, 0, 0, 0, 0, 0]], dtype=np.float32)
+    query = Query(vector, np.zeros(1), np.zeros(1), np.ones(1))
+    threshold = Certificate(LinearScorer(), 8, row_norm=3.0).thresholds(query, np.array([1.0]))[0]
     unit = 2.0**-24
     gamma = 10 * unit / (1 - 10 * unit)
-    by_column = Certificate(LinearScorer(), column_max, row_norm=100.0)
-    by_norm = Certificate(LinearScorer(), column_max + 1, row_norm=1.0)
-    loose = by_column.thresholds(query, np.array([1.0]))[0]
-    assert 1 - loose == pytest.approx(gamma * 6, rel=1e-3)
-    assert 1 - by_norm.thresholds(query, np.array([1.0]))[0] == pytest.approx(
-        gamma * np.sqrt(5), rel=1e-3
-    )
+    assert 1 - threshold == pytest.approx(gamma * 3 * np.sqrt(5), rel=1e-3)
 
 
 def test_a_score_alone_and_in_company_is_the_same_to_the_last_bit() -> None:

@@ -47,9 +47,8 @@ class World:
             self.scorer = NeighbourScorer(LAYOUT, CURVATURE)
         else:
             self.scorer = scorer_for(Score(kind, CURVATURE), LAYOUT, largest)
-        certificate = Certificate(
-            self.scorer, np.abs(wide).max(axis=0), float(np.linalg.norm(wide, axis=1).max())
-        )
+        norm = float(np.linalg.norm(wide, axis=1).max())
+        certificate = Certificate(self.scorer, LAYOUT.width, norm)
         table_of = Candidates(self.index, LAYOUT, keep=keep)
         self.retriever = Retriever(table_of, self.scorer, certificate)
 

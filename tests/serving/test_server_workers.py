@@ -63,6 +63,7 @@ def test_connections_are_spread_over_the_workers(pair: ServerProcess) -> None:
 def test_a_worker_that_dies_is_replaced_and_its_counts_stay(pair: ServerProcess) -> None:
     for _ in range(10):
         ask(pair)
+    assert pair.metric("mulde_requests_total", method="PredictTails") == 10
     before = pair.children()
     os.kill(before[0], signal.SIGKILL)
 

@@ -1,0 +1,54 @@
+"""The nearest entities of an entity, by the same search as predictions.
+
+d(X, Y) = acosh(1 + u) / sqrt(c), with u = x + (1 + x) y - <X', Y'>; so the nearest of X are those
+with the greatest product of (X', -(1 + x)) with (Y', y), in the table as it is.
+
+Shape letters: B entities, W width.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mulde.layout import Layout
+from serving.candidates import Candidates, Excluded, Rows
+from serving.certificate import Certificate
+from serving.encoder import Query
+from serving.retrieval import Found, Retriever
+from serving.scoring import NeighbourScorer
+
+
+class Neighbours:
+    """Searches a table for what is near."""
+
+    def __init__(self, table: Candidates, curvature: float, row_norm: float) -> None:
+        """Share a table.
+
+        Args:
+            table: all entities.
+            curvature: c.
+            row_norm: see ``Certificate``.
+        """
+        self._table = table
+        scorer = NeighbourScorer(table.layout, curvature)
+        certificate = Certificate(scorer, table.layout.width, row_norm)
+        self._retriever = Retriever(table, scorer, certificate)
+
+    def nearest(self, entities: Rows, k: int, allowed: Rows | None, denied: Rows | None) -> Found:
+        """The k nearest others of each entity [B]; the score is minus the distance."""
+        excluded = Excluded(np.arange(len(entities) + 1), entities)
+        if denied is not None:
+            excluded = excluded.with_all(denied)
+        query = points_as_queries(self._table, entities)
+        return self._retriever.best(query, k, excluded, allowed, exact=True)
+
+
+def points_as_queries(table: Candidates, entities: Rows) -> Query:
+    """Entities as queries for their neighbours: offset -x, slope 1, no biases."""
+    layout: Layout = table.layout
+    points = layout.unpack(table.index.rows(entities))
+    vector = np.zeros((len(entities), layout.width), dtype=np.float32)
+    vector[:, layout.spatial] = points.spatial
+    vector[:, layout.excess] = -(1.0 + points.excess)[:, None]
+    none = np.zeros(len(entities))
+    return Query(vector, -points.excess, none, none + 1)

@@ -1,0 +1,46 @@
+"""The mapped table: rows as they were written, and searches that miss nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.index import EntityIndex
+from tests.support.toy import write_index
+
+
+@pytest.fixture(params=["fp16", "fp32"])
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[EntityIndex, np.ndarray]:
+    dtype = np.float16 if request.param == "fp16" else np.float32
+    table = np.random.default_rng(0).normal(size=(500, 16)).astype(dtype).astype(np.float32)
+    write_index(tmp_path / "entities.faiss", table, request.param)
+    return EntityIndex(tmp_path / "entities.faiss", 500, 16), table
+
+
+def test_rows_come_back_as_they_were_written(index: tuple[EntityIndex, np.ndarray]) -> None:
+    mapped, table = index
+    rows = np.array([[3, 499], [0, 3]])
+    assert (mapped.rows(rows).astype(np.float32) == table[rows]).all()
+    assert (mapped.decode(10, 200) == table[10:200]).all()
+
+
+def test_a_search_gives_the_greatest_products(index: tuple[EntityIndex, np.ndarray]) -> None:
+    mapped, table = index
+    queries = np.random.default_rng(1).normal(size=(3, 16)).astype(np.float32)
+    products, rows = mapped.search(queries, 20)
+    exact = queries.astype(np.float64) @ table.T.astype(np.float64)
+    assert (rows == np.argsort(-exact, axis=1)[:, :20]).all()
+    assert products == pytest.approx(np.take_along_axis(exact, rows, axis=1), abs=1e-5)
+
+
+def test_what_reaches_a_floor_exactly_is_above_it(index: tuple[EntityIndex, np.ndarray]) -> None:
+    mapped, _ = index
+    query = np.random.default_rng(2).normal(size=(1, 16)).astype(np.float32)
+    products, rows = mapped.search(query, 40)
+    for last in (0, 7, 39):
+        found = mapped.above(query[0], float(products[0, last]))
+        assert sorted(found.tolist()) == sorted(rows[0, : last + 1].tolist())
+        between = float(np.nextafter(products[0, last].astype(np.float64), np.inf))
+        assert len(mapped.above(query[0], between)) >= last
