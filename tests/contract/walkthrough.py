@@ -6,7 +6,8 @@
 * Other languages (``toml``) are saved in the same way, or passed over.
 * ``text``: what the block before it printed: each line must occur in order, numbers aside; a line
   ``...`` stands for what was left out. ``text varies`` holds answers of a model that another
-  processor may train a little differently: only the first line must occur.
+  processor may train a little differently: only the first line must occur. ``text recorded`` was
+  printed elsewhere and is passed over.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -93,7 +95,8 @@ def walk(page: Path, folder: Path) -> Iterator[Shown]:
         for block in blocks(page):
             where = f"{page.name}:{block.line}"
             if block.language == "text":
-                yield Shown(block, printed)
+                if "recorded" not in block.options:
+                    yield Shown(block, printed)
             elif block.file is not None:
                 (folder / block.file).write_text(session.localised(block.text), encoding="utf-8")
             elif block.language == "python":
@@ -120,7 +123,7 @@ class Session:
             **plain,
             "PATH": f"{shims}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
-            "MAKE_PROGRAM": "/usr/bin/make",
+            "MAKE_PROGRAM": shutil.which("make") or "make",
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
             "MULDE_SERVER__GRPC_PORT": "0",
