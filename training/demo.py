@@ -14,16 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mulde.client import Client
 from mulde.errors import MuldeError
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph, read_graph
+from mulde.known import KnownFacts
 from mulde.manifest import Manifest
 from training.baseline import popularity
 from training.evaluate import scores_of
@@ -40,12 +43,13 @@ TIMED_CALLS = 200
 BATCH = 256
 
 QUESTIONS = (
-    ("lion.n.01", "hypernym", None),
-    ("paris.n.01", "instance_hypernym", None),
-    (None, "part_meronym", "france.n.01"),
-    ("guitar.n.01", "hypernym", None),
-    (None, "hypernym", "fruit.n.01"),
+    ("screwdriver.n.02", "substance_meronym", None),
+    ("oslo.n.01", "instance_hypernym", None),
+    (None, "hypernym", "big_cat.n.01"),
+    ("solar_system.n.01", "member_meronym", None),
+    (None, "part_meronym", "ukraine.n.01"),
 )
+ANSWERS = 4
 
 Quality = dict[str, dict[str, float]]
 
@@ -81,7 +85,7 @@ def main(console: Console | None = None) -> None:
         _server(bundle) as (address, start_s),
         Client(address) as client,
     ):
-        answers = _answers(client)
+        answers = _answers(client, graph)
         timings = _time(client, graph, start_s)
     console.print(answers)
     table, promise = _quality(graph, manifest, [*teachers, twin])
@@ -113,21 +117,33 @@ def _server(bundle: Path) -> Iterator[tuple[str, float]]:
         process.wait(timeout=30)
 
 
-def _answers(client: Client) -> Table:
-    """Ask the questions; facts that the graph already holds are left out of the answers."""
-    table = Table(title="What the graph does not say yet, asked over gRPC", title_justify="left")
-    for column in ("question", "answer", "probability", "exact"):
+def _answers(client: Client, graph: Graph) -> Table:
+    """Ask the questions, and say of each answer whether the model was taught it."""
+    table = Table(title="Asked over gRPC", title_justify="left")
+    for column in ("question and answers", "prob.", "exact", "the graph"):
         table.add_column(column, overflow="fold")
+    sizes = graph.num_entities, graph.num_relations
+    taught = KnownFacts.build(graph.train, *sizes)
+    held_out = KnownFacts.build(np.concatenate([graph.valid, graph.test]), *sizes)
     for head, relation, tail in QUESTIONS:
+        options: Any = {"k": ANSWERS, "exclude_known": False}
         if tail is None:
-            found = client.predict_tails(str(head), relation, k=3)
+            found = client.predict_tails(str(head), relation, **options)
         else:
-            found = client.predict_heads(relation, tail, k=3)
-        question = f"({head or '?'}, {relation}, {tail or '?'})"
-        for place, answer in enumerate(found[0]):
+            found = client.predict_heads(relation, tail, **options)
+        reciprocal = 0 if tail is None else graph.num_relations
+        entity = graph.entity_ids.index(str(head if tail is None else tail))
+        query = entity, graph.relation_ids.index(relation) + reciprocal
+        table.add_row(f"[bold]({head or '?'}, {relation}, {tail or '?'})[/]")
+        for answer in found[0]:
             probability = "" if answer.probability is None else f"{answer.probability:.2f}"
             exact = "yes" if found.exact[0] else "approximate"
-            table.add_row(question if place == 0 else "", answer.label, probability, exact)
+            status = "says nothing"
+            if answer.row in taught.of(*query):
+                status = "taught it"
+            elif answer.row in held_out.of(*query):
+                status = "[bold green]held it back[/]"
+            table.add_row(f"  {escape(answer.label)}", probability, exact, status)
         table.add_section()
     return table
 
