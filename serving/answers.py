@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.candidates import Rows
+from serving.excluded import Rows
 from serving.retrieval import Found
 from serving.scoring import Array
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mulde.errors import InvalidArgument
-from serving.candidates import Rows
+from serving.excluded import Rows
 
 
 def row_numbers(field: str, values: ArrayLike, limit: int, least: int = 1) -> Rows:

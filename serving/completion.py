@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mulde.bundle import Bundle
 from mulde.errors import Unsupported
-from serving.candidates import Rows
 from serving.engine import Engine
+from serving.excluded import Rows
 from serving.scoring import Array
 
 _FIRST_K = 16

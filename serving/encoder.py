@@ -64,11 +64,7 @@ class Encoder:
             BundleError: if ONNX Runtime refuses the file or its inputs and outputs are others.
         """
         self._path, self._width = path, width
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options(threads)
         try:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -122,3 +118,13 @@ class Encoder:
         if not sound or any(scalar.shape != (count,) for scalar in scalars):
             shapes = [vector.shape, *(scalar.shape for scalar in scalars)]
             raise BundleError(self._path, f"the encoder gave outputs of shapes {shapes}")
+
+
+def session_options(threads: int) -> ort.SessionOptions:
+    """How the server runs graphs: few threads, none of them spinning, warnings left out."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options

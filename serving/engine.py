@@ -20,15 +20,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from mulde.bundle import ENCODER, ENTITIES, Bundle, open_bundle
 from mulde.errors import BundleError, InvalidArgument
+from mulde.layout import Layout
 from mulde.ranking import filtered_ranks
 from serving.answers import Answers
-from serving.candidates import Candidates, Excluded, Rows
 from serving.certificate import Certificate
 from serving.checks import row_numbers, same_length
 from serving.encoder import Encoder, Query
+from serving.excluded import Excluded, Rows
 from serving.index import EntityIndex, use_threads
 from serving.neighbours import Neighbours
 from serving.retrieval import Retriever, top
+from serving.scan import InexactProducts, Scan
 from serving.scoring import Array, scorer_for
 from serving.soundness import check_queries, scan_table
 
@@ -39,13 +41,13 @@ _PROBES = 64
 class Engine:
     """One bundle, ready to answer. Threads may share it."""
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1, keep_matrix: bool = True) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, low_memory: bool = False) -> None:
         """Load an opened bundle.
 
         Args:
             bundle: verified and mapped.
             threads: for one batch in the encoder and the index.
-            keep_matrix: see ``Candidates``.
+            low_memory: search the mapped table alone, without a copy of it in bytes.
 
         Raises:
             BundleError: if a file is not what the manifest says, or the encoder's answers break
@@ -60,10 +62,10 @@ class Engine:
         extent = scan_table(self._index, layout)
         self._scorer = scorer_for(self.manifest.score, layout, extent.tail_bias)
         certificate = Certificate(self._scorer, layout.width, extent.row_norm)
-        table = Candidates(self._index, layout, keep=keep_matrix)
-        self._retriever = Retriever(table, self._scorer, certificate)
+        scan = None if low_memory else _scan(self._index, layout, threads)
+        self._retriever = Retriever(self._index, self._scorer, certificate, scan)
         curvature = self.manifest.score.curvature
-        self._neighbours = Neighbours(table, curvature, extent.row_norm)
+        self._neighbours = Neighbours(self._index, layout, curvature, extent.row_norm, scan)
         self._probe()
 
     @classmethod
@@ -331,3 +333,11 @@ class Engine:
 
     def _denied(self, deny: ArrayLike | None) -> Rows | None:
         return None if deny is None else row_numbers("deny", deny, self.num_entities, least=0)
+
+
+def _scan(index: EntityIndex, layout: Layout, threads: int) -> Scan | None:
+    """The table in bytes; None on a machine that cannot multiply bytes exactly."""
+    try:
+        return Scan(index, layout, threads)
+    except InexactProducts:
+        return None

@@ -18,8 +18,8 @@ from mulde.calibration import Curve as CalibrationCurve
 from mulde.search import nearest_names
 from serving.answers import Answers
 from serving.batcher import Batcher
-from serving.candidates import Rows
 from serving.engine import Engine
+from serving.excluded import Rows
 from serving.limits import Limits
 from serving.naming import Namer
 from serving.scoring import Array
@@ -75,7 +75,7 @@ class Tuning:
         limits: on requests.
         max_waiting: see ``Batcher``.
         max_delay_s: see ``Batcher``.
-        low_memory: keep no copy of the table for batches; see ``Candidates``.
+        low_memory: see ``Engine``.
         observe_batch: hears how many queries each run of the engine has.
     """
 
@@ -117,7 +117,7 @@ class Model:
             BundleError: see ``Engine``.
         """
         self.name, self.version, self.bundle = name, version, bundle
-        self.engine = Engine(bundle, keep_matrix=not tuning.low_memory)
+        self.engine = Engine(bundle, low_memory=tuning.low_memory)
         self.namer = Namer(bundle.vocabulary, tuning.limits, self.nearest)
         self.probabilities = _curves(bundle.calibration)
         self._observe_batch = tuning.observe_batch

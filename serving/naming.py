@@ -13,7 +13,7 @@ import numpy as np
 from mulde.errors import AmbiguousLabel, MuldeError, UnknownName
 from mulde.search import nearest_names
 from mulde.vocabulary import Names, Vocabulary
-from serving.candidates import Rows
+from serving.excluded import Rows
 from serving.limits import Limits
 
 Nearest = Callable[[str], Sequence[str]]

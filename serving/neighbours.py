@@ -11,42 +11,52 @@ from __future__ import annotations
 import numpy as np
 
 from mulde.layout import Layout
-from serving.candidates import Candidates, Excluded, Rows
 from serving.certificate import Certificate
 from serving.encoder import Query
+from serving.excluded import Excluded, Rows
+from serving.index import EntityIndex
 from serving.retrieval import Found, Retriever
+from serving.scan import Scan
 from serving.scoring import NeighbourScorer
 
 
 class Neighbours:
     """Searches a table for what is near."""
 
-    def __init__(self, table: Candidates, curvature: float, row_norm: float) -> None:
+    def __init__(
+        self,
+        index: EntityIndex,
+        layout: Layout,
+        curvature: float,
+        row_norm: float,
+        scan: Scan | None,
+    ) -> None:
         """Share a table.
 
         Args:
-            table: all entities.
+            index: the table.
+            layout: its columns.
             curvature: c.
             row_norm: see ``Certificate``.
+            scan: see ``Retriever``.
         """
-        self._table = table
-        scorer = NeighbourScorer(table.layout, curvature)
-        certificate = Certificate(scorer, table.layout.width, row_norm)
-        self._retriever = Retriever(table, scorer, certificate)
+        self._index, self._layout = index, layout
+        scorer = NeighbourScorer(layout, curvature)
+        certificate = Certificate(scorer, layout.width, row_norm)
+        self._retriever = Retriever(index, scorer, certificate, scan)
 
     def nearest(self, entities: Rows, k: int, allowed: Rows | None, denied: Rows | None) -> Found:
         """The k nearest others of each entity [B]; the score is minus the distance."""
         excluded = Excluded(np.arange(len(entities) + 1), entities)
         if denied is not None:
             excluded = excluded.with_all(denied)
-        query = points_as_queries(self._table, entities)
+        query = points_as_queries(self._index, self._layout, entities)
         return self._retriever.best(query, k, excluded, allowed, exact=True)
 
 
-def points_as_queries(table: Candidates, entities: Rows) -> Query:
+def points_as_queries(index: EntityIndex, layout: Layout, entities: Rows) -> Query:
     """Entities as queries for their neighbours: offset -x, slope 1, no biases."""
-    layout: Layout = table.layout
-    points = layout.unpack(table.index.rows(entities))
+    points = layout.unpack(index.rows(entities))
     vector = np.zeros((len(entities), layout.width), dtype=np.float32)
     vector[:, layout.spatial] = points.spatial
     vector[:, layout.excess] = -(1.0 + points.excess)[:, None]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mulde.errors import InvalidArgument, UnknownType, Unsupported
 from mulde.v1 import common_pb2, prediction_pb2
-from serving.candidates import Rows
+from serving.excluded import Rows
 from serving.limits import Limits
 from serving.model import Model
 

@@ -14,7 +14,7 @@ from mulde.strings import Strings
 from mulde.v1 import common_pb2
 from mulde.vocabulary import Names
 from serving.answers import Answers
-from serving.candidates import Rows
+from serving.excluded import Rows
 from serving.naming import Resolved
 from serving.scoring import Array
 from serving.service import status_of

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mulde.v1 import common_pb2, prediction_pb2
 from serving.answers import Answers
-from serving.candidates import Rows
+from serving.excluded import Rows
 from serving.limits import Limits, check_same_length
 from serving.model import Ask, Curve, Model
 from serving.naming import Resolved

@@ -15,9 +15,9 @@ from mulde.bundle import Bundle
 from mulde.errors import DatasetError, RequestError
 from mulde.vocabulary import Vocabulary
 from serving.answers import Answers
-from serving.candidates import Rows
 from serving.completion import Ranked, candidates, probable
 from serving.engine import Engine
+from serving.excluded import Rows
 from serving.journal import Tally, draft_of, part_path, settle, write_record
 from serving.questions import Questions
 from serving.records import Records, Writer, format_of, tab_separated
@@ -91,9 +91,9 @@ class Predictor:
             source: the file of questions, for messages.
         """
         layout, entities = bundle.manifest.layout, bundle.manifest.entities
-        # Above this, a matrix in each process would cost more memory than decoding costs time.
-        keep = 4 * (layout.dimension + 2) * entities <= 1 << 28
-        self._engine = Engine(bundle, threads=1, keep_matrix=keep)
+        # Above this, the table in bytes in each process would cost too much memory.
+        large = (layout.dimension + 4) * entities > 1 << 28
+        self._engine = Engine(bundle, threads=1, low_memory=large)
         self._bundle, self._options, self._folder = bundle, options, folder
         self._format, self._source = format_of(answers), source
 

@@ -24,7 +24,13 @@ Array = NDArray[np.float64]
 
 
 class Scorer(Protocol):
-    """How an inner product becomes a score (docs/architecture.md, "The encoder")."""
+    """How an inner product becomes a score (docs/architecture.md, "The encoder").
+
+    Attributes:
+        is_monotone: whether, for one query, a greater product always means a greater score.
+    """
+
+    is_monotone: bool
 
     def scores(self, query: Query, rows: Table) -> Array:
         """Scores [B, M] of rows [B, M, W] (or [1, M, W], shared) for queries [B]."""
@@ -40,6 +46,8 @@ class Scorer(Protocol):
 class LinearScorer:
     """score = <query, row> + offset + bias."""
 
+    is_monotone = True
+
     def scores(self, query: Query, rows: Table) -> Array:
         """See ``Scorer.scores``."""
         return products(query, rows) + (query.offset + query.bias)[:, None]
@@ -54,6 +62,8 @@ class DistanceScorer:
 
     u = (b_t - <query, row> - offset) / slope.
     """
+
+    is_monotone = False
 
     def __init__(self, layout: Layout, curvature: float, largest_bias: float) -> None:
         """Remember the columns, c and the largest tail bias b_max of the table."""
@@ -95,6 +105,8 @@ class NeighbourScorer:
     factor 1 + x is rounded to float32, and near u = 0 the distance shows it.
     """
 
+    is_monotone = True
+
     def __init__(self, layout: Layout, curvature: float) -> None:
         """Remember the columns and c."""
         self._layout = layout
@@ -119,7 +131,8 @@ class NeighbourScorer:
 
 def products(query: Query, rows: Table) -> Array:
     """Inner products [B, M] of queries [B] and rows [B, M, W] (or [1, M, W]), in float64."""
-    wide = np.ascontiguousarray(rows, dtype=np.float64)
+    # By way of float32, which vector instructions convert from and to.
+    wide = np.ascontiguousarray(rows, dtype=np.float32).astype(np.float64)
     result: Array = np.vecdot(wide, query.vector.astype(np.float64)[:, None, :])
     return result
 

@@ -250,3 +250,12 @@ def test_no_library_reports_home_or_leaves_files(tmp_path: Path) -> None:
     )
     assert done.stdout == "1\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_low_memory_changes_no_answer(toy: Toy, engine: Engine) -> None:
+    frugal = Engine(engine.bundle, low_memory=True)
+    entities, relations = np.arange(0, E, 9), np.arange(0, E, 9) % (2 * R)
+    expected = engine.predict(entities, relations, 6, exclude_known=True)
+    answers = frugal.predict(entities, relations, 6, exclude_known=True)
+    assert answers.rows.tolist() == expected.rows.tolist()
+    assert answers.scores.tolist() == expected.scores.tolist()

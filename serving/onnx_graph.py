@@ -1,0 +1,67 @@
+"""The one ONNX graph that the server writes itself: a product of bytes.
+
+``products = MatMulInteger(queries, weights, zero)``: unsigned bytes [n, J] with a zero point of
+128, times signed bytes [J, N]. Written as protobuf by hand, for the library that writes ONNX files
+is a training library; field numbers are those of onnx.proto, IR version 8, operator set 13.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+ZERO = 128
+"""What the query byte 0 stands for."""
+
+_IR_VERSION, _OPSET = 8, 13
+_UINT8, _INT8, _INT32 = 2, 3, 6
+
+
+def product_graph(weights: NDArray[np.int8]) -> bytes:
+    """A model with input ``queries`` uint8 [n, J] and output ``products`` int32 [n, N].
+
+    Args:
+        weights: [J, N].
+    """
+    inner, outer = weights.shape
+    node = b"".join(_text(1, name) for name in ("queries", "weights", "zero"))
+    node += _text(2, "products") + _text(4, "MatMulInteger")
+    graph = _message(1, node) + _text(2, "scan")
+    graph += _message(5, _tensor("weights", _INT8, weights.shape, weights.tobytes()))
+    graph += _message(5, _tensor("zero", _UINT8, (), bytes([ZERO])))
+    graph += _message(11, _value("queries", _UINT8, inner))
+    graph += _message(12, _value("products", _INT32, outer))
+    return _number(1, _IR_VERSION) + _message(7, graph) + _message(8, _number(2, _OPSET))
+
+
+def _tensor(name: str, kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
+    dims = b"".join(_number(1, size) for size in shape)
+    return dims + _number(2, kind) + _text(8, name) + _message(9, data)
+
+
+def _value(name: str, kind: int, columns: int) -> bytes:
+    """A matrix with any number of rows."""
+    shape = _message(1, _text(2, "n")) + _message(1, _number(1, columns))
+    tensor = _number(1, kind) + _message(2, shape)
+    return _text(1, name) + _message(2, _message(1, tensor))
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _text(field: int, value: str) -> bytes:
+    return _message(field, value.encode("ascii"))
+
+
+def _message(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,0 +1,134 @@
+"""Byte products: exact as integers, and never further from the truth than they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+
+from mulde.layout import Layout
+from serving import scan as scanning
+from serving.encoder import Query
+from serving.index import EntityIndex
+from serving.onnx_graph import product_graph
+from serving.scan import LOWEST, InexactProducts, Scan, max_weight
+from tests.support.toy import write_index
+
+LAYOUT = Layout(7)
+
+
+def table_of(
+    folder: Path, points: NDArray[np.float64], bias: NDArray[np.float64]
+) -> tuple[EntityIndex, NDArray[np.float64]]:
+    table = LAYOUT.pack(points, bias, np.zeros(len(points)), "fp32")
+    write_index(folder / "entities.faiss", table, "fp32")
+    index = EntityIndex(folder / "entities.faiss", len(table), LAYOUT.width)
+    return index, table.astype(np.float64)
+
+
+def queries_of(generator: np.random.Generator, count: int, scale: float) -> Query:
+    vector = np.zeros((count, LAYOUT.width), dtype=np.float32)
+    vector[:, LAYOUT.spatial] = generator.normal(size=(count, LAYOUT.dimension)) * scale
+    vector[:, LAYOUT.excess] = -scale * generator.uniform(1, 30, size=(count, 1))
+    vector[:, LAYOUT.tail_bias] = 1
+    return Query(vector, np.zeros(count), np.zeros(count), np.ones(count))
+
+
+@pytest.mark.parametrize("radius", [0.0, 1e-6, 0.3, 5.0, 300.0])
+@pytest.mark.parametrize("bias", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
+@pytest.mark.parametrize("size", [1, 64, 700])
+def test_the_loss_is_never_more_than_the_bound(
+    tmp_path: Path, radius: float, bias: float, scale: float, size: int
+) -> None:
+    generator = np.random.default_rng(size)
+    points = generator.normal(size=(size, LAYOUT.dimension)) * radius
+    index, table = table_of(tmp_path, points, generator.normal(size=size) * bias)
+    scan, query = Scan(index, LAYOUT), queries_of(generator, 30, scale)
+    looks = scan.look(query)
+    products = scan.products(looks)
+    exact = query.vector.astype(np.float64) @ table.T
+    rough = looks.base[:, None] + looks.step[:, None] * products[:, :size]
+    assert (np.abs(rough - exact) <= looks.loss[:, None] * (1 + 1e-9)).all()
+    assert (products[:, size:] == LOWEST).all()
+    assert products.shape[1] > size
+
+
+def test_the_bound_is_near_the_loss(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(3000, LAYOUT.dimension))
+    index, table = table_of(tmp_path, points, generator.normal(size=3000))
+    scan, query = Scan(index, LAYOUT), queries_of(generator, 50, 2.0)
+    looks = scan.look(query)
+    rough = looks.base[:, None] + looks.step[:, None] * scan.products(looks)[:, :3000]
+    lost = np.abs(rough - query.vector.astype(np.float64) @ table.T).max(axis=1)
+    assert np.median(lost / looks.loss) > 0.2
+
+
+def test_a_floor_lets_through_every_row_that_reaches_the_product(tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    points = generator.normal(size=(2000, LAYOUT.dimension))
+    index, table = table_of(tmp_path, points, generator.normal(size=2000))
+    scan, query = Scan(index, LAYOUT), queries_of(generator, 40, 1.0)
+    looks = scan.look(query)
+    products = scan.products(looks)[:, :2000]
+    exact = query.vector.astype(np.float64) @ table.T
+    for rank in (0, 9, 500, 1999):
+        wanted = np.sort(exact, axis=1)[:, ::-1][:, rank]
+        passed = products >= looks.floors(wanted)[:, None]
+        assert passed[exact >= wanted[:, None]].all()
+    assert (products >= looks.floors(np.full(40, -1e30))[:, None]).all()
+    assert not (products >= looks.floors(np.full(40, 1e30))[:, None]).any()
+
+
+def test_the_graph_is_sound_onnx_and_multiplies(tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    weights = generator.integers(-127, 128, size=(12, 70)).astype(np.int8)
+    graph = product_graph(weights)
+    model = onnx.load_from_string(graph)
+    onnx.checker.check_model(model, full_check=True)
+    queries = generator.integers(0, 256, size=(5, 12)).astype(np.uint8)
+    expected = (queries.astype(np.int64) - 128) @ weights.astype(np.int64)
+    reference = ReferenceEvaluator(model).run(None, {"queries": queries})[0]
+    session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    assert (reference == expected).all()
+    assert (session.run(None, {"queries": queries})[0] == expected).all()
+
+
+def test_this_machine_multiplies_bytes_exactly() -> None:
+    assert max_weight() in (63, 127)
+
+
+def test_a_machine_that_saturates_gets_smaller_weights_or_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Kernels that add two products in 16 bits, as some processors have, imitated."""
+
+    class Saturating:
+        def __init__(self, weights: NDArray[np.int8], threads: int) -> None:
+            self.weights = weights.astype(np.int64)
+
+        def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[object]:
+            queries = feeds["queries"].astype(np.int64)
+            pairs = [
+                np.clip(queries[:, i : i + 2] @ self.weights[i : i + 2], -(2**15), 2**15 - 1)
+                for i in range(0, queries.shape[1], 2)
+            ]
+            return [np.sum(pairs, axis=0) - 128 * self.weights.sum(axis=0)]
+
+    monkeypatch.setattr(scanning, "_session", Saturating)
+    assert max_weight() == 63
+
+    class Wrong(Saturating):
+        def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[object]:
+            return [np.zeros((len(feeds["queries"]), self.weights.shape[1]))]
+
+    monkeypatch.setattr(scanning, "_session", Wrong)
+    index, _ = table_of(tmp_path, np.zeros((4, LAYOUT.dimension)), np.zeros(4))
+    with pytest.raises(InexactProducts):
+        Scan(index, LAYOUT)
