@@ -133,6 +133,11 @@ class Batcher(Generic[Work, Result]):
             DeadlineExceeded: if the deadline passes, or the caller leaves, before the work begins.
             Exception: whatever ``run`` raises for this work.
         """
+        with self._lock:
+            alone = not self._running and not self._max_delay_s
+            self._running = self._running or alone
+        if alone:
+            return self._run_alone(work, deadline, wanted)
         job: _Job[Work, Result] = _Job(work, key, size, deadline, wanted)
         with self._lock:
             if self._waiting and self._waiting + size > self._max_waiting:
@@ -151,6 +156,17 @@ class Batcher(Generic[Work, Result]):
             raise
         result: Result = self._lead(job) if outcome is _LEAD else _unwrap(outcome)
         return result
+
+    def _run_alone(self, work: Work, deadline: float | None, wanted: Callable[[], bool]) -> Result:
+        """Run at once what found nothing running; then let the first of the queue lead."""
+        try:
+            if (deadline is not None and monotonic() >= deadline) or not wanted():
+                raise DeadlineExceeded
+            (result,) = self._run([work])
+            return result
+        finally:
+            with self._lock:
+                self._promote()
 
     def _lead(self, own: _Job[Work, Result]) -> Result:
         """Run a batch with one's own job first; then let the first of the queue lead."""

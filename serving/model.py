@@ -23,6 +23,7 @@ from serving.excluded import Rows
 from serving.limits import Limits
 from serving.naming import Namer
 from serving.scoring import Array
+from serving.texts import Shown
 
 _WARM_UP = (1, 8, 256)
 
@@ -119,6 +120,8 @@ class Model:
         self.name, self.version, self.bundle = name, version, bundle
         self.engine = Engine(bundle, low_memory=tuning.low_memory)
         self.namer = Namer(bundle.vocabulary, tuning.limits, self.nearest)
+        self.entities = Shown(bundle.vocabulary.entities)
+        self.relations = Shown(bundle.vocabulary.relations)
         self.probabilities = _curves(bundle.calibration)
         self._observe_batch = tuning.observe_batch
         self.batcher: Batcher[Ask, Reply] = Batcher(

@@ -10,41 +10,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.strings import Strings
 from mulde.v1 import common_pb2
-from mulde.vocabulary import Names
 from serving.answers import Answers
 from serving.excluded import Rows
 from serving.naming import Resolved
 from serving.scoring import Array
 from serving.service import status_of
+from serving.texts import Shown
 
-_FEW_ROWS = 16
 _CANDIDATES = common_pb2.SHORTFALL_CANDIDATES
 _THRESHOLD = common_pb2.SHORTFALL_THRESHOLD
 
 
 def pack_answers(
+    target: common_pb2.Answers,
     answers: Answers,
     resolved: Resolved,
     k: int,
-    names: Names,
+    names: Shown,
     view: int,
     *,
     probabilities: Array | None = None,
     known_facts: common_pb2.KnownFacts = common_pb2.KNOWN_FACTS_UNSPECIFIED,
     request_id: str = "",
-) -> common_pb2.Answers:
+) -> None:
     """Lay answers out.
 
     Args:
+        target: part of a response, empty; filled in place, for strings are slow to copy.
         answers: to the queries that did not fail, in order.
         resolved: the whole batch, with those that failed.
         k: answers that were asked for.
         names: of the rows that are answers.
         view: a NameView other than unspecified.
         probabilities: [A], or None where there is no calibration.
-        known_facts: a KnownFacts.
+        known_facts: what was done about them.
         request_id: for errors of ours.
     """
     offsets, shortfalls = answers.offsets, _shortfalls(answers, k)
@@ -55,26 +55,25 @@ def pack_answers(
             spread(column, valid, size) for column in (answers.counts, shortfalls, exact, fetched)
         )
         offsets = np.concatenate([[0], np.cumsum(counts)])
-    named = view != common_pb2.NAME_VIEW_ROW
-    labelled = view == common_pb2.NAME_VIEW_ID_AND_LABEL
-    ids = _texts(names.ids, answers.rows) if named else None
-    same = names.labels is names.ids
-    labels = (ids if same else _texts(names.labels, answers.rows)) if labelled else None
-    return common_pb2.Answers(
-        codes=codes_of(resolved),
-        errors=pack_errors(resolved, request_id),
-        offsets=offsets.tolist(),
-        rows=answers.rows.tolist(),
-        ids=ids,
-        labels=labels,
-        scores=answers.scores.tolist(),
-        probabilities=None if probabilities is None else probabilities.tolist(),
-        known=None if answers.known is None else answers.known.tolist(),
-        known_facts=known_facts,
-        exact=exact.tolist(),
-        fetched=fetched.tolist(),
-        shortfalls=shortfalls.tolist(),
-    )
+        target.errors.extend(pack_errors(resolved, request_id))
+    target.codes.extend(codes_of(resolved))
+    target.offsets.extend(offsets.tolist())
+    target.rows.extend(answers.rows.tolist())
+    target.scores.extend(answers.scores.tolist())
+    if view != common_pb2.NAME_VIEW_ROW:
+        ids = names.ids.take(answers.rows)
+        target.ids.extend(ids)
+        if view != common_pb2.NAME_VIEW_ID:
+            same = names.labels is names.ids
+            target.labels.extend(ids if same else names.labels.take(answers.rows))
+    if probabilities is not None:
+        target.probabilities.extend(probabilities.tolist())
+    if answers.known is not None:
+        target.known.extend(answers.known.tolist())
+    target.known_facts = known_facts
+    target.exact.extend(exact.tolist())
+    target.fetched.extend(fetched.tolist())
+    target.shortfalls.extend(shortfalls.tolist())
 
 
 def _shortfalls(answers: Answers, k: int) -> NDArray[Any]:
@@ -84,13 +83,6 @@ def _shortfalls(answers: Answers, k: int) -> NDArray[Any]:
         return np.zeros_like(counts)
     short = np.where(answers.candidates < k, _CANDIDATES, _THRESHOLD)
     return np.where(counts < k, short, 0)
-
-
-def _texts(strings: Strings, rows: NDArray[np.integer]) -> list[str]:
-    """Strings of rows; one by one where they are few, which is quicker then."""
-    if len(rows) > _FEW_ROWS:
-        return strings.take(rows)
-    return [strings[row] for row in rows.tolist()]
 
 
 def spread(column: NDArray[Any], valid: Rows, size: int) -> NDArray[Any]:

@@ -56,24 +56,27 @@ class LinkPrediction:
         self, request: prediction_pb2.PredictTailsRequest, call: Call
     ) -> prediction_pb2.PredictTailsResponse:
         """(head, relation, ?)."""
-        model, answers = self._predict(request, "heads", call, reciprocal=False)
-        return prediction_pb2.PredictTailsResponse(model=version_of(model), answers=answers)
+        response = prediction_pb2.PredictTailsResponse()
+        self._predict(request, "heads", response, call, reciprocal=False)
+        return response
 
     def predict_heads(
         self, request: prediction_pb2.PredictHeadsRequest, call: Call
     ) -> prediction_pb2.PredictHeadsResponse:
         """(?, relation, tail)."""
-        model, answers = self._predict(request, "tails", call, reciprocal=True)
-        return prediction_pb2.PredictHeadsResponse(model=version_of(model), answers=answers)
+        response = prediction_pb2.PredictHeadsResponse()
+        self._predict(request, "tails", response, call, reciprocal=True)
+        return response
 
     def _predict(
         self,
         request: prediction_pb2.PredictTailsRequest | prediction_pb2.PredictHeadsRequest,
         field: str,
+        response: prediction_pb2.PredictTailsResponse | prediction_pb2.PredictHeadsResponse,
         call: Call,
         *,
         reciprocal: bool,
-    ) -> tuple[Model, common_pb2.Answers]:
+    ) -> None:
         model = self._pick(request.model, call)
         names, relation_names = getattr(request, field), request.relations
         self._limits.check_batch(field, names)
@@ -102,17 +105,18 @@ class LinkPrediction:
         curves = model.probabilities
         probabilities = None if curves is None else curves[reciprocal](answers.scores)
         answers, probabilities = apply_thresholds(answers, probabilities, options)
-        packed = pack_answers(
+        name_model(response.model, model)
+        pack_answers(
+            response.answers,
             answers,
             resolved,
             options.k,
-            model.bundle.vocabulary.entities,
+            model.entities,
             options.view,
             probabilities=probabilities,
             known_facts=known_facts(model, options.exclude_known),
             request_id=call.id,
         )
-        return model, packed
 
     def _ask(self, model: Model, ask: Ask, call: Call) -> Answers:
         call.queries = len(ask)
@@ -151,17 +155,19 @@ class LinkPrediction:
         rows = answers.rows.astype(np.int64)
         probabilities = self._triple_probabilities(model, heads[owners], rows, tails[owners])
         answers, probabilities = apply_thresholds(answers, probabilities, options)
-        packed = pack_answers(
+        response = prediction_pb2.PredictRelationsResponse(model=version_of(model))
+        pack_answers(
+            response.answers,
             answers,
             resolved,
             options.k,
-            model.bundle.vocabulary.relations,
+            model.relations,
             options.view,
             probabilities=probabilities,
             known_facts=known_facts(model, options.exclude_known),
             request_id=call.id,
         )
-        return prediction_pb2.PredictRelationsResponse(model=version_of(model), answers=packed)
+        return response
 
     def _triple_probabilities(
         self, model: Model, heads: Rows, relations: Rows, tails: Rows
@@ -218,9 +224,15 @@ class LinkPrediction:
         answers = Answers.nothing()
         if len(valid):
             answers = model.engine.similar(entities[valid], k, allow=allow, deny=deny)
-        names = model.bundle.vocabulary.entities
-        packed = pack_answers(answers, resolved, k, names, view, request_id=call.id)
-        return prediction_pb2.SimilarEntitiesResponse(model=version_of(model), answers=packed)
+        response = prediction_pb2.SimilarEntitiesResponse(model=version_of(model))
+        names, target = model.entities, response.answers
+        pack_answers(target, answers, resolved, k, names, view, request_id=call.id)
+        return response
+
+
+def name_model(target: common_pb2.ModelVersion, model: Model) -> None:
+    """Say in a response which model answers."""
+    target.name, target.version = model.name, model.version
 
 
 def version_of(model: Model) -> common_pb2.ModelVersion:

@@ -30,8 +30,8 @@ from serving.scoring import Array, Scorer
 _SPARE = 6
 _ROUNDING = 3.0
 _BLOCK = 16
-_SCANNED_PAIRS = 1 << 20
-_SCANNED_QUERIES = 64
+_SCANNED_PAIRS = 1 << 21
+_SCANNED_QUERIES = 256
 _SCORED_PAIRS = 1 << 16
 _LISTED_ROWS = 4096
 _LISTED_PAIRS = 1 << 21
@@ -284,19 +284,21 @@ class _View:
         blocks = self.maxima.shape[1]
         if k > blocks:
             return np.full(len(self.maxima), LOWEST, dtype=np.int32)
-        kth: Products = np.partition(self.maxima, blocks - k, axis=1)[:, blocks - k]
+        sorted_in_part = self.maxima.copy()
+        sorted_in_part.partition(blocks - k, axis=1)
+        kth: Products = sorted_in_part[:, blocks - k]
         return kth
 
     def reaching(self, which: Rows, floors: Products) -> tuple[Rows, Rows]:
         """Pairs (query, row) whose product is at least ``floors`` [n], of queries ``which`` [n]."""
         size, blocks = self.products.shape[1], self.maxima.shape[1]
         maxima = self.maxima if len(which) == len(self.maxima) else self.maxima[which]
-        at, block = np.divmod(np.flatnonzero(maxima >= floors[:, None]), blocks)
-        starts = which[at] * size
-        places = (starts + block)[:, None] + np.arange(0, size, blocks)
+        # Everything on flat arrays, which numpy searches and gathers several times faster.
+        (flat,) = (maxima >= floors[:, None]).reshape(-1).nonzero()
+        at, block = np.divmod(flat, blocks)
+        places = (which[at] * size + block)[:, None] + np.arange(0, size, blocks)
         reached = self.products.reshape(-1).take(places) >= floors.take(at)[:, None]
-        places = places.reshape(-1).take(np.flatnonzero(reached))
-        owners, places = np.divmod(places, size)
+        owners, places = np.divmod(places.reshape(-1)[reached.reshape(-1)], size)
         return owners, places if self.rows is None else self.rows[places]
 
 

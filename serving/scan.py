@@ -69,7 +69,7 @@ class Looks:
 
 def whole(floors: Array) -> Products:
     """Rounded down, and within the range of products that may be chosen."""
-    return np.clip(np.floor(floors), LOWEST + 1, -(LOWEST + 1)).astype(np.int32)
+    return np.minimum(np.maximum(np.floor(floors), LOWEST + 1), -(LOWEST + 1)).astype(np.int32)
 
 
 class Scan:
