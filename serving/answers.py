@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.excluded import Rows
-from serving.retrieval import Found
+from serving.found import Found
 from serving.scoring import Array
 
 

@@ -27,9 +27,10 @@ from serving.certificate import Certificate
 from serving.checks import row_numbers, same_length
 from serving.encoder import Encoder, Query
 from serving.excluded import Excluded, Rows
+from serving.found import top
 from serving.index import EntityIndex, use_threads
 from serving.neighbours import Neighbours
-from serving.retrieval import Retriever, top
+from serving.retrieval import Retriever
 from serving.scan import InexactProducts, Scan
 from serving.scoring import Array, scorer_for
 from serving.soundness import check_queries, scan_table

@@ -14,8 +14,9 @@ from mulde.layout import Layout
 from serving.certificate import Certificate
 from serving.encoder import Query
 from serving.excluded import Excluded, Rows
+from serving.found import Found
 from serving.index import EntityIndex
-from serving.retrieval import Found, Retriever
+from serving.retrieval import Retriever
 from serving.scan import Scan
 from serving.scoring import NeighbourScorer
 

@@ -8,80 +8,32 @@ The first two fetch more than k by a rough product, score what they fetched in f
 certificate whether anything else could belong to the answer; if so, and if exactness was asked for,
 they fetch everything that could.
 
-Shape letters: B queries, E entities, N candidates, L blocks of them, W width, n pairs of a query
-and a row.
+Shape letters: B queries, N candidates, n pairs of a query and a row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.certificate import Certificate
 from serving.encoder import Query
 from serving.excluded import Excluded, Rows
+from serving.found import Found, rank, top
 from serving.index import EntityIndex
-from serving.scan import LOWEST, Looks, Products, Scan, whole
+from serving.scan import LOWEST, Products, Scan, whole
 from serving.scoring import Array, Scorer
+from serving.view import View
 
 _SPARE = 6
 _ROUNDING = 3.0
-_BLOCK = 16
 _SCANNED_PAIRS = 1 << 21
 _SCANNED_QUERIES = 256
 _SCORED_PAIRS = 1 << 16
 _LISTED_ROWS = 4096
 _LISTED_PAIRS = 1 << 21
 _FEW_PAIRS = 1 << 14
-
-
-@dataclass
-class Found:
-    """Ranked rows for B queries, as compressed rows.
-
-    Attributes:
-        counts: int64 [B], how many rows each query has.
-        rows: int64, best first, ties by ascending row; query after query.
-        scores: float64, of each row.
-        exact: bool [B], whether they are certainly those of exhaustive scoring.
-        fetched: int64 [B], how many candidates were scored in float64.
-        rescore_s: seconds that this took.
-    """
-
-    counts: Rows
-    rows: Rows
-    scores: Array
-    exact: NDArray[np.bool_]
-    fetched: Rows
-    rescore_s: float = 0.0
-
-    @property
-    def owners(self) -> Rows:
-        """The query of each row."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
-
-    @property
-    def last(self) -> Array:
-        """The least score of each query that has any, [B]."""
-        ends = np.maximum(np.cumsum(self.counts) - 1, 0)
-        return self.scores[ends] if len(self.scores) else np.zeros(len(self.counts))
-
-    @classmethod
-    def join(cls, parts: list[Found]) -> Found:
-        """Batches one after another."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            np.concatenate([part.counts for part in parts]),
-            np.concatenate([part.rows for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.exact for part in parts]),
-            np.concatenate([part.fetched for part in parts]),
-            sum(part.rescore_s for part in parts),
-        )
 
 
 class Retriever:
@@ -150,13 +102,13 @@ class Retriever:
         # to rows whose products are at least the k-th less ``loss``, and what is below the floors
         # has a smaller product than each of them. Elsewhere the certificate is asked.
         looks = scan.look(query)
-        view = _View.of(scan, looks, excluded, allowed)
+        view = View.of(scan, looks, excluded, allowed)
         # The k-th product may lose, and others gain, ``loss``; rounding may cost a little more.
         floors = whole(view.least(k) - 2 * looks.loss / looks.step - _ROUNDING)
         start = perf_counter()
         owners, rows = view.reaching(np.arange(len(query)), floors)
         scores = self._score_pairs(query, owners, rows)
-        found = _rank(owners, rows, scores, k, len(query))
+        found = rank(owners, rows, scores, k, len(query))
         if not self._scorer.is_monotone:
             needed = looks.floors(self._certificate.thresholds(query, found.last))
             found.exact = (floors == LOWEST + 1) | ((found.counts == k) & (needed >= floors))
@@ -167,13 +119,13 @@ class Retriever:
         return found
 
     def _widen(
-        self, query: Query, k: int, view: _View, floors: Products, unsure: Rows, found: Found
+        self, query: Query, k: int, view: View, floors: Products, unsure: Rows, found: Found
     ) -> Found:
         """Fetch, for unsure queries, everything that could belong to their answers."""
         sure = found.exact[found.owners]
         owners, rows = view.reaching(unsure, floors)
         scores = self._score_pairs(query, owners, rows)
-        better = _rank(
+        better = rank(
             np.concatenate([found.owners[sure], owners]),
             np.concatenate([found.rows[sure], rows]),
             np.concatenate([found.scores[sure], scores]),
@@ -221,7 +173,7 @@ class Retriever:
         start = perf_counter()
         rows = rows[~np.isin(rows, excluded)] if len(excluded) else rows
         owners = np.zeros(len(rows), dtype=np.int64)
-        found = _rank(owners, rows, self._score_pairs(query, owners, rows), k, 1)
+        found = rank(owners, rows, self._score_pairs(query, owners, rows), k, 1)
         found.rescore_s = perf_counter() - start
         return found
 
@@ -247,97 +199,3 @@ class Retriever:
             wanted = np.arange(start, stop) if rows is None else rows[start:stop]
             scores[:, start:stop] = self._scorer.scores(query, self._index.rows(wanted[None, :]))
         return scores
-
-
-@dataclass(frozen=True)
-class _View:
-    """Byte products of some queries with their candidates, folded into blocks.
-
-    Block j holds the places j, j + L, j + 2 L, ..., so that folding takes few long steps.
-
-    Attributes:
-        products: [B, N], N a multiple of the block's size; LOWEST for what may not be chosen.
-        maxima: [B, L], the greatest product in each block.
-        rows: [N], the row at each place; None where places are rows.
-    """
-
-    products: Products
-    maxima: Products
-    rows: Rows | None
-
-    @classmethod
-    def of(cls, scan: Scan, looks: Looks, excluded: Excluded, allowed: Rows | None) -> _View:
-        """Multiply, and leave out what may not be chosen."""
-        products, rows = scan.products(looks), None
-        if allowed is not None:
-            padding = -len(allowed) % _BLOCK
-            rows = np.concatenate([allowed, np.full(padding, scan.size)])
-            products = products[:, rows]
-        if len(excluded.rows):
-            owners, places = excluded.within(allowed)
-            products[owners, places] = LOWEST
-        folded = products.reshape(len(products), _BLOCK, -1)
-        return cls(products, np.maximum.reduce(folded, axis=1), rows)
-
-    def least(self, k: int) -> Products:
-        """At most the k-th greatest product of each query, [B]; LOWEST if that is not known."""
-        blocks = self.maxima.shape[1]
-        if k > blocks:
-            return np.full(len(self.maxima), LOWEST, dtype=np.int32)
-        sorted_in_part = self.maxima.copy()
-        sorted_in_part.partition(blocks - k, axis=1)
-        kth: Products = sorted_in_part[:, blocks - k]
-        return kth
-
-    def reaching(self, which: Rows, floors: Products) -> tuple[Rows, Rows]:
-        """Pairs (query, row) whose product is at least ``floors`` [n], of queries ``which`` [n]."""
-        size, blocks = self.products.shape[1], self.maxima.shape[1]
-        maxima = self.maxima if len(which) == len(self.maxima) else self.maxima[which]
-        # Everything on flat arrays, which numpy searches and gathers several times faster.
-        (flat,) = (maxima >= floors[:, None]).reshape(-1).nonzero()
-        at, block = np.divmod(flat, blocks)
-        places = (which[at] * size + block)[:, None] + np.arange(0, size, blocks)
-        reached = self.products.reshape(-1).take(places) >= floors.take(at)[:, None]
-        owners, places = np.divmod(places.reshape(-1)[reached.reshape(-1)], size)
-        return owners, places if self.rows is None else self.rows[places]
-
-
-def top(rows: Rows, scores: Array, k: int) -> Found:
-    """The best k of candidates [B, N] whose score is above minus infinity."""
-    queries, size = scores.shape
-    chosen = scores > -np.inf
-    fetched = np.count_nonzero(chosen, axis=1)
-    if k < size:
-        chosen &= scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]
-    owners, places = np.nonzero(chosen)
-    found = _rank(owners, rows[owners, places], scores[owners, places], k, queries)
-    found.fetched = fetched
-    return found
-
-
-def _rank(owners: Rows, rows: Rows, scores: Array, k: int, queries: int) -> Found:
-    """Order pairs by query, falling score and rising row, and keep k for each query."""
-    if queries == 1:
-        order = np.lexsort((rows, -scores))[:k]
-        counts, fetched = np.array([len(order)]), np.array([len(rows)])
-        return Found(counts, rows[order], scores[order], np.array([True]), fetched)
-    order = _order(owners, rows, scores, queries)
-    owners = owners[order]
-    fetched = np.bincount(owners, minlength=queries)
-    starts = np.cumsum(fetched) - fetched
-    kept = np.arange(len(owners)) - starts[owners] < k
-    order = order[kept]
-    counts = np.minimum(fetched, k)
-    return Found(counts, rows[order], scores[order], np.ones(queries, dtype=bool), fetched)
-
-
-def _order(owners: Rows, rows: Rows, scores: Array, queries: int) -> Rows:
-    """Pairs by query, falling score and rising row."""
-    order = np.argsort(-scores)
-    # A stable sort of narrow numbers is a radix sort, some times faster than lexsort.
-    narrow = owners.astype(np.uint16 if queries <= 1 << 16 else np.int64)
-    order = order[np.argsort(narrow[order], kind="stable")]
-    ranked, owned = scores[order], owners[order]
-    if ((ranked[1:] == ranked[:-1]) & (owned[1:] == owned[:-1])).any():
-        order = np.lexsort((rows, -scores, owners))
-    return order

@@ -15,8 +15,9 @@ from mulde.manifest import Score
 from serving.certificate import Certificate
 from serving.encoder import Query
 from serving.excluded import Excluded
+from serving.found import Found
 from serving.index import EntityIndex
-from serving.retrieval import Found, Retriever
+from serving.retrieval import Retriever
 from serving.scan import Scan
 from serving.scoring import NeighbourScorer, Scorer, scorer_for
 from tests.support.toy import write_index
