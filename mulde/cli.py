@@ -41,18 +41,20 @@ def main() -> None:
     try:
         app()
     except MuldeError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        _say(f"error: {error}")
         sys.exit(1)
     except ModuleNotFoundError as error:
         extra = _extra_that_brings(error.name or "")
         if extra is None:
             raise
-        Console(stderr=True).print(
-            f"error: this command needs {error.name}, which 'pip install mulde[{extra}]' brings",
-            style="red",
-            markup=False,
-        )
+        _say(f"error: this command needs {error.name}, which 'pip install mulde[{extra}]' brings")
         sys.exit(1)
+
+
+def _say(sentence: str) -> None:
+    """One red sentence on stderr, never wrapped: a path in it can be copied and searched."""
+    console = Console(stderr=True)
+    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _extra_that_brings(module: str) -> str | None:

@@ -56,7 +56,9 @@ class Sorted(Sequence[bytes]):
             return np.zeros(len(places), dtype=bool)
         if len(values) <= _FEW:
             pairs = zip(places.tolist(), values, strict=True)
-            few = [at < len(self) and self[at] == value.encode() for at, value in pairs]
+            # A lone surrogate passes into bytes that no string of a file can have.
+            raws = ((at, value.encode("utf-8", "surrogatepass")) for at, value in pairs)
+            few = [at < len(self) and self[at] == raw for at, raw in raws]
             return np.array(few, dtype=bool)
         found = self.strings.take(self.rows(np.minimum(places, len(self) - 1)))
         same = [a == b for a, b in zip(found, values, strict=True)]

@@ -212,5 +212,5 @@ if __name__ == "__main__":
     try:
         main()
     except MuldeError as failure:
-        Console(stderr=True).print(f"error: {failure}", style="red", markup=False)
+        Console(stderr=True).print(f"error: {failure}", style="red", markup=False, soft_wrap=True)
         sys.exit(1)
