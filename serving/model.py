@@ -1,71 +1,26 @@
-"""One loaded version of one model: engine, names and queue together.
-
-Shape letters: B queries, A answers of all queries together.
-"""
+"""One loaded version of one model: engine, names and queue together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 
 import numpy as np
 
 from mulde.bundle import Bundle, open_bundle
 from mulde.calibration import Calibration
 from mulde.calibration import Curve as CalibrationCurve
-from mulde.search import nearest_names
-from serving.answers import Answers
+from mulde.search import SearchIndex, nearest_names
+from serving.asking import Ask, Reply, answer_together
 from serving.batcher import Batcher
 from serving.engine import Engine
-from serving.excluded import Rows
 from serving.limits import Limits
-from serving.naming import Namer
+from serving.naming import Namer, Nearest
 from serving.scoring import Array
 from serving.texts import Shown
 
 _WARM_UP = (1, 8, 256)
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Queries (entity, relation, ?) that one caller asks at once.
-
-    Attributes:
-        entities, relations: [B] rows.
-        k: answers wanted for each.
-        exclude_known, exact: see ``Engine.predict``.
-        allow, deny: see ``Engine.predict``; asks with either are not batched with others.
-        asked: ``time.monotonic`` of the asking.
-    """
-
-    entities: Rows
-    relations: Rows
-    k: int
-    exclude_known: bool
-    exact: bool
-    allow: Rows | None
-    deny: Rows | None
-    asked: float
-
-    @property
-    def key(self) -> Hashable:
-        """Asks of equal keys can be answered by one call of the engine."""
-        alone = self if self.allow is not None or self.deny is not None else None
-        return self.exclude_known, self.exact, id(alone)
-
-    def __len__(self) -> int:
-        """B."""
-        return len(self.entities)
-
-
-@dataclass(frozen=True)
-class Reply:
-    """Answers to an ask, and the seconds that it waited in the queue."""
-
-    answers: Answers
-    queue_s: float
 
 
 @dataclass(frozen=True)
@@ -102,6 +57,23 @@ def _curve(curve: CalibrationCurve) -> Curve:
     return lambda values: np.interp(values, scores, probabilities)
 
 
+def _nearest(index: SearchIndex | None) -> Nearest:
+    """Entities that are spelled like a name that is none; best first."""
+    return (lambda name: ()) if index is None else index.nearest
+
+
+def _answerer(
+    engine: Engine, observe: Callable[[int], None]
+) -> Callable[[Sequence[Ask]], list[Reply]]:
+    """Answers asks of equal keys together, and tells how many queries they were."""
+
+    def answer(asks: Sequence[Ask]) -> list[Reply]:
+        observe(sum(map(len, asks)))
+        return answer_together(engine, asks)
+
+    return answer
+
+
 class Model:
     """A version that answers. Threads may share it; it goes when its last user lets go of it."""
 
@@ -119,13 +91,13 @@ class Model:
         """
         self.name, self.version, self.bundle = name, version, bundle
         self.engine = Engine(bundle, low_memory=tuning.low_memory)
-        self.namer = Namer(bundle.vocabulary, tuning.limits, self.nearest)
+        # Nothing below refers back to the model, so that it goes at once when it is let go of.
+        self.namer = Namer(bundle.vocabulary, tuning.limits, _nearest(bundle.search))
         self.entities = Shown(bundle.vocabulary.entities)
         self.relations = Shown(bundle.vocabulary.relations)
         self.probabilities = _curves(bundle.calibration)
-        self._observe_batch = tuning.observe_batch
         self.batcher: Batcher[Ask, Reply] = Batcher(
-            self._answer,
+            _answerer(self.engine, tuning.observe_batch),
             max_batch=tuning.limits.max_batch_size,
             max_waiting=tuning.max_waiting,
             max_delay_s=tuning.max_delay_s,
@@ -145,11 +117,6 @@ class Model:
     def __str__(self) -> str:
         """name/version."""
         return f"{self.name}/{self.version}"
-
-    def nearest(self, name: str) -> Sequence[str]:
-        """Entities that are spelled like a name that is none; best first."""
-        index = self.bundle.search
-        return () if index is None else index.nearest(name)
 
     def search(self, text: str, count: int) -> list[int]:
         """Rows of up to ``count`` entities for what was typed: an exact id, then labels."""
@@ -173,25 +140,3 @@ class Model:
             rows = np.arange(count)
             entities = rows % self.engine.num_entities
             self.engine.predict(entities, rows % relations, 1, exclude_known=True)
-
-    def _answer(self, asks: Sequence[Ask]) -> list[Reply]:
-        """One call of the engine for several callers; each gets its own part."""
-        start = monotonic()
-        first = asks[0]
-        answers = self.engine.answer(
-            np.concatenate([ask.entities for ask in asks]) if len(asks) > 1 else first.entities,
-            np.concatenate([ask.relations for ask in asks]) if len(asks) > 1 else first.relations,
-            max(ask.k for ask in asks),
-            exclude_known=first.exclude_known,
-            allowed=first.allow,
-            denied=first.deny,
-            exact=first.exact,
-        )
-        self._observe_batch(len(answers))
-        if len(asks) == 1:
-            return [Reply(answers, start - first.asked)]
-        ends = np.cumsum([len(ask) for ask in asks]).tolist()
-        return [
-            Reply(answers.part(end - len(ask), end, ask.k), start - ask.asked)
-            for ask, end in zip(asks, ends, strict=True)
-        ]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from mulde.v1 import common_pb2, prediction_pb2
 from serving.answers import Answers
+from serving.asking import Ask
 from serving.excluded import Rows
 from serving.limits import Limits, check_same_length
-from serving.model import Ask, Curve, Model
+from serving.model import Curve, Model
 from serving.naming import Resolved
 from serving.options import Options, read_filter, read_k, read_options, read_view
 from serving.packing import codes_of, pack_answers, pack_errors, spread

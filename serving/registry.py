@@ -90,11 +90,9 @@ class Registry:
 
     def commit(self, lineup: Lineup) -> None:
         """Switch to the lineup that was prepared, and let go of what is not in it."""
-        gone = len(set(self.snapshot.models) - set(self._staged))
         self.snapshot, self._staged = Snapshot(lineup, self._staged), {}
         self._changed(self.snapshot)
-        if gone:
-            release_memory()
+        release_memory()
 
     def abort(self) -> None:
         """Let go of what was prepared."""
@@ -103,7 +101,9 @@ class Registry:
 
 def release_memory() -> None:
     """Give freed memory back to the system, where the C library can."""
+    gc.unfreeze()
     gc.collect()
+    gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -179,10 +179,9 @@ class Server:
 def calm_collector() -> None:
     """Have the garbage collector look at what calls leave behind only, and not at every call.
 
-    What is loaded stays, and what a call makes is freed as it is let go of, but for few cycles.
+    What a call makes is freed as it is let go of, but for few cycles; and what is loaded is set
+    aside (``registry.release_memory``).
     """
-    gc.collect()
-    gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
 
