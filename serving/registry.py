@@ -8,7 +8,6 @@ version is freed when the last request that uses it lets go of it.
 from __future__ import annotations
 
 import ctypes
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -101,9 +100,6 @@ class Registry:
 
 def release_memory() -> None:
     """Give freed memory back to the system, where the C library can."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -150,7 +150,8 @@ class Server:
 
     def open(self) -> None:
         """Answer: the models are loaded."""
-        calm_collector()
+        if not self.gate.is_open:
+            calm_collector()
         self.gate.open()
         self._tell("", serving=True)
         for service in SERVICES:
@@ -177,12 +178,14 @@ class Server:
 
 
 def calm_collector() -> None:
-    """Have the garbage collector look at what calls leave behind only, and not at every call.
+    """Have the garbage collector look at little, and seldom.
 
-    What a call makes is freed as it is let go of, but for few cycles; and what is loaded is set
-    aside (``registry.release_memory``).
+    What a call makes is freed as it is let go of, and so are models; what is loaded at the start is
+    set aside. A look at everything would hold up all calls for tens of milliseconds.
     """
-    gc.set_threshold(50_000, 20, 20)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1000)
 
 
 def limits_of(settings: Settings) -> Limits:
