@@ -36,8 +36,8 @@ Filtered ranking by train, valid and test; both directions, all triples, realist
 checkpoint of each run is the best by valid MRR; test was read once, when the run was added.
 Seconds are those of the training loop, validations not included, up to the last epoch; a Junior's
 do not include its teachers', which have rows of their own; where a machine was shared with other
-work, they are upper bounds. What was tried besides is in docs/experiments.md. Written by `make accuracy` from
-`benchmarks/records/`; not to be edited. Not tested on a GPU.
+work, they are upper bounds. What was tried besides is in docs/experiments.md. Written by
+`make accuracy` from `benchmarks/records/`; not to be edited. Not tested on a GPU.
 """
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
