@@ -24,7 +24,6 @@ from mulde.evaluation import RankingTask
 from mulde.graph import read_graph
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
-from training.machine import describe_machine
 from training.pipeline import load_scorer, read_record
 from training.recipe import read_recipe
 
@@ -91,7 +90,7 @@ def add(
         training=identity["training"],
         teachers=identity.get("teachers", []),
         seed=identity["seed"],
-        machine=state.get("machine") or describe_machine(),
+        machine=state.get("machine", "not recorded"),
         epochs=last["epoch"],
         best_epoch=last["best_epoch"],
         seconds=round(last["seconds"], 1),
