@@ -30,7 +30,7 @@ from mulde.layout import PRECISIONS, Layout, Precision
 from mulde.manifest import NAME, Dataset, Manifest, RecipeStamp, Score, utc_now
 from mulde.search import SearchIndex
 from mulde.types import EntityTypes, read_types
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from training.calibrate import calibrate
 from training.card import Provenance, card
 from training.encoder import Encoder, choose_slopes, write_onnx

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mulde.errors import BundleError
 from mulde.evaluation import RankingTask, Scores
 from mulde.layout import Layout, Precision
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from training import hyperbolic
 from training.encoder import Encoder
 from training.evaluate import scores_of

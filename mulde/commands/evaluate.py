@@ -55,7 +55,7 @@ def _scores(model: Path, graph: Graph) -> Iterator[Scores]:
 
         yield scores_of(load_scorer(model, graph)[0])
         return
-    from serving.engine import Engine
+    from serving.engine.engine import Engine
 
     with Engine.open(model) as engine:
         _refuse_other_names(engine.bundle.vocabulary, graph, model)

@@ -62,9 +62,9 @@ def predict(
         raise typer.BadParameter("expected a file of queries, or --complete and no file")
     if complete and (include_known or skip_unknown is not None):
         raise typer.BadParameter("--complete goes with neither --include-known nor --skip-unknown")
-    from serving import batch
-    from serving.crew import available_cores
-    from serving.predictor import Options
+    from serving.batch import predict as batch
+    from serving.batch.crew import available_cores
+    from serving.batch.predictor import Options
 
     options = Options(k, include_known, exact, skip_unknown is not None, min_probability, piece)
     output = batch.Output(out, skip_unknown, overwrite, restart)

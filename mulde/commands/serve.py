@@ -121,8 +121,8 @@ def serve(
     (--config); docs/operations.md lists them. Where the server listens is one line of JSON on
     stdout.
     """
-    from serving import run
-    from serving.settings import read_settings
+    from serving.process import run
+    from serving.process.settings import read_settings
 
     flags: dict[str, dict[str, Any]] = {
         "models": {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mulde.bundle import open_bundle
-from serving.engine import Engine
+from serving.engine.engine import Engine
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FORMATS = sorted(GOLDEN.glob("format-*"))

@@ -142,7 +142,7 @@ def test_a_command_names_the_extra_that_it_lacks(
 def test_all_of_serving_and_the_client_import_without_torch(environment: Path) -> None:
     done = run(environment, "python", "-c", IMPORT_ALL)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "serving.engine" in done.stdout
+    assert "serving.engine.engine" in done.stdout
     assert "mulde.client" in done.stdout
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mulde.client import Client
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from tests.serving.process import ServerProcess, server
 from tests.support.toy import Toy, toy_bundle
 

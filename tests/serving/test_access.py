@@ -16,8 +16,8 @@ from mulde.errors import (
     Starting,
     Unauthenticated,
 )
-from serving.access import ADMIN_METHODS, Gate, Tokens
-from serving.files import Watched
+from serving.process.access import ADMIN_METHODS, Gate, Tokens
+from serving.process.files import Watched
 
 READ, ADMIN = "r" * 16, "a" * 16
 PREDICT = "mulde.v1.LinkPredictionService.PredictTails"

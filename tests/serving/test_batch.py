@@ -19,9 +19,9 @@ from mulde.errors import (
     JobError,
     Unsupported,
 )
-from serving.batch import Output, complete, predict_file
-from serving.journal import Tally
-from serving.predictor import Options
+from serving.batch.journal import Tally
+from serving.batch.predict import Output, complete, predict_file
+from serving.batch.predictor import Options
 from tests.support.toy import Toy, toy_bundle
 
 E, R = 300, 3

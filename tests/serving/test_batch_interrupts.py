@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from mulde.errors import JobError
-from serving.batch import Output, predict_file
-from serving.journal import Journal, Tally, part_path, write_record
-from serving.predictor import Options
+from serving.batch.journal import Journal, Tally, part_path, write_record
+from serving.batch.predict import Output, predict_file
+from serving.batch.predictor import Options
 from tests.support.toy import Toy, toy_bundle
 
 E, R, QUESTIONS, PIECE = 300, 3, 3000, 50

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from mulde.errors import DeadlineExceeded, Overloaded
-from serving.batcher import Batcher
+from serving.models.batcher import Batcher
 from tests.serving.process import eventually
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mulde.layout import Layout
-from serving.certificate import Certificate
-from serving.encoder import Query
-from serving.scoring import DistanceScorer, LinearScorer, NeighbourScorer
+from serving.engine.certificate import Certificate
+from serving.engine.encoder import Query
+from serving.engine.scoring import DistanceScorer, LinearScorer, NeighbourScorer
 
 LAYOUT = Layout(2)
 ROW = np.zeros((1, 1, LAYOUT.width), dtype=np.float32)

@@ -14,7 +14,7 @@ import pytest
 from mulde import bundle
 from mulde.errors import BundleError, InvalidArgument
 from mulde.ranking import filtered_ranks
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from tests.serving.process import environment
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle
@@ -240,7 +240,7 @@ def test_an_index_that_is_no_index_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_library_reports_home_or_leaves_files(tmp_path: Path) -> None:
-    code = "import serving.encoder, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    code = "import serving.engine.encoder, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(TMPDIR=str(tmp_path), HOME=str(tmp_path)),

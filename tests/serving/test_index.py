@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.index import EntityIndex
+from serving.engine.index import EntityIndex
 from tests.support.toy import write_index
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mulde.errors import BundleError, InvalidArgument, UnknownModel
-from serving.director import Director
-from serving.lineup import Lineup
-from serving.repository import Place, Repository
+from serving.models.director import Director
+from serving.models.lineup import Lineup
+from serving.models.repository import Place, Repository
 
 
 def place(version: str, name: str = "a") -> Place:

@@ -10,8 +10,8 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from serving.asking import Ask, answer_together
-from serving.model import Model, Tuning
+from serving.models.asking import Ask, answer_together
+from serving.models.model import Model, Tuning
 from tests.support.toy import toy_bundle
 
 

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from mulde.layout import Layout
 from mulde.manifest import Score
-from serving.certificate import Certificate
-from serving.encoder import Query
-from serving.excluded import Excluded
-from serving.found import Found
-from serving.index import EntityIndex
-from serving.retrieval import Retriever
-from serving.scan import Scan
-from serving.scoring import NeighbourScorer, Scorer, scorer_for
+from serving.engine.certificate import Certificate
+from serving.engine.encoder import Query
+from serving.engine.excluded import Excluded
+from serving.engine.found import Found
+from serving.engine.index import EntityIndex
+from serving.engine.retrieval import Retriever
+from serving.engine.scan import Scan
+from serving.engine.scoring import NeighbourScorer, Scorer, scorer_for
 from tests.support.toy import write_index
 
 LAYOUT = Layout(5)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from mulde.layout import Layout
-from serving import scan as scanning
-from serving.encoder import Query
-from serving.index import EntityIndex
-from serving.onnx_graph import product_graph
-from serving.scan import LOWEST, InexactProducts, Scan, max_weight
+from serving.engine import scan as scanning
+from serving.engine.encoder import Query
+from serving.engine.index import EntityIndex
+from serving.engine.onnx_graph import product_graph
+from serving.engine.scan import LOWEST, InexactProducts, Scan, max_weight
 from tests.support.toy import write_index
 
 LAYOUT = Layout(7)

@@ -15,7 +15,7 @@ from mulde.errors import (
     UnknownType,
 )
 from mulde.v1 import common_pb2, prediction_pb2, prediction_pb2_grpc
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from tests.serving.process import ServerProcess
 from tests.support.toy import Toy
 

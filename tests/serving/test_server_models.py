@@ -22,7 +22,7 @@ from mulde.errors import (
     UnknownModel,
 )
 from mulde.v1 import model_pb2
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from tests.serving.process import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import toy_bundle
 

@@ -17,7 +17,7 @@ from mulde.errors import BundleError, Unreachable
 from mulde.evaluation import RankingTask
 from mulde.known import KnownFacts
 from mulde.ranking import summarise
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from tests.serving.process import ServerProcess, eventually, server
 from tests.serving.test_server_models import ADMIN, tokens
 from tests.support.toy import Toy, toy_bundle

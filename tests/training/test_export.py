@@ -16,7 +16,7 @@ from mulde.bundle import open_bundle
 from mulde.errors import BundleError, CheckpointError, ConfigError
 from mulde.evaluation import RankingTask
 from mulde.graph import read_graph
-from serving.engine import Engine
+from serving.engine.engine import Engine
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.export import export
 from training.parity import refuse_differences

@@ -1,0 +1,228 @@
+"""Batch prediction: a file of questions, or a whole graph to complete, to a file of answers.
+
+The work is cut into pieces, whose parts a journal keeps until all are there (docs/batch.md). Where
+the cuts are depends on the options alone, so neither an interrupt nor the number of processes
+changes a byte of the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mulde.bundle import DIGEST, Bundle, open_bundle
+from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
+from serving.batch.completion import candidates, check_completable
+from serving.batch.crew import Duty, Piece, work
+from serving.batch.journal import Journal, Tally, settle
+from serving.batch.predictor import ANSWERS, SKIPPED, Heads, Options, resolve, unknown
+from serving.batch.questions import read_questions
+from serving.batch.records import format_of, tab_separated
+
+_SKIPPED_COLUMNS = ("line", "head", "relation", "tail", "reason")
+
+Report = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go.
+
+    Attributes:
+        answers: the file to make.
+        skipped: where questions with unknown names are written; None to stop at the first.
+        overwrite: whether files that are there may be replaced.
+        restart: throw away what an interrupted job has done.
+    """
+
+    answers: Path
+    skipped: Path | None = None
+    overwrite: bool = False
+    restart: bool = False
+
+    def check(self) -> None:
+        """Refuse files that are there, folders that are not, and one file for two things.
+
+        Raises:
+            JobError: naming the file.
+            ConfigError: if both are the same file.
+        """
+        paths = [path for path in (self.answers, self.skipped) if path is not None]
+        if self.skipped is not None and self.skipped.absolute() == self.answers.absolute():
+            raise ConfigError("--skip-unknown", "another file than the answers", str(self.skipped))
+        for path in paths:
+            if path.is_dir():
+                raise JobError(path, "expected the name of a file, found a folder")
+            if not path.parent.is_dir():
+                raise JobError(path, "expected its folder to be there")
+            if path.exists() and not self.overwrite:
+                raise JobError(path, "exists; say that it may be overwritten, or take another name")
+
+
+def predict_file(
+    source: Path,
+    bundle: Path,
+    output: Output,
+    options: Options,
+    *,
+    workers: int,
+    report: Report = lambda done, total: None,
+) -> Tally:
+    """Answer a file of questions.
+
+    Args:
+        source: see ``serving.batch.questions``.
+        bundle: the folder.
+        output: see ``serving.batch.records``.
+        options: for every question.
+        workers: processes.
+        report: called with the questions done and all of them.
+
+    Returns:
+        What was done, by this and by earlier runs that were interrupted.
+
+    Raises:
+        DatasetError: naming the line that is malformed, or whose name is unknown; before any work.
+        BundleError, InvalidArgument, JobError, ConfigError: if it cannot begin or go on.
+    """
+    opened = _check(bundle, output, options)
+    try:
+        with source.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(source, f"cannot be read: {error}") from error
+    total = _survey(source, opened, options)
+    job = {"questions": digest, **_job(opened, output, options)}
+    duty = _duty(bundle, output, options, source)
+    pieces = enumerate(read_questions(source, options.size))
+    return _run(duty, output, job, pieces, total, workers, report)
+
+
+def complete(
+    bundle: Path,
+    output: Output,
+    options: Options,
+    *,
+    workers: int,
+    report: Report = lambda done, total: None,
+) -> Tally:
+    """All unknown facts above a probability: for each relation, every head and tail it may have.
+
+    Heads and tails of a relation are those that its built-in types list; all entities, where the
+    bundle has no types. Arguments, result and errors as for ``predict_file``.
+
+    Raises:
+        Unsupported: if the bundle has no known facts or no calibration.
+    """
+    options = replace(options, k=1)  # it plays no part here, not even in where the cuts are
+    opened = _check(bundle, output, options)
+    check_completable(opened)
+    total = sum(map(len, _heads(opened, options)))
+    job = {"complete": options.min_probability, **_job(opened, output, options)}
+    duty = _duty(bundle, output, options, bundle)
+    return _run(duty, output, job, enumerate(_heads(opened, options)), total, workers, report)
+
+
+def _check(bundle: Path, output: Output, options: Options) -> Bundle:
+    output.check()
+    format_of(output.answers)
+    opened = open_bundle(bundle)
+    if not 1 <= options.k <= opened.manifest.entities:
+        expected = f"1 to {opened.manifest.entities}, the number of entities"
+        raise InvalidArgument("k", expected, options.k)
+    if options.piece < 1:
+        raise InvalidArgument("piece", "at least 1", options.piece)
+    if not 0 <= options.min_probability <= 1:
+        raise InvalidArgument("min_probability", "a number in [0, 1]", options.min_probability)
+    return opened
+
+
+def _survey(source: Path, bundle: Bundle, options: Options) -> int:
+    """Read all questions once, so that a bad one is found before hours of work; their number."""
+    total = 0
+    for piece in read_questions(source, options.size):
+        total += len(piece)
+        if options.skip_unknown:
+            continue
+        entities, relations = resolve(bundle.vocabulary, piece)
+        bad = np.flatnonzero((entities < 0) | (relations < 0))
+        if bad.size:
+            raise unknown(bundle.vocabulary, source, piece, int(bad[0]))
+    return total
+
+
+def _heads(bundle: Bundle, options: Options) -> Iterator[Heads]:
+    """Every question that a completion asks."""
+    first = 1
+    for relation in range(bundle.manifest.relations):
+        entities = candidates(bundle, relation, "head")
+        for start in range(0, len(entities), options.size):
+            part = entities[start : start + options.size]
+            yield Heads(first, relation, part)
+            first += len(part)
+
+
+def _job(bundle: Bundle, output: Output, options: Options) -> dict[str, Any]:
+    digest = (bundle.path / DIGEST).read_text("ascii").strip()
+    skips = {"skip_unknown": output.skipped is not None}
+    return {"bundle": digest, "format": output.answers.suffix, **asdict(options), **skips}
+
+
+def _duty(bundle: Path, output: Output, options: Options, source: Path) -> Duty:
+    folder = Journal.folder_of(output.answers)
+    return Duty(bundle, options, folder, output.answers, source)
+
+
+def _run(
+    duty: Duty,
+    output: Output,
+    job: dict[str, Any],
+    pieces: Iterator[tuple[int, Piece]],
+    total: int,
+    workers: int,
+    report: Report,
+) -> Tally:
+    journal = Journal(output.answers, job, restart=output.restart)
+    try:
+        tally, count = Tally(), 0
+
+        def open_pieces() -> Iterator[tuple[int, Piece]]:
+            nonlocal tally, count
+            for number, piece in pieces:
+                count = number + 1
+                done = journal.tally(number)
+                if done is None:
+                    yield number, piece
+                else:
+                    tally += done
+                    report(tally.done, total)
+
+        report(0, total)
+        for _, done in work(duty, open_pieces(), workers):
+            tally += done
+            report(tally.done, total)
+        _publish(journal, output, count)
+        journal.remove()
+    finally:
+        journal.close()
+    return tally
+
+
+def _publish(journal: Journal, output: Output, pieces: int) -> None:
+    """Join the parts; each file appears whole."""
+    if output.skipped is not None:
+        draft = output.skipped.with_name(f".{output.skipped.name}.draft")
+        parts = journal.parts(SKIPPED, pieces)
+        with draft.open("wb") as file:
+            file.write(tab_separated([name] for name in _SKIPPED_COLUMNS))
+            for path in parts:
+                file.write(path.read_bytes())
+        settle(draft, output.skipped)
+    draft = journal.temporary()
+    format_of(output.answers).join(journal.parts(ANSWERS, pieces), draft)
+    settle(draft, output.answers)

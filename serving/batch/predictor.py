@@ -1,0 +1,223 @@
+"""One piece of a batch job: names in, a part of the result out.
+
+Shape letters: B questions of a piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.bundle import Bundle
+from mulde.errors import DatasetError, RequestError
+from mulde.vocabulary import Vocabulary
+from serving.batch.completion import Ranked, candidates, probable
+from serving.batch.journal import Tally, draft_of, part_path, settle, write_record
+from serving.batch.questions import Questions
+from serving.batch.records import Records, Writer, format_of, tab_separated
+from serving.engine.answers import Answers
+from serving.engine.engine import Engine
+from serving.engine.excluded import Rows
+
+Names = NDArray[np.object_]
+ANSWERS, SKIPPED = "answers", "skipped"
+
+_ASKED_AT_ONCE = 1024
+_COMPLETED_AT_ONCE = 256
+_ANSWERS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is wanted of each question.
+
+    Attributes:
+        k: most answers; 1 to E.
+        include_known: keep known facts among the answers.
+        exact: certify each answer.
+        skip_unknown: pass over questions with an unknown name.
+        min_probability: for a completion, the least probability of an answer; in [0, 1].
+        piece: most questions of a piece, which an interrupt can lose in each process.
+    """
+
+    k: int = 10
+    include_known: bool = False
+    exact: bool = True
+    skip_unknown: bool = False
+    min_probability: float = 0.5
+    piece: int = 4096
+
+    @property
+    def size(self) -> int:
+        """Questions of a piece: so many that its answers fit into memory."""
+        return max(1, min(self.piece, _ANSWERS_AT_ONCE // self.k))
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Questions of a completion: (entity, relation, ?).
+
+    Attributes:
+        first: number of the first question, from 1.
+        relation: in [0, R).
+        entities: int64 [B].
+    """
+
+    first: int
+    relation: int
+    entities: Rows
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.entities)
+
+
+class Predictor:
+    """Answers pieces, each into parts of its own in the folder of the job."""
+
+    def __init__(
+        self, bundle: Bundle, options: Options, folder: Path, answers: Path, source: Path
+    ) -> None:
+        """Load the model.
+
+        Args:
+            bundle: opened.
+            options: for every question.
+            folder: of the job.
+            answers: the final file, whose ending says how parts are written.
+            source: the file of questions, for messages.
+        """
+        layout, entities = bundle.manifest.layout, bundle.manifest.entities
+        # Above this, the table in bytes in each process would cost too much memory.
+        large = (layout.dimension + 4) * entities > 1 << 28
+        self._engine = Engine(bundle, threads=1, low_memory=large)
+        self._bundle, self._options, self._folder = bundle, options, folder
+        self._format, self._source = format_of(answers), source
+
+    def __call__(self, number: int, piece: Questions | Heads) -> Tally:
+        """Answer a piece and record it.
+
+        Raises:
+            DatasetError: naming the first line with an unknown name, unless they are skipped.
+        """
+        path = part_path(self._folder, number, ANSWERS)
+        draft = draft_of(path)
+        writer = self._format.part(draft)
+        try:
+            if isinstance(piece, Heads):
+                tally = self._complete(piece, writer)
+            else:
+                tally = self._predict(number, piece, writer)
+        finally:
+            writer.close()
+        settle(draft, path)
+        write_record(self._folder, number, tally)
+        return tally
+
+    def _predict(self, number: int, piece: Questions, writer: Writer) -> Tally:
+        entities, relations = resolve(self._bundle.vocabulary, piece)
+        bad = np.flatnonzero((entities < 0) | (relations < 0))
+        if bad.size:
+            if not self._options.skip_unknown:
+                raise unknown(self._bundle.vocabulary, self._source, piece, int(bad[0]))
+            self._write_skipped(number, piece, bad)
+        good = np.flatnonzero((entities >= 0) & (relations >= 0))
+        relations = relations + piece.asks_head * self._bundle.manifest.relations
+        tally = Tally(skipped=len(bad))
+        step = max(1, min(_ASKED_AT_ONCE, _ANSWERS_AT_ONCE // self._options.k))
+        for start in range(0, len(good), step):
+            part = good[start : start + step]
+            answers = self._ask(entities[part], relations[part])
+            ranked = self._ranked(answers, relations[part])
+            names = _question_names(piece, part)
+            writer.write(self._records(piece.first + part, names, ranked))
+            tally += Tally(len(part), len(ranked.rows), int(ranked.exact.sum()))
+        return tally
+
+    def _ask(self, entities: Rows, relations: Rows) -> Answers:
+        options = self._options
+        known = not options.include_known
+        return self._engine.predict(
+            entities, relations, options.k, exclude_known=known, exact=options.exact
+        )
+
+    def _ranked(self, answers: Answers, relations: Rows) -> Ranked:
+        owners, scores, curve = answers.owners, answers.scores, self._bundle.calibration
+        probabilities = np.full(len(scores), np.nan)
+        if curve is not None:
+            reciprocal = relations[owners] >= self._bundle.manifest.relations
+            probabilities = curve.probabilities(scores, reciprocal)
+        known = np.zeros(len(scores), bool) if answers.known is None else answers.known
+        rows = answers.rows.astype(np.int64)
+        return Ranked(owners, rows, scores, probabilities, answers.exact, known)
+
+    def _complete(self, piece: Heads, writer: Writer) -> Tally:
+        options, vocabulary = self._options, self._bundle.vocabulary
+        allow, tally = candidates(self._bundle, piece.relation, "tail"), Tally()
+        relation = vocabulary.relation_id(piece.relation)
+        for start in range(0, len(piece), _COMPLETED_AT_ONCE):
+            entities = piece.entities[start : start + _COMPLETED_AT_ONCE]
+            least, exact = options.min_probability, options.exact
+            ranked = probable(self._engine, entities, piece.relation, least, allow, exact=exact)
+            heads = np.array(vocabulary.entity_ids(entities), dtype=object)
+            others = np.full((2, len(entities)), [[relation], ["?"]], dtype=object)
+            numbers = piece.first + start + np.arange(len(entities))
+            writer.write(self._records(numbers, np.stack([heads, *others]), ranked))
+            tally += Tally(len(entities), len(ranked.rows), int(ranked.exact.sum()))
+        return tally
+
+    def _records(self, numbers: Rows, names: Names, ranked: Ranked) -> Records:
+        """Answers to questions [B] with these numbers and names [3, B]."""
+        owners, vocabulary = ranked.owners, self._bundle.vocabulary
+        head, relation, tail = names[:, owners].tolist()
+        return Records(
+            query=numbers[owners],
+            head=head,
+            relation=relation,
+            tail=tail,
+            rank=ranked.ranks,
+            answer=vocabulary.entity_ids(ranked.rows),
+            label=vocabulary.entity_labels(ranked.rows),
+            score=ranked.scores,
+            probability=ranked.probabilities,
+            exact=ranked.exact[owners],
+            known=ranked.known,
+        )
+
+    def _write_skipped(self, number: int, piece: Questions, bad: Rows) -> None:
+        path = part_path(self._folder, number, SKIPPED)
+        names = np.array([piece.heads, piece.relations, piece.tails], dtype=object)[:, bad]
+        reasons = [
+            unknown(self._bundle.vocabulary, self._source, piece, place).problem
+            for place in bad.tolist()
+        ]
+        draft = draft_of(path)
+        lines = list(map(str, (piece.line + bad).tolist()))
+        draft.write_bytes(tab_separated([lines, *names.tolist(), reasons]))
+        settle(draft, path)
+
+
+def _question_names(piece: Questions, which: Rows) -> Names:
+    """Head, relation and tail [3, n] of some questions; ``?`` is what they ask for."""
+    names = np.array([piece.heads, piece.relations, piece.tails], dtype=object)
+    names[0, piece.asks_head] = "?"
+    names[2, ~piece.asks_head] = "?"
+    return names[:, which]
+
+
+def resolve(vocabulary: Vocabulary, piece: Questions) -> tuple[Rows, Rows]:
+    """Rows of the given entities [B] and of the relations [B]; -1 for unknown names."""
+    return vocabulary.entities.lookup(piece.entities), vocabulary.relations.lookup(piece.relations)
+
+
+def unknown(vocabulary: Vocabulary, source: Path, piece: Questions, place: int) -> DatasetError:
+    """Why a question of the piece, one that ``resolve`` refuses, is refused."""
+    try:
+        vocabulary.relations.row(piece.relations[place])
+        vocabulary.entities.row(piece.entities[place])
+    except RequestError as error:
+        return DatasetError(source, str(error), piece.line + place)
+    raise AssertionError("called with a question that can be asked")

@@ -1,0 +1,1 @@
+"""The engine: rows in, ranked answers out, and which of them are certified exact."""

@@ -1,0 +1,207 @@
+"""A quick look at every entity: inner products in bytes, with a bound on what that loses.
+
+The table is rounded to signed bytes, column by column, and a query to unsigned bytes; ONNX Runtime
+multiplies them exactly in 32-bit integers, several times faster than float32. For a query q and a
+row v, with m the middle of each column's range, s its step, w the bytes of the row, t the step of
+the query and z its bytes,
+
+    <q, v> = <q, m> + t <z, w> + loss,    |loss| <= sum_i |q_i| e_i + |q s - t z| b
+
+where e is the largest rounding error in each column of the table and b the largest |w| of a row.
+All of these are known numbers, so what the scan leaves out is certain.
+
+The excess takes three bytes, which are added: what a query multiplies it by would else be its
+largest number by far, and decide its step.
+
+Shape letters: B queries, E entities, D dimension, J = D + 4 columns of bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from mulde.layout import Layout
+from serving.engine.encoder import Query, session_options
+from serving.engine.index import EntityIndex
+from serving.engine.onnx_graph import ZERO, product_graph
+
+Array = NDArray[np.float64]
+Products = NDArray[np.int32]
+
+LOWEST = np.iinfo(np.int32).min
+"""The product of what may not be chosen."""
+
+_EXCESS_BYTES = 3
+_PADDED = 64
+_DECODED_ROWS = 8192
+_QUERY_STEPS = 127
+_LEAST_STEP = 1e-150
+# Far above what float64 loses when these bounds are computed, far below the bounds.
+_SLACK = 1e-12
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Queries for the scan.
+
+    Attributes:
+        bytes: uint8 [B, J].
+        step: [B], t, above 0.
+        base: [B], <q, m>.
+        loss: [B], the bound on |loss|.
+    """
+
+    bytes: NDArray[np.uint8]
+    step: Array
+    base: Array
+    loss: Array
+
+    def floors(self, products: Array) -> Products:
+        """Whole numbers [B] that rows with an exact product of at least ``products`` [B] reach."""
+        wanted = (products - self.base - self.loss) / self.step
+        slack = 1.0 + _SLACK * np.abs(products / self.step)
+        return whole(wanted - slack)
+
+
+def whole(floors: Array) -> Products:
+    """Rounded down, and within the range of products that may be chosen."""
+    return np.minimum(np.maximum(np.floor(floors), LOWEST + 1), -(LOWEST + 1)).astype(np.int32)
+
+
+class Scan:
+    """A table in bytes; [E, D + 4] of them, in memory."""
+
+    def __init__(self, index: EntityIndex, layout: Layout, threads: int = 1) -> None:
+        """Round the table.
+
+        Args:
+            index: the table.
+            layout: its columns.
+            threads: for one call.
+
+        Raises:
+            InexactProducts: if this machine's byte products are not exact.
+        """
+        self.size = index.entities
+        most = max_weight(threads)
+        low, high = _ranges(index, layout)
+        middle, step = (low + high) / 2, (high - low) / (2 * most)
+        step[-2] /= _EXCESS_BYTES
+        padded = (self.size // _PADDED + 1) * _PADDED
+        weights = np.zeros((layout.dimension + 1 + _EXCESS_BYTES, padded), dtype=np.int8)
+        error, norm = np.zeros(layout.dimension + 2), 0.0
+        for start in range(0, self.size, _DECODED_ROWS):
+            stop = min(start + _DECODED_ROWS, self.size)
+            columns = _folded(layout, index.decode(start, stop))
+            rows, lost = _rounded(columns, middle, step, most)
+            weights[:, start:stop] = rows.T
+            error = np.maximum(error, lost)
+            norm = max(norm, float(np.vecdot(rows, rows).max()))
+        excess, bias = layout.excess.start, layout.tail_bias.start
+        more = [excess] * (_EXCESS_BYTES - 1)
+        self._columns = np.array([*range(layout.dimension), excess, bias, *more])
+        self._steps = np.concatenate([step, step[-2:-1].repeat(len(more))])
+        # Further bytes of the excess have their middle and their error in the first one's.
+        self._middle, self._error = (np.pad(one, (0, len(more))) for one in (middle, error))
+        self._row_norm = float(np.sqrt(norm))
+        self._session = _session(weights, threads)
+
+    def look(self, query: Query) -> Looks:
+        """Round queries [B]."""
+        exact = query.vector[:, self._columns].astype(np.float64)
+        scaled = exact * self._steps
+        step = np.maximum(np.abs(scaled).max(axis=1) * (1 / _QUERY_STEPS), _LEAST_STEP)
+        rounded = np.rint(scaled / step[:, None])
+        lost = scaled - rounded * step[:, None]
+        loss = np.abs(exact) @ self._error + np.sqrt(np.vecdot(lost, lost)) * self._row_norm
+        return Looks((rounded + ZERO).astype(np.uint8), step, exact @ self._middle, loss)
+
+    def products(self, looks: Looks) -> Products:
+        """<z, w> of queries and rows, [B, N]; N is a multiple of 64 above E, LOWEST beyond E."""
+        products: Products = self._session.run(["products"], {"queries": looks.bytes})[0]
+        products[:, self.size :] = LOWEST
+        return products
+
+
+def _folded(layout: Layout, table: NDArray[np.float32]) -> Array:
+    """Rows [n, W] with the halves of excess and tail bias added, [n, D + 2]."""
+    points = layout.unpack(table)
+    scalars = [points.excess[:, None], points.tail_bias[:, None]]
+    return np.concatenate([points.spatial, *scalars], axis=1)
+
+
+def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Array, Array]:
+    """Whole numbers [n, J] for rows [n, D + 2], and the largest error in each column.
+
+    Args:
+        columns: the rows; the last two are excess and tail bias.
+        middle: [D + 2], of each column's range.
+        step: [D + 2], that a byte stands for; 0 where all rows have the middle.
+        most: the greatest magnitude of a byte.
+    """
+    limit = np.full(len(step), most)
+    limit[-2] *= _EXCESS_BYTES
+    divisor = np.where(step > 0, step, 1.0)
+    rows = np.clip(np.rint((columns - middle) / divisor), -limit, limit)
+    rest = np.abs(columns - middle - rows * step).max(axis=0)
+    # The slack also covers what float64 loses where a query is rounded.
+    error = rest + _SLACK * (np.abs(columns).max(axis=0) + np.abs(middle))
+    left, more = rows[:, -2].copy(), []
+    for share in range(_EXCESS_BYTES, 1, -1):
+        more.append(np.rint(left / share))
+        left -= more[-1]
+    rows[:, -2] = left
+    return np.concatenate([rows, np.stack(more, axis=1)], axis=1), error
+
+
+def _ranges(index: EntityIndex, layout: Layout) -> tuple[Array, Array]:
+    """Least and greatest number in each column."""
+    low, high = np.full(layout.dimension + 2, np.inf), np.full(layout.dimension + 2, -np.inf)
+    for start in range(0, index.entities, _DECODED_ROWS):
+        stop = min(start + _DECODED_ROWS, index.entities)
+        columns = _folded(layout, index.decode(start, stop))
+        low, high = np.minimum(low, columns.min(axis=0)), np.maximum(high, columns.max(axis=0))
+    return low, high
+
+
+class InexactProducts(Exception):  # noqa: N818 - what is so, not what went wrong
+    """Byte products on this machine are not exact."""
+
+
+def max_weight(threads: int = 1) -> int:
+    """The greatest weight whose products with any query bytes this machine gets exactly.
+
+    Without an instruction for byte products, some kernels add two products in 16 bits, which holds
+    up to 255 * 64 * 2; so 127 is tried first, then 63.
+
+    Raises:
+        InexactProducts: if even small weights fail.
+    """
+    for most in (127, 63):
+        if _is_exact(most, threads):
+            return most
+    raise InexactProducts
+
+
+def _is_exact(most: int, threads: int) -> bool:
+    """Whether extreme products come out right."""
+    generator = np.random.default_rng(0)
+    weights = generator.choice([-most, most], size=(68, 300)).astype(np.int8)
+    weights[:, 0], weights[:, 1] = most, -most
+    session = _session(weights, threads)
+    for count in (1, 2, 5, 16):
+        queries = generator.choice([1, 255], size=(count, 68)).astype(np.uint8)
+        queries[0] = 255
+        expected = (queries.astype(np.int64) - ZERO) @ weights.astype(np.int64)
+        if not np.array_equal(session.run(["products"], {"queries": queries})[0], expected):
+            return False
+    return True
+
+
+def _session(weights: NDArray[np.int8], threads: int) -> ort.InferenceSession:
+    graph = product_graph(weights)
+    return ort.InferenceSession(graph, session_options(threads), providers=["CPUExecutionProvider"])

@@ -1,0 +1,105 @@
+"""The models of one process, and how they change under load.
+
+Readers take one snapshot and never a lock; a change builds the next snapshot and puts it in place
+with one assignment. So a request is answered wholly by the old or wholly by the new version, and a
+version is freed when the last request that uses it lets go of it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mulde.v1 import common_pb2
+from serving.models.lineup import Lineup
+from serving.models.model import Model, Tuning
+from serving.models.repository import Place
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A lineup and its models, by name and version."""
+
+    lineup: Lineup = field(default_factory=Lineup)
+    models: Mapping[Key, Model] = field(default_factory=dict)
+
+    def pick(self, name: str, version: str) -> Model:
+        """The model that a name and a version mean, either of which may be empty.
+
+        Raises:
+            UnknownModel: if it is not loaded.
+            InvalidArgument: if several are and none is named.
+        """
+        return self.models[self.lineup.key(name, version, "model.name")]
+
+    def is_current(self, model: Model) -> bool:
+        """Whether a model answers where no version is named."""
+        return self.lineup.entries[model.name].current == model.version
+
+
+class Registry:
+    """Loads, swaps and frees models."""
+
+    def __init__(
+        self, tuning: Tuning, changed: Callable[[Snapshot], None] = lambda snapshot: None
+    ) -> None:
+        """Start with nothing loaded.
+
+        Args:
+            tuning: how models are loaded.
+            changed: hears of each new snapshot.
+        """
+        self._tuning, self._changed = tuning, changed
+        self.snapshot = Snapshot()
+        self._staged: dict[Key, Model] = {}
+
+    def get(self, selector: common_pb2.ModelSelector) -> Model:
+        """See ``Snapshot.pick``."""
+        return self.snapshot.pick(selector.name, selector.version)
+
+    def apply(self, lineup: Lineup) -> None:
+        """Load what is new in a lineup, then switch to it.
+
+        Raises:
+            BundleError: if something cannot be loaded; nothing has changed then.
+        """
+        self.prepare(lineup)
+        self.commit(lineup)
+
+    def prepare(self, lineup: Lineup) -> None:
+        """Load and warm up what is new in a lineup, beside what answers now.
+
+        Raises:
+            BundleError: if something cannot be loaded.
+        """
+        self._staged = {}
+        loaded = self.snapshot.models
+        places = {
+            (place.name, place.version): place
+            for entry in lineup.entries.values()
+            for place in entry.places.values()
+        }
+        self._staged = {key: loaded.get(key) or self._load(place) for key, place in places.items()}
+
+    def _load(self, place: Place) -> Model:
+        return Model.load(place.path, place.name, place.version, self._tuning)
+
+    def commit(self, lineup: Lineup) -> None:
+        """Switch to the lineup that was prepared, and let go of what is not in it."""
+        self.snapshot, self._staged = Snapshot(lineup, self._staged), {}
+        self._changed(self.snapshot)
+        release_memory()
+
+    def abort(self) -> None:
+        """Let go of what was prepared."""
+        self._staged = {}
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, where the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

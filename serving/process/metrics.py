@@ -1,0 +1,232 @@
+"""Prometheus metrics. With several workers each process writes its own, and a scrape adds them up.
+
+prometheus_client decides between the two when it is first imported: where the environment names
+PROMETHEUS_MULTIPROC_DIR, values live in files of that folder (``serving/process/supervisor.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from serving.models.model import Model
+from serving.rpc.service import Call
+
+_SECONDS = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_MOST_NOTES = 4096
+_QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+Note = tuple[str, str, str, float, int, dict[str, float]]
+"""Method, model, code, seconds, queries, and seconds by stage of a call that ended."""
+
+T = TypeVar("T")
+
+
+class Metrics:
+    """What one process counts."""
+
+    def __init__(self, flight: Callable[[], int]) -> None:
+        """Register everything, with no model loaded.
+
+        Args:
+            flight: tells how many calls are being answered.
+        """
+        self.registry = CollectorRegistry()
+        shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        if not shared:
+            ProcessCollector(registry=self.registry)
+            self.registry.register(MemoryCollector(lambda: [os.getpid()]))
+        self._requests = Counter(
+            "mulde_requests",
+            "Calls that ended, by method, model and status code.",
+            ["method", "model", "code"],
+            registry=self.registry,
+        )
+        self._latency = Histogram(
+            "mulde_request_seconds",
+            "Time from the arrival of a call to its answer.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._stages = Histogram(
+            "mulde_stage_seconds",
+            "Time of a prediction in the queue, the encoder, the search and the re-scoring.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._queries = Histogram(
+            "mulde_request_queries",
+            "Queries in a call.",
+            buckets=_QUERIES,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "mulde_batch_queries",
+            "Queries in a run of the engine, of one or several callers.",
+            buckets=_QUERIES,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "mulde_requests_in_flight",
+            "Calls being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._recall = Gauge(
+            "mulde_index_recall_at_10",
+            "Share of the exhaustive top 10 that the index finds, measured at export.",
+            ["model"],
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._info = Gauge(
+            "mulde_model_info",
+            "1 for each worker that has the version loaded.",
+            ["name", "version", "family", "dimension"],
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+
+        self._current = Gauge(
+            "mulde_model_current",
+            "1 where the version answers requests that name none.",
+            ["name", "version"],
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._flight = flight
+        self._notes: deque[Note] = deque()
+        self._runs: deque[int] = deque()
+        self._told: dict[str, tuple[str, str, str, str]] = {}
+
+    def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
+        """Take note of a call; it is counted a little later, so that nobody waits for it."""
+        note = (method, call.model, code.name, seconds, call.queries, call.seconds)
+        self._notes.append(note)
+        if len(self._notes) >= _MOST_NOTES:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what was noted."""
+        self._in_flight.set(self._flight())
+        for queries in _drain(self._runs):
+            self._batch.observe(queries)
+        for method, model, code, seconds, queries, stages in _drain(self._notes):
+            self._requests.labels(method, model, code).inc()
+            self._latency.labels(method).observe(seconds)
+            if queries:
+                self._queries.observe(queries)
+            for stage, spent in stages.items():
+                self._stages.labels(stage).observe(spent)
+
+    def batch(self, queries: int) -> None:
+        """Take note of a run of the engine."""
+        self._runs.append(queries)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads."""
+        self.settle()
+        return exposition(self.registry)
+
+    def models(self, loaded: Sequence[tuple[Model, bool]]) -> None:
+        """Tell which versions are loaded, and which of them are current.
+
+        What is gone falls to 0 and stays listed: shared metrics cannot take a label back.
+        """
+        gone = set(self._told)
+        for model, current in loaded:
+            manifest = model.bundle.manifest
+            labels = (model.name, model.version, manifest.family, str(manifest.dimension))
+            self._told[str(model)] = labels
+            gone.discard(str(model))
+            self._info.labels(*labels).set(1)
+            self._current.labels(model.name, model.version).set(current)
+            recall = manifest.checks.get("recall@10")
+            if recall is not None:
+                self._recall.labels(str(model)).set(recall)
+        for labels in map(self._told.__getitem__, gone):
+            self._info.labels(*labels).set(0)
+            self._current.labels(*labels[:2]).set(0)
+
+
+def _drain(notes: deque[T]) -> Iterator[T]:
+    """Take out what is there, whoever else does the same."""
+    while notes:
+        try:
+            yield notes.popleft()
+        except IndexError:
+            return
+
+
+class MemoryCollector:
+    """Memory of some processes, as the system counts it: what is private, and what is shared."""
+
+    def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterator[Metric]:
+        """Bytes that are resident, by kind; shared pages count once for each process."""
+        family = GaugeMetricFamily(
+            "mulde_memory_bytes",
+            "Resident memory of the serving processes added up, private or shared.",
+            labels=["kind"],
+        )
+        totals = {"private": 0, "shared": 0}
+        for pid in self._pids():
+            for kind, size in resident(pid).items():
+                totals[kind] += size
+        for kind, size in totals.items():
+            family.add_metric([kind], size)
+        yield family
+
+
+def resident(pid: int) -> dict[str, int]:
+    """Private and shared resident bytes of a process; zeros where the system does not tell."""
+    totals = {"private": 0, "shared": 0}
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()[1:]
+    except OSError:
+        return totals
+    for line in lines:
+        name, size, *_ = line.split()
+        kind = name.partition("_")[0].lower()
+        if name.endswith(("_Clean:", "_Dirty:")) and kind in totals:
+            totals[kind] += int(size) * 1024
+    return totals
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """The text that Prometheus reads."""
+    text: bytes = generate_latest(registry)
+    return text
+
+
+def shared_registry(folder: Path, pids: Callable[[], Sequence[int]]) -> CollectorRegistry:
+    """A registry that adds up what all processes wrote into ``folder``."""
+    registry = CollectorRegistry()
+    registry.register(MemoryCollector(pids))
+    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
+    return registry
+
+
+def forget_process(pid: int, folder: Path) -> None:
+    """Take what a dead process measured of itself, such as calls in flight, out of the sums."""
+    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

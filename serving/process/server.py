@@ -1,0 +1,217 @@
+"""The gRPC server of one process: parts put together, started, drained."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from concurrent import futures
+from dataclasses import dataclass, replace
+
+import grpc
+from grpc_health.v1 import (  # type: ignore[import-untyped]
+    health,
+    health_pb2,
+    health_pb2_grpc,
+)
+from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from mulde.errors import ConfigError
+from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
+from serving.engine.index import use_threads
+from serving.models.limits import Limits
+from serving.models.model import Tuning
+from serving.models.registry import Registry, Snapshot
+from serving.process.access import Gate, Tokens
+from serving.process.logs import Log
+from serving.process.metrics import Metrics
+from serving.process.settings import Settings
+from serving.process.tls import credentials
+from serving.rpc.administration import Administration, Changes
+from serving.rpc.prediction import LinkPrediction
+from serving.rpc.service import Call, Service
+from serving.rpc.vocabulary import VocabularySearch
+
+SERVICES = (
+    prediction_pb2.DESCRIPTOR.services_by_name["LinkPredictionService"],
+    vocabulary_pb2.DESCRIPTOR.services_by_name["VocabularyService"],
+    model_pb2.DESCRIPTOR.services_by_name["ModelService"],
+)
+_SPARE_THREADS = 8
+_KEEPALIVE_MS = 60_000
+_MAX_METADATA_BYTES = 16 << 10
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Counts a call, and writes it down where that was asked for."""
+
+    metrics: Metrics
+    log: Log
+    log_requests: bool
+
+    def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
+        """See ``service.Observer``."""
+        short = method.rpartition(".")[2]
+        self.metrics.ended(short, code, call, seconds)
+        if self.log_requests:
+            self.log.info(
+                "request",
+                method=short,
+                code=code.name,
+                model=call.model,
+                queries=call.queries,
+                ms=round(seconds * 1e3, 3),
+                request_id=call.id,
+            )
+
+    def failed(self, method: str, call: Call, error: BaseException) -> None:
+        """See ``service.Observer``."""
+        self.log.error("internal error", method=method, request_id=call.id, exc_info=error)
+
+
+class Server:
+    """One process that answers on the gRPC port."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        changes: Callable[[Registry], Changes],
+        *,
+        shared_port: bool = False,
+    ) -> None:
+        """Bind the port and start to answer, at first that it is still loading.
+
+        Args:
+            settings: everything.
+            log: where to say what happens.
+            changes: makes what changes the models, given those of this process.
+            shared_port: whether other processes listen on the same port.
+
+        Raises:
+            ConfigError: if the port cannot be had, or a file of TLS or tokens is wrong.
+        """
+        threadpool_limits(limits=1)
+        self.settings, self.log = settings, log
+        tokens = Tokens(settings.auth.api_key_file) if settings.auth.api_key_file else None
+        most = settings.server.max_concurrent_requests
+        self.gate = Gate(tokens, most)
+        self.metrics = Metrics(lambda: self.gate.inside)
+        tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
+        self.registry = Registry(tuning, self._tell_models)
+        self._health = health.HealthServicer(
+            experimental_non_blocking=True,
+            experimental_thread_pool=futures.ThreadPoolExecutor(2, "health"),
+        )
+        threads = most + _SPARE_THREADS
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(threads, "call", initializer=use_threads, initargs=(1,)),
+            maximum_concurrent_rpcs=threads,
+            options=_options(settings, shared_port),
+        )
+        self._add_services(changes(self.registry))
+        self._tell("", serving=False)
+        self.port = self._bind()
+        self._server.start()
+
+    def _add_services(self, changes: Changes) -> None:
+        limits = limits_of(self.settings)
+        observer = Ended(self.metrics, self.log, self.settings.log.requests)
+        parts = (
+            LinkPrediction(self.registry, limits).methods(),
+            VocabularySearch(self.registry, limits).methods(),
+            Administration(self.registry, changes, limits).methods(),
+        )
+        for service, methods in zip(SERVICES, parts, strict=True):
+            handlers = Service(methods, self.gate, observer).handlers()
+            handler = grpc.method_handlers_generic_handler(service.full_name, handlers)
+            self._server.add_generic_rpc_handlers((handler,))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if self.settings.server.reflection:
+            names = [service.full_name for service in SERVICES]
+            names += [health.SERVICE_NAME, reflection.SERVICE_NAME]
+            reflection.enable_server_reflection(names, self._server)
+
+    def _bind(self) -> int:
+        server = self.settings.server
+        address = server.address(server.grpc_port)
+        secret = credentials(self.settings.tls, self._tls_failed)
+        try:
+            if secret is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, secret)
+        except RuntimeError as error:
+            expected = f"a free port on {server.host}"
+            raise ConfigError("server.grpc_port", expected, server.grpc_port) from error
+
+    def _tls_failed(self, error: ConfigError) -> None:
+        self.log.warning("changed certificate not usable; the former one stays", error=str(error))
+
+    def open(self) -> None:
+        """Answer: the models are loaded."""
+        if not self.gate.is_open:
+            calm_collector()
+        self.gate.open()
+        self._tell("", serving=True)
+        for service in SERVICES:
+            self._tell(service.full_name, serving=True)
+
+    def _tell_models(self, snapshot: Snapshot) -> None:
+        self.metrics.models([(m, snapshot.is_current(m)) for m in snapshot.models.values()])
+
+    def _tell(self, service: str, *, serving: bool) -> None:
+        status = health_pb2.HealthCheckResponse
+        self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
+
+    def drain(self) -> bool:
+        """Take no new calls and wait for those that run, within the grace time.
+
+        Returns:
+            Whether all of them ended in time; the others are cut off.
+        """
+        self._health.enter_graceful_shutdown()
+        self.gate.drain()
+        done = self.gate.wait_until_empty(self.settings.server.grace_s)
+        self._server.stop(0 if not done else 1).wait()
+        return done
+
+
+def calm_collector() -> None:
+    """Have the garbage collector look at little, and seldom.
+
+    What a call makes is freed as it is let go of, and so are models; what is loaded at the start is
+    set aside. A look at everything would hold up all calls for tens of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 1000)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits on requests."""
+    return Limits(**settings.limits.model_dump())
+
+
+def tuning_of(settings: Settings) -> Tuning:
+    """How models are loaded."""
+    return Tuning(
+        limits=limits_of(settings),
+        max_waiting=settings.batching.max_waiting,
+        max_delay_s=settings.batching.max_queue_delay_us / 1e6,
+        low_memory=settings.models.low_memory,
+    )
+
+
+def _options(settings: Settings, shared_port: bool) -> list[tuple[str, int]]:
+    most = settings.server.max_concurrent_requests
+    return [
+        # Without this, two servers on one port would share its callers without a word.
+        ("grpc.so_reuseport", int(shared_port)),
+        ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+        ("grpc.max_concurrent_streams", 2 * most),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ]

@@ -1,0 +1,1 @@
+"""The RPCs: a message in, a call of a model, a message out."""

@@ -1,0 +1,108 @@
+"""VocabularyService: what entities and relations are called."""
+
+from __future__ import annotations
+
+import numpy as np
+from google.protobuf.descriptor import MethodDescriptor
+
+from mulde.errors import InvalidArgument, Unsupported
+from mulde.v1 import vocabulary_pb2
+from serving.models.limits import Limits
+from serving.models.model import Model
+from serving.models.naming import Resolved
+from serving.rpc.packing import codes_of, pack_errors
+from serving.rpc.paging import next_token, read_page_size, read_token
+from serving.rpc.prediction import Models, version_of
+from serving.rpc.service import Call, Run
+
+_PAGE = 100
+_FOUND = 10
+_DEEPEST = 1000
+
+
+class VocabularySearch:
+    """The calls of VocabularyService."""
+
+    def __init__(self, models: Models, limits: Limits) -> None:
+        """Answer from ``models`` within ``limits``."""
+        self._models, self._limits = models, limits
+
+    def methods(self) -> dict[MethodDescriptor, Run]:
+        """What runs each method."""
+        service = vocabulary_pb2.DESCRIPTOR.services_by_name["VocabularyService"]
+        runs: dict[str, Run] = {
+            "SearchEntities": self.search_entities,
+            "ListRelations": self.list_relations,
+        }
+        return {method: runs[method.name] for method in service.methods}
+
+    def search_entities(
+        self, request: vocabulary_pb2.SearchEntitiesRequest, call: Call
+    ) -> vocabulary_pb2.SearchEntitiesResponse:
+        """Entities for what was typed."""
+        model = self._pick(request, call)
+        queries = request.queries
+        self._limits.check_batch("queries", queries)
+        size = read_page_size(request.page_size, _FOUND, Limits.MAX_SEARCH_RESULTS)
+        if request.page_token and len(queries) > 1:
+            raise InvalidArgument("page_token", "none with more than one query", len(queries))
+        if model.bundle.search is None:
+            raise Unsupported("queries", "a search index")
+        start = read_token(request.page_token, f"{model}:{queries[0]}")
+        resolved = Resolved(len(queries))
+        end = start + size
+        found = [self._find(model, i, text, end, resolved) for i, text in enumerate(queries)]
+        pages = [rows[start:end] for rows in found]
+        rows = np.array([row for page in pages for row in page], dtype=np.int64)
+        token = ""
+        if len(queries) == 1 and len(found[0]) == end < _DEEPEST:
+            token = next_token(end, f"{model}:{queries[0]}")
+        call.queries = len(queries)
+        return vocabulary_pb2.SearchEntitiesResponse(
+            model=version_of(model),
+            codes=codes_of(resolved),
+            errors=pack_errors(resolved, call.id),
+            offsets=[0, *np.cumsum([len(page) for page in pages]).tolist()],
+            rows=rows.tolist(),
+            ids=model.bundle.vocabulary.entity_ids(rows),
+            labels=model.bundle.vocabulary.entity_labels(rows),
+            next_page_token=token,
+        )
+
+    def _find(
+        self, model: Model, place: int, text: str, count: int, resolved: Resolved
+    ) -> list[int]:
+        """Up to ``count`` rows for one query; a failure is added to ``resolved``."""
+        most = Limits.MAX_SEARCH_CHARACTERS
+        if not 1 <= len(text) <= most:
+            expected, field = f"1 to {most} characters", f"queries[{place}]"
+            resolved.errors[place] = InvalidArgument(field, expected, f"{len(text)} characters")
+            return []
+        return model.search(text, min(count, _DEEPEST))
+
+    def list_relations(
+        self, request: vocabulary_pb2.ListRelationsRequest, call: Call
+    ) -> vocabulary_pb2.ListRelationsResponse:
+        """Relations by ascending id."""
+        model = self._pick(request, call)
+        names = model.bundle.vocabulary.relations
+        size = read_page_size(request.page_size, _PAGE)
+        start = min(read_token(request.page_token, str(model)), len(names))
+        rows = np.arange(start, min(start + size, len(names)))
+        more = start + size < len(names)
+        return vocabulary_pb2.ListRelationsResponse(
+            model=version_of(model),
+            rows=rows.tolist(),
+            ids=names.ids.take(rows),
+            labels=names.labels.take(rows),
+            next_page_token=next_token(start + size, str(model)) if more else "",
+        )
+
+    def _pick(
+        self,
+        request: vocabulary_pb2.SearchEntitiesRequest | vocabulary_pb2.ListRelationsRequest,
+        call: Call,
+    ) -> Model:
+        model = self._models.get(request.model)
+        call.model = str(model)
+        return model
