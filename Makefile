@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check reproduce accuracy protos wheel clean
+.PHONY: help setup run test lint check torture reproduce accuracy protos wheel clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,11 @@ lint: $(STAMP) ## Check style, types, the directions of imports and the generate
 
 check: lint ## All that continuous integration runs: lint, then test
 	@$(PY) -m pytest
+
+SEED ?= 1
+
+torture: $(STAMP) ## Kill, fill, damage and flood it, at length, and print what held: SEED=1
+	@MULDE_TORTURE_SEED=$(SEED) $(PY) -m pytest -q -m torture tests/torture
 
 SET ?= wn18rr
 DATA ?= $(or $(MULDE_DATA),data)/$(SET)

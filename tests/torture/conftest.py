@@ -1,0 +1,54 @@
+"""What crashes, full disks and bad bytes do to the product: short forms here, long by the marker.
+
+A test with the marker ``torture`` is left out unless it is asked for; ``make torture SEED=7`` runs
+all of them. Whatever is random comes from ``generator``, which is seeded with
+``MULDE_TORTURE_SEED`` and the name of the test. What was done is told to ``tally`` and printed at
+the end, one line for each promise.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+SEED = int(os.environ.get("MULDE_TORTURE_SEED", "1"))
+_TALLY: dict[str, dict[str, int | float]] = {}
+
+Tally = Callable[..., None]
+
+
+@pytest.fixture
+def generator(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers of this test and seed, whatever ran before."""
+    return np.random.default_rng([SEED, zlib.crc32(request.node.name.encode())])
+
+
+@pytest.fixture
+def tally() -> Tally:
+    """``tally("training", kills=1, slowest_s=0.2)``: ints add up, of floats the largest stays."""
+
+    def add(promise: str, **figures: int | float) -> None:
+        line = _TALLY.setdefault(promise, {})
+        for name, value in figures.items():
+            former = line.get(name, 0)
+            line[name] = former + value if isinstance(value, int) else max(former, value)
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _TALLY:
+        return
+    terminalreporter.section(f"torture, seed {SEED}")
+    width = max(map(len, _TALLY))
+    for promise, line in sorted(_TALLY.items()):
+        figures = ", ".join(f"{name.replace('_', ' ')} {_text(line[name])}" for name in line)
+        terminalreporter.write_line(f"{promise:{width}}  {figures}")
+
+
+def _text(value: int | float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
