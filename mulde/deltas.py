@@ -1,6 +1,6 @@
 """Ascending numbers as byte-aligned differences: about one byte for each instead of four.
 
-A number of a group is stored as its difference from the one before (from 0 for the first), in
+A number of a group, in [0, 2^31), is stored as its difference from the one before (from 0 for the first), in
 groups of 7 bits, low ones first; the top bit of a byte says that more follow (LEB128).
 
 Shape letters: n numbers, N bytes, G groups.
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MOST_BYTES = 5
+_MORE = 0x80
+"""Set in a byte after which its number goes on."""
 
 
 def encode(
@@ -39,14 +41,15 @@ def encode(
     return packed[used], ends[offsets]
 
 
-def decode(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
+def decode(packed: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Unpack one group [N] bytes; an unfinished last number is left out."""
-    return np.cumsum(_steps(packed))
+    steps = _steps(packed, np.flatnonzero(packed >= _MORE))
+    return np.cumsum(steps, dtype=np.uint32).view(np.int32)
 
 
 def decode_groups(
     packed: NDArray[np.uint8], offsets: NDArray[np.integer]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Unpack many groups at once.
 
     Args:
@@ -56,23 +59,34 @@ def decode_groups(
     Returns:
         numbers [n], and the offsets [G + 1] of the groups in them.
     """
-    finished = np.concatenate([[0], np.cumsum(packed < 0x80)])
-    bounds = finished[offsets]
-    sums = np.concatenate([[0], np.cumsum(_steps(packed))])
-    # Each group counts from 0; the sum runs on over all groups.
-    numbers = sums[1:] - np.repeat(sums[bounds[:-1]], np.diff(bounds))
-    return numbers, bounds
+    more = np.flatnonzero(packed >= _MORE)
+    bounds = offsets - np.searchsorted(more, offsets)
+    steps = _steps(packed, more)
+    sums = np.zeros(len(steps) + 1, dtype=np.uint32)
+    # Each group counts from 0; the sum runs on over all groups, and over 2^32, which cancels.
+    np.cumsum(steps, out=sums[1:])
+    sums[1:] -= np.repeat(sums[bounds[:-1]], np.diff(bounds))
+    return sums[1:].view(np.int32), bounds
 
 
-def _steps(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The differences [n] that bytes [N] stand for."""
-    ends = np.flatnonzero(packed < 0x80)
-    if not ends.size:
-        return np.zeros(0, dtype=np.int64)
-    digits = (packed[: ends[-1] + 1] & 0x7F).astype(np.int64)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(len(digits)) - np.repeat(starts, ends - starts + 1)
-    steps: NDArray[np.int64] = np.add.reduceat(
-        digits << (7 * np.minimum(place, _MOST_BYTES)), starts
-    )
+def _steps(packed: NDArray[np.uint8], more: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """The differences [n] that bytes [N] stand for.
+
+    Args:
+        packed: [N].
+        more: [M], places of the bytes after which their number goes on. They are few, and they
+            alone take a second look.
+    """
+    steps = packed[packed < _MORE].astype(np.uint32)
+    owners = more - np.arange(len(more))
+    for _ in range(1, _MOST_BYTES):
+        if not len(more):
+            break
+        # From the last digits of a number to the first; one of each number in a round.
+        last = np.ones(len(more), dtype=bool)
+        np.not_equal(owners[1:], owners[:-1], out=last[:-1])
+        last &= owners < len(steps)
+        at = owners[last]
+        steps[at] = steps[at] << 7 | packed[more[last]] & 0x7F
+        more, owners = more[~last], owners[~last]
     return steps

@@ -214,10 +214,12 @@ class KnownFacts:
     ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
         """Tails of the queries at ``first`` to ``stop`` [B], as compressed rows."""
         starts, ends = (self.offsets[places].astype(np.int64) for places in (first, stop))
-        sizes = ends - starts
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        places = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)
-        stored = self.tails[places]
+        offsets = np.concatenate([[0], np.cumsum(ends - starts)])
+        stored = np.empty(int(offsets[-1]), dtype=self.tails.dtype)
+        if len(starts):
+            # Copied run by run in C: quicker than to gather every byte by its place.
+            runs = map(slice, starts.tolist(), ends.tolist())
+            np.concatenate(list(map(self.tails.__getitem__, runs)), out=stored)
         if stored.dtype != np.uint8:
             return offsets, stored
         tails, bounds = deltas.decode_groups(stored, offsets)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,17 @@ def test_any_bytes_can_be_decoded() -> None:
     for size in range(40):
         found = deltas.decode(generator.integers(0, 256, size=size).astype(np.uint8))
         assert len(found) <= size
+
+
+def test_groups_survive_though_their_sum_runs_over_what_a_number_holds() -> None:
+    groups = [[2**31 - 1], [5, 2**30, 2**31 - 2], [], [0, 2**31 - 1]] * 3
+    ends = np.cumsum([0, *map(len, groups)])
+    packed, offsets = deltas.encode(np.array(list(chain(*groups))), ends)
+    numbers, bounds = deltas.decode_groups(packed, offsets)
+    assert numbers.tolist() == list(chain(*groups))
+    assert bounds.tolist() == ends.tolist()
+
+
+def test_bytes_after_which_nothing_ends_are_no_number() -> None:
+    assert deltas.decode(np.array([7, 0x81, 0x82], dtype=np.uint8)).tolist() == [7]
+    assert deltas.decode(np.full(9, 0xFF, dtype=np.uint8)).tolist() == []
