@@ -1,7 +1,7 @@
 """Ascending numbers as byte-aligned differences: about one byte for each instead of four.
 
-A number of a group, in [0, 2^31), is stored as its difference from the one before (from 0 for the first), in
-groups of 7 bits, low ones first; the top bit of a byte says that more follow (LEB128).
+A number of a group, in [0, 2^31), is stored as its difference from the one before (from 0 for the
+first), in groups of 7 bits, low ones first; the top bit of a byte says that more follow (LEB128).
 
 Shape letters: n numbers, N bytes, G groups.
 """
