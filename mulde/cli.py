@@ -10,6 +10,7 @@ from rich.console import Console
 from mulde import __version__
 from mulde.commands import data, evaluate, models, predict, query, serve, train
 from mulde.errors import MuldeError
+from mulde.plain import printable_lines
 
 app = typer.Typer(
     name="mulde",
@@ -53,8 +54,9 @@ def main() -> None:
 
 def _say(sentence: str) -> None:
     """One red sentence on stderr, never wrapped: a path in it can be copied and searched."""
+    shown = printable_lines(sentence)
     console = Console(stderr=True)
-    console.print(sentence, style="red", markup=False, highlight=False, soft_wrap=True)
+    console.print(shown, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _extra_that_brings(module: str) -> str | None:

@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
-from rich.text import Text
 
+from mulde.commands.asking import shown
 from mulde.graph import SPLITS, Graph, read_graph
+from mulde.plain import printable
 
 commands = typer.Typer(no_args_is_help=True)
 
@@ -55,7 +56,7 @@ def fetch(
             bars.update(tasks[file], completed=done)
 
         datasets.fetch(name, folder, home=home, report=report)
-    console.print(f"{name} is in {folder}", highlight=False, markup=False)
+    console.print(printable(f"{name} is in {folder}"), highlight=False, markup=False)
 
 
 @commands.command()
@@ -96,7 +97,7 @@ def split(
     console = Console(stderr=True)
     counts = f"{made.duplicates:,} repeated lines kept once, {made.added:,} mirrored facts added"
     console.print(counts, highlight=False)
-    console.print(f"graph is in {out}", highlight=False, markup=False)
+    console.print(printable(f"graph is in {out}"), highlight=False, markup=False)
 
 
 @commands.command()
@@ -146,7 +147,7 @@ def _show(figures: dict[str, Any]) -> None:
 
 def _table_of_splits(figures: dict[str, Any]) -> Table:
     counts = f"{figures['entities']:,} entities, {len(figures['relations']):,} relations"
-    table = Table(title=f"{figures['name']}: {counts}", caption=_LEGEND)
+    table = Table(title=shown(f"{figures['name']}: {counts}"), caption=_LEGEND)
     table.add_column("split")
     for column in ("triples", "duplicates", "leaked", "unseen"):
         table.add_column(column, justify="right")
@@ -163,10 +164,5 @@ def _table_of_relations(figures: dict[str, Any]) -> Table:
     for name in SPLITS:
         table.add_column(name, justify="right")
     for relation, row in relations[:_MOST]:
-        table.add_row(_plain(relation), *(f"{row[name]:,}" for name in SPLITS))
+        table.add_row(shown(relation), *(f"{row[name]:,}" for name in SPLITS))
     return table
-
-
-def _plain(text: str) -> Text:
-    """A name from a file, which may hold markup or terminal escapes, as it is to be read."""
-    return Text("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text))

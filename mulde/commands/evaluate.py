@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from mulde.commands.asking import shown
 from mulde.errors import DatasetError, shorten
 from mulde.evaluation import RankingTask, Scores
 from mulde.graph import Graph, read_graph
@@ -40,7 +41,8 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(figures))
         return
-    table = Table("direction", "MRR", "Hits@1", "Hits@3", "Hits@10", title=f"{model} on {split}")
+    title = shown(f"{model} on {split}")
+    table = Table("direction", "MRR", "Hits@1", "Hits@3", "Hits@10", title=title)
     for direction, row in figures.items():
         table.add_row(direction, *(f"{value:.4f}" for value in row.values()))
     Console().print(table)

@@ -8,18 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.asking import (
-    DEFAULT_SERVER,
-    Ca,
-    Cert,
-    Json,
-    Key,
-    Server,
-    Token,
-    cells,
-    connect,
-    print_json,
-)
+from mulde.commands.asking import Json, Server, cells, print_json, with_options
+from mulde.plain import printable, printable_lines
 
 Name = Annotated[str, typer.Argument(help="Model.")]
 Version = Annotated[str, typer.Argument(help="Version; the newest by default.")]
@@ -46,16 +36,10 @@ def register(app: typer.Typer) -> None:
 
 
 @_models.command("list")
-def list_models(
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
+@with_options
+def list_models(*, server: Server, as_json: Json = False) -> None:
     """Everything that is loaded, and what could not be."""
-    with connect(server, token, ca, cert, key) as client:
+    with server.connect() as client:
         models = [_describe(model) for model in client.models()]
     if as_json:
         print_json({"models": models})
@@ -73,68 +57,60 @@ def list_models(
 
 
 @_models.command()
+@with_options
 def show(
     name: Annotated[str, typer.Argument(help="Model; the only one by default.")] = "",
     version: Annotated[str, typer.Argument(help="Version; the current one by default.")] = "",
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
+    *,
+    server: Server,
 ) -> None:
     """The manifest of a model, as JSON."""
-    with connect(server, token, ca, cert, key) as client:
+    with server.connect() as client:
         reply = client.model(model=name, version=version)
-    typer.echo(reply.model.manifest_json, nl=False)
+    typer.echo(printable_lines(reply.model.manifest_json), nl=False)
 
 
 @_models.command()
+@with_options
 def load(
     name: Name,
     version: Version = "",
     pin: Annotated[bool, typer.Option("--pin", help="Keep it current against reload.")] = False,
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
+    *,
+    server: Server,
 ) -> None:
     """Load a version and make it current; the former one stays loaded."""
-    with connect(server, token, ca, cert, key) as client:
+    with server.connect() as client:
         model = client.load_model(name, version, pin=pin)
-    typer.echo(f"current: {model.name}/{model.version}")
+    typer.echo(printable(f"current: {model.name}/{model.version}"))
 
 
 @_models.command()
+@with_options
 def reload(
     name: Annotated[str, typer.Argument(help="Model; the only one by default.")] = "",
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
+    *,
+    server: Server,
 ) -> None:
     """Make the newest version on disk current, and free the former one."""
-    with connect(server, token, ca, cert, key) as client:
+    with server.connect() as client:
         reply = client.reload_model(name)
     note = "" if reply.changed else " (unchanged)"
-    typer.echo(f"current: {reply.model.name}/{reply.model.version}{note}")
+    typer.echo(printable(f"current: {reply.model.name}/{reply.model.version}{note}"))
 
 
 @_models.command()
+@with_options
 def unload(
     name: Name,
     version: Annotated[str, typer.Argument(help="Version; all by default.")] = "",
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
+    *,
+    server: Server,
 ) -> None:
     """Free a version."""
-    with connect(server, token, ca, cert, key) as client:
+    with server.connect() as client:
         gone = client.unload_model(name, version)
-    typer.echo(f"unloaded: {', '.join(gone)}")
+    typer.echo(printable(f"unloaded: {', '.join(gone)}"))
 
 
 def _describe(model: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from mulde.plain import printable
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's command."""
@@ -86,4 +88,5 @@ def predict(
     sure = f"{tally.exact:,} with certainly the best answers"
     counts = f"{tally.questions:,} queries ({sure}), {tally.answers:,} answers"
     skipped = f", {tally.skipped:,} skipped" if skip_unknown is not None else ""
-    console.print(f"{counts}{skipped}: {out}", highlight=False, markup=False, soft_wrap=True)
+    told = printable(f"{counts}{skipped}: {out}")
+    console.print(told, highlight=False, markup=False, soft_wrap=True)

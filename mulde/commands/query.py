@@ -9,19 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mulde.commands.asking import (
-    DEFAULT_SERVER,
-    Ca,
-    Cert,
     Json,
-    Key,
-    ModelName,
+    Selected,
     Server,
-    Token,
-    Version,
     cells,
-    connect,
     print_answers,
     print_json,
+    shown,
+    with_options,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +40,7 @@ Name = Annotated[str, typer.Argument(help="Id or label.")]
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     for command in (query, score, search):
-        app.command()(command)
+        app.command()(with_options(command))
 
 
 def query(
@@ -62,13 +57,9 @@ def query(
     min_score: Annotated[float | None, typer.Option(help="Least score.")] = None,
     min_probability: Annotated[float | None, typer.Option(help="Least probability.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Insist on exact answers.")] = False,
-    model: ModelName = "",
-    version: Version = "",
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
+    *,
+    selected: Selected,
+    server: Server,
     as_json: Json = False,
 ) -> None:
     """What completes the fact? "mulde query dog.n.01 hypernym" asks for the tail."""
@@ -78,11 +69,10 @@ def query(
         "score_threshold": min_score,
         "probability_threshold": min_probability,
         "exact": exact,
-        "model": model,
-        "version": version,
+        **vars(selected),
     }
     wanted = {name: value for name, value in wanted.items() if value is not None}
-    with connect(server, token, ca, cert, key) as client:
+    with server.connect() as client:
         answers = _ask(client, head, relation, tail, kind or [], wanted)
     found, certainty = answers[0], "exact" if answers.exact[0] else "approximate"
     if as_json:
@@ -116,18 +106,14 @@ def score(
     ranks: Annotated[
         bool, typer.Option("--ranks", help="Also rank head and tail among all candidates.")
     ] = False,
-    model: ModelName = "",
-    version: Version = "",
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
+    *,
+    selected: Selected,
+    server: Server,
     as_json: Json = False,
 ) -> None:
     """How plausible is this fact?"""
-    with connect(server, token, ca, cert, key) as client:
-        scores = client.score(head, relation, tail, ranks=ranks, model=model, version=version)
+    with server.connect() as client:
+        scores = client.score(head, relation, tail, ranks=ranks, **vars(selected))
     if scores.errors:
         raise scores.errors[0]
     values = {name: getattr(scores, name) for name in _SCORES}
@@ -135,33 +121,29 @@ def score(
     if as_json:
         print_json({"model": scores.model, **told})
         return
-    table = Table("", "", title=f"{head} {relation} {tail}", caption=scores.model)
+    table = Table("", "", title=shown(f"{head} {relation} {tail}"), caption=shown(scores.model))
     for name, value in told.items():
-        shown = f"{value:.4f}" if isinstance(value, float) else str(value).lower()
-        table.add_row(name.replace("_", " "), shown)
+        figure = f"{value:.4f}" if isinstance(value, float) else str(value).lower()
+        table.add_row(name.replace("_", " "), figure)
     Console().print(table)
 
 
 def search(
     text: Annotated[str, typer.Argument(help="Beginning or misspelling of a label, or an id.")],
     k: Annotated[int, typer.Option("-k", help="Entities wanted.")] = 10,
-    model: ModelName = "",
-    version: Version = "",
-    server: Server = DEFAULT_SERVER,
-    token: Token = None,
-    ca: Ca = None,
-    cert: Cert = None,
-    key: Key = None,
+    *,
+    selected: Selected,
+    server: Server,
     as_json: Json = False,
 ) -> None:
     """Which entity is called like that?"""
-    with connect(server, token, ca, cert, key) as client:
-        found = client.search(text, page_size=k, model=model, version=version)
+    with server.connect() as client:
+        found = client.search(text, page_size=k, **vars(selected))
     if as_json:
         listed = [{"id": one, "label": label} for one, label in found[0]]
         print_json({"model": found.model, "entities": listed})
         return
-    table = Table("label", "id", caption=found.model)
+    table = Table("label", "id", caption=shown(found.model))
     for one, label in found[0]:
         table.add_row(*cells(label, one))
     Console().print(table)

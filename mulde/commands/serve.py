@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mulde.plain import printable
+
 _SERVER = "Listening"
 _MODELS = "Models"
 _ACCESS = "Access"
@@ -149,7 +151,8 @@ def serve(
         for model in run.check(settings):
             manifest = model.bundle.manifest
             sizes = f"{manifest.entities} entities, {manifest.relations} relations"
-            typer.echo(f"ok: {model} ({manifest.family}, {manifest.dimension}-d, {sizes})")
+            kind = f"{manifest.family}, {manifest.dimension}-d"
+            typer.echo(printable(f"ok: {model} ({kind}, {sizes})"))
         return
     run.serve(settings)
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from mulde.errors import ConfigError
+from mulde.plain import printable
 
 if TYPE_CHECKING:
     from training.recipe import Recipe
@@ -72,7 +73,7 @@ def train(
                 train_stage(stage, read, graph, chosen, report)
     if not kept.samefile(recipe):  # replaced only by a recipe that the checkpoints have accepted
         shutil.copyfile(recipe, kept)
-    progress_console.print(f"models are in {run}", highlight=False)
+    _say(f"models are in {run}")
 
 
 def export(
@@ -106,7 +107,11 @@ def export(
             licence=licence,
             report=status.update,
         )
-    progress_console.print(f"bundle is in {out}", highlight=False)
+    _say(f"bundle is in {out}")
+
+
+def _say(sentence: str) -> None:
+    progress_console.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
 
 
 def _graph_folder(data: Path | None, recipe: Recipe) -> Path:

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from mulde.errors import MuldeError
+from mulde.plain import printable
 from serving.process.channel import Channel
 from serving.process.logs import open_log
 from serving.process.server import Server
@@ -89,7 +90,7 @@ def main() -> None:
     try:
         done = Worker(Connection(int(sys.argv[1]))).run()
     except MuldeError as error:
-        sys.stderr.write(f"worker: {error}\n")
+        sys.stderr.write(printable(f"worker: {error}") + "\n")
         sys.exit(1)
     sys.stderr.flush()
     # Threads of calls that did not end in time would keep the interpreter from leaving.
