@@ -139,7 +139,7 @@ class UnknownName(RequestError):
 
     def __init__(self, name: str, nearest: Sequence[str] = (), field: str = "") -> None:
         self.name, self.nearest, self.field = name, tuple(nearest), field
-        hint = "; the nearest are " + ", ".join(map(repr, nearest)) if nearest else ""
+        hint = f"; the nearest are {_listed(nearest)}" if nearest else ""
         super().__init__(f"{_place(field)}no {self.kind} is called {shorten(name)}{hint}")
 
 
@@ -166,8 +166,7 @@ class AmbiguousLabel(RequestError):
 
     def __init__(self, label: str, choices: Sequence[str], field: str = "") -> None:
         self.label, self.choices, self.field = label, tuple(choices), field
-        listed = ", ".join(map(repr, choices[:10]))
-        found = f"{shorten(label)} is the label of {len(choices)} entities: {listed}"
+        found = f"{shorten(label)} is the label of {len(choices)} entities: {_listed(choices)}"
         super().__init__(f"{_place(field)}{found}")
 
 
@@ -176,7 +175,7 @@ class UnknownModel(RequestError):
 
     def __init__(self, name: str, loaded: Sequence[str] = ()) -> None:
         self.name, self.loaded = name, tuple(loaded)
-        hint = ", ".join(map(repr, loaded)) or "none"
+        hint = _listed(loaded) or "none"
         super().__init__(f"no model {shorten(name)} is loaded; loaded are {hint}")
 
 
@@ -234,6 +233,12 @@ class Forbidden(RequestError):
 
 def _place(field: str) -> str:
     return f"{field}: " if field else ""
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    """The first few names, each shortened: a sentence must fit where it is sent."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shorten, names[:most])) + more
 
 
 def shorten(value: object, limit: int = 80) -> str:
