@@ -24,10 +24,31 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from training import hyperbolic
+from training.columns import entity_columns
+from training.products import sampled_products
 from training.queries import Batch
 
 ScoreKind = Literal["distance", "linear", "bilinear"]
 Start = Literal["uniform", "normal"]
+
+
+def lookup(table: Tensor, rows: Tensor) -> Tensor:
+    """``table[rows]`` [..., D], whose gradient is sparse until the table has it all.
+
+    A dense gradient would be a new [E, D] of zeros for each of the few look-ups of a step.
+    """
+    return embedding(rows, table, sparse=table.requires_grad)
+
+
+def dense_gradients(table: nn.Parameter) -> nn.Parameter:
+    """Make a table's gradient dense once all of it has arrived, as optimisers expect."""
+
+    def finish(table: Tensor) -> None:
+        if table.grad is not None and table.grad.is_sparse:
+            table.grad = table.grad.to_dense()
+
+    table.register_post_accumulate_grad_hook(finish)
+    return table
 
 
 class Scorer(nn.Module, ABC):
@@ -157,7 +178,7 @@ class HyperbolicScorer(Scorer):
         self.num_entities, self.num_relations, self.dimension = entities, relations, dimension
         self.kind: ScoreKind = score
         self._spread, self._rotations, self._generator = spread, rotations, generator
-        self.entity = self.normal(entities, dimension)
+        self.entity = dense_gradients(self.normal(entities, dimension))
         self.head_bias = nn.Parameter(torch.zeros(entities))
         self.tail_bias = nn.Parameter(torch.zeros(entities))
         self.raw_curvature = nn.Parameter(torch.ones(()))
@@ -182,7 +203,7 @@ class HyperbolicScorer(Scorer):
 
     def spatial(self, rows: Tensor | None = None) -> Tensor:
         """Points [..., D] of entity ``rows`` [...], or of all."""
-        tangent = self.entity if rows is None else self.entity[rows]
+        tangent = self.entity if rows is None else lookup(self.entity, rows)
         return hyperbolic.expmap0(tangent, self.curvature())
 
     def scale(self, relation: Tensor) -> Tensor:
@@ -199,10 +220,10 @@ class HyperbolicScorer(Scorer):
         """What a candidate brings to a product: [..., D + 2] (point, excess, tail bias)."""
         if self._frozen is not None:
             return self._frozen if rows is None else embedding(rows, self._frozen)
-        points = self.spatial(rows)
-        bias = self.tail_bias if rows is None else self.tail_bias[rows]
-        last = torch.stack([hyperbolic.excess(points), bias], -1)
-        return torch.cat([points, last], -1)
+        if rows is None:
+            return entity_columns(self.entity, self.tail_bias, self.curvature())
+        tangent, bias = lookup(self.entity, rows.flatten()), self.tail_bias[rows.flatten()]
+        return entity_columns(tangent, bias, self.curvature()).view(*rows.shape, -1)
 
     def freeze(self) -> None:
         """Never change again: the columns of all entities are computed once and kept."""
@@ -238,11 +259,15 @@ class HyperbolicScorer(Scorer):
 
     def score_own(self, query: Query, rows: Tensor) -> Tensor:
         """Scores [B, K]; where that is less work, all columns are formed once and looked up."""
-        all_at_once = self._frozen is None and rows.numel() > self.num_entities
-        columns = embedding(rows, self.columns()) if all_at_once else self.columns(rows)
-        product = torch.baddbmm(query.offset[:, None, None], columns, query.left.unsqueeze(-1))
-        bias = query.bias[:, None]
-        return self._score(product.squeeze(-1), query.scale[:, None], bias, columns[..., -1])
+        table, places = self.columns(), rows
+        if self._frozen is None and rows.numel() <= self.num_entities:
+            table = self.columns(rows.flatten())
+            places = torch.arange(rows.numel(), device=rows.device).view_as(rows)
+        product = sampled_products(query.left, table, places) + query.offset.unsqueeze(-1)
+        if self.kind == "linear":
+            return product
+        tail_bias = embedding(places, table[:, -1:]).squeeze(-1)
+        return self._score(product, query.scale[:, None], query.bias[:, None], tail_bias)
 
     def score_pairs(self, query: Query, owner: Tensor, rows: Tensor) -> Tensor:
         """Scores [P]."""
