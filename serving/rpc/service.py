@@ -7,7 +7,7 @@ mulde's errors.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar, cast
@@ -21,6 +21,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from mulde import errors
 from mulde.v1 import common_pb2
+from serving.rpc.brevity import cut, fitting
 
 CODES: dict[type[errors.MuldeError], grpc.StatusCode] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -178,7 +179,7 @@ def status_of(error: BaseException, request_id: str) -> status_pb2.Status:
     An error that is none of the caller's says nothing but the id under which the log explains it.
     """
     code = code_of(error)
-    status = status_pb2.Status(code=code.value[0], message=str(error))
+    status = status_pb2.Status(code=code.value[0], message=cut(str(error)))
     info = error_details_pb2.ErrorInfo(reason=_reason(error), domain=DOMAIN)
     if code is grpc.StatusCode.INTERNAL:
         status.message = f"internal error; the server's log explains request {request_id}"
@@ -186,13 +187,20 @@ def status_of(error: BaseException, request_id: str) -> status_pb2.Status:
     _attach(status, info)
     field = getattr(error, "field", "")
     if field and code is not grpc.StatusCode.INTERNAL:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=str(error))
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=field, description=status.message
+        )
         _attach(status, error_details_pb2.BadRequest(field_violations=[violation]))
     if isinstance(error, errors.UnknownName):
-        _attach(status, common_pb2.NameProblem(name=error.name, choices=error.nearest))
+        _attach(status, _problem(error.name, error.nearest))
     if isinstance(error, errors.AmbiguousLabel):
-        _attach(status, common_pb2.NameProblem(name=error.label, choices=error.choices[:20]))
+        _attach(status, _problem(error.label, error.choices))
     return status
+
+
+def _problem(name: str, choices: Sequence[str]) -> common_pb2.NameProblem:
+    """What was asked for and might have been meant; without what is too long to travel."""
+    return common_pb2.NameProblem(name="".join(fitting([name])), choices=fitting(choices[:20]))
 
 
 def _attach(status: status_pb2.Status, detail: Message) -> None:
