@@ -33,7 +33,7 @@ class Watched(Generic[T]):
         Args:
             paths: what to watch.
             read: gives the value, or raises ConfigError.
-            failed: hears of a later failure.
+            failed: hears of a later failure, once for each change.
             interval_s: how often to look, at most.
 
         Raises:
@@ -41,7 +41,7 @@ class Watched(Generic[T]):
         """
         self._paths, self._read, self._failed = paths, read, failed
         self._lock = threading.Lock()
-        self._stamp = self._look()
+        self._stamp = self._refused = self._look()
         self._value = read()
         self._interval_s = interval_s
         self._next = time.monotonic() + interval_s
@@ -65,7 +65,9 @@ class Watched(Generic[T]):
             self._value = self._read()
             self._stamp = stamp
         except ConfigError as error:
-            self._failed(error)
+            if stamp != self._refused:
+                self._refused = stamp
+                self._failed(error)
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         """Inode, size and time of each file; None for one that is not there."""

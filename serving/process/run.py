@@ -15,13 +15,13 @@ from serving.models.director import Director
 from serving.models.model import Model
 from serving.models.registry import Registry
 from serving.models.repository import Repository
-from serving.process.access import Tokens
 from serving.process.logs import Log, open_log
 from serving.process.probes import Probes
 from serving.process.server import Server, tuning_of
 from serving.process.settings import Settings
 from serving.process.supervisor import Supervisor
 from serving.process.tls import read_configuration
+from serving.process.tokens import Tokens
 
 
 def check(settings: Settings) -> list[Model]:

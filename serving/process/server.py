@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable
 from concurrent import futures
 from dataclasses import dataclass, replace
+from functools import partial
 
 import grpc
 from grpc_health.v1 import (  # type: ignore[import-untyped]
@@ -22,11 +23,12 @@ from serving.engine.index import use_threads
 from serving.models.limits import Limits
 from serving.models.model import Tuning
 from serving.models.registry import Registry, Snapshot
-from serving.process.access import Gate, Tokens
+from serving.process.access import Gate
 from serving.process.logs import Log
 from serving.process.metrics import Metrics
 from serving.process.settings import Settings
 from serving.process.tls import credentials
+from serving.process.tokens import Tokens
 from serving.rpc.administration import Administration, Changes
 from serving.rpc.prediction import LinkPrediction
 from serving.rpc.service import Call, Service
@@ -94,7 +96,8 @@ class Server:
         """
         threadpool_limits(limits=1)
         self.settings, self.log = settings, log
-        tokens = Tokens(settings.auth.api_key_file) if settings.auth.api_key_file else None
+        path = settings.auth.api_key_file
+        tokens = Tokens(path, partial(self._changed_badly, "tokens")) if path else None
         most = settings.server.max_concurrent_requests
         self.gate = Gate(tokens, most)
         self.metrics = Metrics(lambda: self.gate.inside)
@@ -136,7 +139,7 @@ class Server:
     def _bind(self) -> int:
         server = self.settings.server
         address = server.address(server.grpc_port)
-        secret = credentials(self.settings.tls, self._tls_failed)
+        secret = credentials(self.settings.tls, partial(self._changed_badly, "certificate"))
         try:
             if secret is None:
                 return self._server.add_insecure_port(address)
@@ -145,8 +148,8 @@ class Server:
             expected = f"a free port on {server.host}"
             raise ConfigError("server.grpc_port", expected, server.grpc_port) from error
 
-    def _tls_failed(self, error: ConfigError) -> None:
-        self.log.warning("changed certificate not usable; the former one stays", error=str(error))
+    def _changed_badly(self, what: str, error: ConfigError) -> None:
+        self.log.warning(f"changed {what} not usable; what was read before stays", error=str(error))
 
     def open(self) -> None:
         """Answer: the models are loaded."""

@@ -16,8 +16,9 @@ from mulde.errors import (
     Starting,
     Unauthenticated,
 )
-from serving.process.access import ADMIN_METHODS, Gate, Tokens
+from serving.process.access import ADMIN_METHODS, Gate
 from serving.process.files import Watched
+from serving.process.tokens import Tokens
 
 READ, ADMIN = "r" * 16, "a" * 16
 PREDICT = "mulde.v1.LinkPredictionService.PredictTails"
@@ -149,5 +150,5 @@ def test_changed_files_are_read_again_and_a_bad_change_is_not(tmp_path: Path) ->
     for text, expected in (("two", "two"), ("bad", "two"), ("four", "four")):
         path.write_text(text)
         os.utime(path, ns=(time.time_ns(), time.time_ns()))
-        assert watched.get() == expected
+        assert watched.get() == watched.get() == expected
     assert len(failures) == 1
