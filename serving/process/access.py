@@ -1,4 +1,4 @@
-"""Who may call what, and how many at once.
+"""Who may call what, and when.
 
 A caller sends ``authorization: Bearer TOKEN``; ``tokens.py`` says what role that has. Without a
 token file everybody may read and nobody administers.
@@ -6,16 +6,15 @@ token file everybody may read and nobody administers.
 
 from __future__ import annotations
 
-import threading
 import time
 
 from mulde.errors import (
     Draining,
     Forbidden,
-    Overloaded,
     Starting,
     Unauthenticated,
 )
+from serving.process.admission import Room
 from serving.process.tokens import Tokens
 
 ADMIN_METHODS = frozenset(
@@ -26,20 +25,14 @@ ADMIN_METHODS = frozenset(
 class Gate:
     """Lets calls through; see ``service.Gate``."""
 
-    def __init__(
-        self,
-        tokens: Tokens | None,
-        max_concurrent: int,
-    ) -> None:
+    def __init__(self, tokens: Tokens | None, room: Room) -> None:
         """Closed until ``open``.
 
         Args:
             tokens: who is known; None for everybody.
-            max_concurrent: calls at once.
+            room: for calls at once.
         """
-        self._tokens, self._max = tokens, max_concurrent
-        self._lock = threading.Lock()
-        self._inside = 0
+        self._tokens, self._room = tokens, room
         self._closed: type[Starting | Draining] | None = Starting
 
     def open(self) -> None:
@@ -53,7 +46,12 @@ class Gate:
     @property
     def inside(self) -> int:
         """Calls that are being answered."""
-        return self._inside
+        return self._room.inside
+
+    @property
+    def is_full(self) -> bool:
+        """See ``entrance.Gate.is_full``."""
+        return self._room.is_full
 
     @property
     def is_open(self) -> bool:
@@ -65,15 +63,11 @@ class Gate:
         if self._closed is not None:
             raise self._closed
         self._authorise(method, metadata)
-        with self._lock:
-            if self._inside >= self._max:
-                raise Overloaded(self._max)
-            self._inside += 1
+        self._room.enter()
 
     def leave(self, method: str) -> None:
         """See ``service.Gate.leave``."""
-        with self._lock:
-            self._inside -= 1
+        self._room.leave()
 
     def _authorise(self, method: str, metadata: dict[str, str | bytes]) -> None:
         if self._tokens is None:
@@ -90,6 +84,6 @@ class Gate:
     def wait_until_empty(self, timeout_s: float) -> bool:
         """Whether every call ended in time."""
         end = time.monotonic() + timeout_s
-        while self._inside and time.monotonic() < end:
+        while self._room.inside and time.monotonic() < end:
             time.sleep(0.01)
-        return self._inside == 0
+        return self._room.inside == 0

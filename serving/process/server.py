@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from concurrent import futures
 from dataclasses import dataclass, replace
 from functools import partial
 
 import grpc
-from grpc_health.v1 import (  # type: ignore[import-untyped]
-    health,
-    health_pb2,
-    health_pb2_grpc,
-)
+from grpc_health.v1 import health, health_pb2_grpc  # type: ignore[import-untyped]
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -24,9 +19,12 @@ from serving.models.limits import Limits
 from serving.models.model import Tuning
 from serving.models.registry import Registry, Snapshot
 from serving.process.access import Gate
+from serving.process.admission import Room
+from serving.process.health import Health
 from serving.process.logs import Log
 from serving.process.metrics import Metrics
 from serving.process.settings import Settings
+from serving.process.threads import CallThreads
 from serving.process.tls import credentials
 from serving.process.tokens import Tokens
 from serving.rpc.administration import Administration, Changes
@@ -42,6 +40,8 @@ SERVICES = (
 _SPARE_THREADS = 8
 _KEEPALIVE_MS = 60_000
 _MAX_METADATA_BYTES = 16 << 10
+_HANDSHAKE_MS = 10_000
+_IDLE_MS = 300_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class Ended:
     metrics: Metrics
     log: Log
     log_requests: bool
+    threads: CallThreads
+
+    def arrived(self) -> None:
+        """See ``service.Observer``."""
+        self.threads.arrived()
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """See ``service.Observer``."""
@@ -99,37 +104,33 @@ class Server:
         path = settings.auth.api_key_file
         tokens = Tokens(path, partial(self._changed_badly, "tokens")) if path else None
         most = settings.server.max_concurrent_requests
-        self.gate = Gate(tokens, most)
+        self.gate = Gate(tokens, Room(most, settings.server.max_wait_ms / 1e3))
         self.metrics = Metrics(lambda: self.gate.inside)
         tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
         self.registry = Registry(tuning, self._tell_models)
-        self._health = health.HealthServicer(
-            experimental_non_blocking=True,
-            experimental_thread_pool=futures.ThreadPoolExecutor(2, "health"),
-        )
-        threads = most + _SPARE_THREADS
+        self._health = Health()
+        self._threads = CallThreads(most + _SPARE_THREADS, most, partial(use_threads, 1))
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(threads, "call", initializer=use_threads, initargs=(1,)),
-            maximum_concurrent_rpcs=threads,
+            self._threads,
+            maximum_concurrent_rpcs=2 * (most + _SPARE_THREADS),
             options=_options(settings, shared_port),
         )
         self._add_services(changes(self.registry))
-        self._tell("", serving=False)
+        self._health.tell("", serving=False)
         self.port = self._bind()
         self._server.start()
 
     def _add_services(self, changes: Changes) -> None:
         limits = limits_of(self.settings)
-        observer = Ended(self.metrics, self.log, self.settings.log.requests)
+        observer = Ended(self.metrics, self.log, self.settings.log.requests, self._threads)
         parts = (
             LinkPrediction(self.registry, limits).methods(),
             VocabularySearch(self.registry, limits).methods(),
             Administration(self.registry, changes, limits).methods(),
         )
         for service, methods in zip(SERVICES, parts, strict=True):
-            handlers = Service(methods, self.gate, observer).handlers()
-            handler = grpc.method_handlers_generic_handler(service.full_name, handlers)
-            self._server.add_generic_rpc_handlers((handler,))
+            entrance = Service(methods, self.gate, observer).entrance(service.full_name)
+            self._server.add_generic_rpc_handlers((entrance,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self.settings.server.reflection:
             names = [service.full_name for service in SERVICES]
@@ -156,16 +157,12 @@ class Server:
         if not self.gate.is_open:
             calm_collector()
         self.gate.open()
-        self._tell("", serving=True)
+        self._health.tell("", serving=True)
         for service in SERVICES:
-            self._tell(service.full_name, serving=True)
+            self._health.tell(service.full_name, serving=True)
 
     def _tell_models(self, snapshot: Snapshot) -> None:
         self.metrics.models([(m, snapshot.is_current(m)) for m in snapshot.models.values()])
-
-    def _tell(self, service: str, *, serving: bool) -> None:
-        status = health_pb2.HealthCheckResponse
-        self._health.set(service, status.SERVING if serving else status.NOT_SERVING)
 
     def drain(self) -> bool:
         """Take no new calls and wait for those that run, within the grace time.
@@ -213,8 +210,13 @@ def _options(settings: Settings, shared_port: bool) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", int(shared_port)),
         ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
+        # Between the two, gRPC refuses by chance.
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", 2 * most),
+        ("grpc.max_allowed_incoming_connections", settings.server.max_connections),
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.max_connection_idle_ms", _IDLE_MS),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]

@@ -41,6 +41,8 @@ class ServerSettings(_Section):
     workers: int = Field(default=1, ge=1, le=256)
     grace_s: float = Field(default=30.0, ge=0, le=3600)
     max_concurrent_requests: int = Field(default=64, ge=1, le=4096)
+    max_wait_ms: float = Field(default=50.0, gt=0, le=3_600_000)
+    max_connections: int = Field(default=4096, ge=1, le=1_000_000)
     reflection: bool = True
 
     def is_loopback(self) -> bool:

@@ -22,6 +22,7 @@ from google.rpc import error_details_pb2, status_pb2
 from mulde import errors
 from mulde.v1 import common_pb2
 from serving.rpc.brevity import cut, fitting
+from serving.rpc.entrance import Door, Entrance, Refuse
 
 CODES: dict[type[errors.MuldeError], grpc.StatusCode] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -89,7 +90,15 @@ M = TypeVar("M", bound=Message)
 
 
 class Gate(Protocol):
-    """Decides who may call what."""
+    """Decides who may call what, and when."""
+
+    @property
+    def is_full(self) -> bool:
+        """See ``entrance.Gate.is_full``."""
+
+    @property
+    def inside(self) -> int:
+        """Calls that are being answered."""
 
     def check(self, method: str, metadata: dict[str, str | bytes]) -> None:
         """Let the call through.
@@ -105,7 +114,10 @@ class Gate(Protocol):
 
 
 class Observer(Protocol):
-    """Hears of every call that ended."""
+    """Hears of every call."""
+
+    def arrived(self) -> None:
+        """The message of the call that this thread answers is there."""
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """Count it."""
@@ -122,12 +134,15 @@ class Service:
     ) -> None:
         self._methods, self._gate, self._observer = methods, gate, observer
 
-    def handlers(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:
-        """Method name -> handler of raw bytes."""
-        return {
-            method.name: grpc.unary_unary_rpc_method_handler(self._behaviour(method, run))
+    def entrance(self, name: str) -> Entrance:
+        """What a gRPC server needs to know of the service of that full name."""
+        doors = {
+            f"/{name}/{method.name}": Door(
+                self._behaviour(method, run), self._refusal(method.full_name)
+            )
             for method, run in self._methods.items()
         }
+        return Entrance(doors, self._gate)
 
     def _behaviour(
         self, method: MethodDescriptor, run: Run
@@ -137,6 +152,7 @@ class Service:
 
         def behave(data: bytes, context: grpc.ServicerContext) -> bytes:
             start = perf_counter()
+            observer.arrived()
             metadata = dict(context.invocation_metadata())
             call = Call(context, _request_id(metadata))
             code, reply = grpc.StatusCode.OK, b""
@@ -148,18 +164,36 @@ class Service:
                     gate.leave(name)
                 context.set_trailing_metadata(((REQUEST_ID, call.id),))
             except Exception as error:  # the last line of defence: the server stays up
-                status = status_of(error, call.id)
-                code = _CODE_BY_NUMBER[status.code]
-                if code is grpc.StatusCode.INTERNAL:
-                    observer.failed(name, call, error)
-                context.set_code(code)
-                context.set_details(status.message)
-                details = ((REQUEST_ID, call.id), (_DETAILS, status.SerializeToString()))
-                context.set_trailing_metadata(details)
+                code = self._fail(name, call, context, error)
             observer.ended(name, code, call, perf_counter() - start)
             return reply
 
         return behave
+
+    def _refusal(self, name: str) -> Refuse:
+        gate, observer = self._gate, self._observer
+
+        def refuse(context: grpc.ServicerContext) -> None:
+            start = perf_counter()
+            call = Call(context, _request_id(dict(context.invocation_metadata())))
+            code = self._fail(name, call, context, errors.Overloaded(gate.inside))
+            observer.ended(name, code, call, perf_counter() - start)
+
+        return refuse
+
+    def _fail(
+        self, name: str, call: Call, context: grpc.ServicerContext, error: Exception
+    ) -> grpc.StatusCode:
+        """Tell the caller of an error, and return its code."""
+        status = status_of(error, call.id)
+        code = _CODE_BY_NUMBER[status.code]
+        if code is grpc.StatusCode.INTERNAL:
+            self._observer.failed(name, call, error)
+        context.set_code(code)
+        context.set_details(status.message)
+        details = ((REQUEST_ID, call.id), (_DETAILS, status.SerializeToString()))
+        context.set_trailing_metadata(details)
+        return code
 
 
 _CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}

@@ -16,9 +16,9 @@ from mulde.errors import (
     Starting,
     Unauthenticated,
 )
-from serving.process.access import ADMIN_METHODS, Gate
+from serving.process.access import ADMIN_METHODS, Gate, Tokens
+from serving.process.admission import Room
 from serving.process.files import Watched
-from serving.process.tokens import Tokens
 
 READ, ADMIN = "r" * 16, "a" * 16
 PREDICT = "mulde.v1.LinkPredictionService.PredictTails"
@@ -37,7 +37,7 @@ def bearer(token: str) -> dict[str, str | bytes]:
 
 
 def opened(tokens: Tokens | None, most: int = 8) -> Gate:
-    gate = Gate(tokens, most)
+    gate = Gate(tokens, Room(most, 1.0))
     gate.open()
     return gate
 
@@ -105,7 +105,7 @@ def test_a_wrong_token_file_names_the_line_and_no_token(
 
 
 def test_the_gate_is_closed_before_the_start_and_while_draining() -> None:
-    gate = Gate(None, 8)
+    gate = Gate(None, Room(8, 1.0))
     with pytest.raises(Starting):
         gate.check(PREDICT, {})
     gate.open()
@@ -116,7 +116,7 @@ def test_the_gate_is_closed_before_the_start_and_while_draining() -> None:
 
 
 def test_only_so_many_are_inside_at_once() -> None:
-    gate = Gate(None, 2)
+    gate = Gate(None, Room(2, 1.0))
     gate.open()
     gate.check(PREDICT, {})
     gate.check(PREDICT, {})

@@ -1,0 +1,85 @@
+"""The way in: a call that finds no room is turned away as it arrives, before its message is read.
+
+gRPC gives each call a thread, which waits for the message; a call that will be refused is worth
+neither. It is answered by the thread that takes calls in. So refusing costs a small part of what
+answering does, and a server that gets twice what it can answer still answers nearly all it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import grpc
+
+Answer = Callable[[bytes, grpc.ServicerContext], bytes]
+Refuse = Callable[[grpc.ServicerContext], None]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+T = TypeVar("T")
+
+
+class Gate(Protocol):
+    """Tells whether there is room."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a call that arrives now would be refused for want of room."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """How the calls of one method end.
+
+    Attributes:
+        answer: takes the message, as bytes; returns the answer, as bytes.
+        refuse: sets code and details.
+    """
+
+    answer: Answer
+    refuse: Refuse
+
+
+class Entrance(grpc.GenericRpcHandler):
+    """The methods of one service, by full name: "/package.Service/Method"."""
+
+    def __init__(self, doors: Mapping[str, Door], gate: Gate) -> None:
+        self._gate = gate
+        self._answers: dict[str, Handler] = {
+            name: grpc.unary_unary_rpc_method_handler(door.answer) for name, door in doors.items()
+        }
+        # As a method that streams, for such a one is called before there is a message.
+        self._refusals: dict[str, Handler] = {
+            name: grpc.stream_unary_rpc_method_handler(_at_once(door.refuse))
+            for name, door in doors.items()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
+        """Who takes the call; None for a method that is not here."""
+        handlers = self._refusals if self._gate.is_full else self._answers
+        return handlers.get(handler_call_details.method)
+
+
+class _AtOnce(futures.ThreadPoolExecutor):
+    """Not a pool, but where gRPC asks for one: runs in the thread that submits."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
+        """Run, then return what came of it."""
+        future: futures.Future[T] = futures.Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # it belongs to whoever asks the future, as in a pool
+            future.set_exception(error)
+        return future
+
+
+def _at_once(refuse: Refuse) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
+    """A behaviour that refuses, and that gRPC runs without a thread of its own."""
+
+    def behave(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        refuse(context)
+        return b""
+
+    behave.experimental_thread_pool = _AtOnce(1)  # type: ignore[attr-defined]
+    return behave
