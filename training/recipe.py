@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from mulde.errors import ConfigError
-from training.scorers import ScoreKind, ScorerName, Start
+from training.scorers import BILINEAR, ScoreKind, ScorerName, Start
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -45,11 +45,12 @@ class Model:
     rotations: Start = "uniform"
 
     def __post_init__(self) -> None:
-        """Only ComplEx is bilinear, and it is nothing else."""
-        if self.scorer != "ComplEx" and self.score == "bilinear":
+        """A bilinear scorer has that score alone, and no other has it."""
+        bilinear = self.scorer in BILINEAR
+        if not bilinear and self.score == "bilinear":
             raise ValueError(f'score "distance" or "linear" with {self.scorer}')
-        if self.scorer == "ComplEx" and self.score == "linear":
-            raise ValueError('score "bilinear" with ComplEx')
+        if bilinear and self.score == "linear":
+            raise ValueError(f'score "bilinear" with {self.scorer}')
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Training:
         batch: queries per step.
         loss: ``bce`` over a target and shared negatives, or ``cross-entropy`` over all entities,
             which takes no negatives.
-        penalty: weight of the scorer's own regulariser (N3 of ComplEx), per triple.
+        penalty: weight of the scorer's own regulariser (N3 of ComplEx, DURA of RESCAL), per triple.
         negatives: uniform random entities that a batch shares.
         negative_weight: total weight of the negatives against a target's 1; absent: ``negatives``.
         adversarial_temperature: 0 is uniform weights; else self-adversarial ones.

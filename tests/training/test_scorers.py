@@ -16,7 +16,11 @@ ENTITIES, RELATIONS, DIMENSION = 12, 3, 6
 Kind = Literal["distance", "linear"]
 KINDS: tuple[Kind, ...] = ("distance", "linear")
 FAMILIES = [(name, kind) for name in HYPERBOLIC for kind in KINDS]
-ALL: list[tuple[ScorerName, Kind]] = [*FAMILIES, ("ComplEx", "distance")]
+ALL: list[tuple[ScorerName, Kind]] = [
+    *FAMILIES,
+    ("ComplEx", "distance"),
+    ("RESCAL", "distance"),
+]
 
 
 def build(name: ScorerName, kind: Kind = "distance", spread: float = 0.4, seed: int = 1) -> Scorer:
@@ -259,6 +263,41 @@ def test_complex_penalty_is_the_sum_of_cubed_moduli_over_the_triples() -> None:
     torch.testing.assert_close(
         scorer.penalty(scorer.query(entity, relation), count, tails), expected
     )
+
+
+def test_rescal_maps_the_head_by_its_relation_and_adds_the_tails_bias() -> None:
+    scorer, (entity, relation) = build("RESCAL"), queries()
+    values = dict(scorer.named_parameters())
+    mapped = torch.einsum("bi,bij->bj", values["entity"][entity], values["matrix"][relation])
+    expected = (mapped + values["translation"][relation]) @ values["entity"].T
+    found = scorer.score_shared(scorer.query(entity, relation))
+    torch.testing.assert_close(found, expected + values["tail_bias"])
+
+
+def test_rescal_penalty_is_the_squared_norms_of_head_query_and_tail_over_the_triples() -> None:
+    scorer, (entity, relation) = build("RESCAL"), queries()
+    count, tails = torch.tensor([2, 1, 1, 1, 1]), torch.tensor([3, 0, 11, 5, 5, 2])
+    owner = torch.repeat_interleave(torch.arange(5), count)
+    query = scorer.query(entity, relation)
+    head, encoded = scorer.spatial(entity), scorer.encode(scorer.spatial(entity), relation)
+    three = torch.stack([head[owner], encoded[owner], scorer.spatial(tails)])
+    torch.testing.assert_close(scorer.penalty(query, count, tails), three.square().sum())
+
+
+def test_bilinear_cross_entropy_is_that_of_the_scores() -> None:
+    scorer, (entity, relation) = build("RESCAL"), queries()
+    batch = Batch(
+        index=torch.arange(5),
+        entity=entity,
+        relation=relation,
+        count=torch.tensor([2, 1, 1, 1, 1]),
+        owner=torch.tensor([0, 0, 1, 2, 3, 4]),
+        target=torch.tensor([3, 0, 11, 5, 5, 2]),
+    )
+    query = scorer.query(entity, relation)
+    scores = scorer.score_shared(query)[batch.owner]
+    expected = torch.nn.functional.cross_entropy(scores, batch.target)
+    torch.testing.assert_close(scorer.cross_entropy(query, batch), expected)
 
 
 # Single scorers

@@ -7,13 +7,19 @@ from typing import Literal
 import torch
 
 from training.scorers.base import HyperbolicScorer, ScoreKind, Scorer, Start
+from training.scorers.bilinear import BilinearScorer
 from training.scorers.complex import ComplEx
 from training.scorers.disth import DistH, DistHTangent
 from training.scorers.lorentz import LorentzLinear
+from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH
 from training.scorers.transh import TransH
 
-ScorerName = Literal["RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear", "ComplEx"]
+ScorerName = Literal[
+    "RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear", "ComplEx", "RESCAL"
+]
+
+BILINEAR: dict[ScorerName, type[ComplEx | RESCAL]] = {"ComplEx": ComplEx, "RESCAL": RESCAL}
 
 HYPERBOLIC: dict[ScorerName, type[HyperbolicScorer]] = {
     "RotH": RotH,
@@ -25,7 +31,10 @@ HYPERBOLIC: dict[ScorerName, type[HyperbolicScorer]] = {
 }
 
 __all__ = [
+    "BILINEAR",
     "HYPERBOLIC",
+    "RESCAL",
+    "BilinearScorer",
     "ComplEx",
     "HyperbolicScorer",
     "ScoreKind",
@@ -49,8 +58,9 @@ def build_scorer(
 ) -> Scorer:
     """A freshly initialised scorer; the same arguments give the same values."""
     generator = torch.Generator().manual_seed(seed)
-    if name == "ComplEx":
-        return ComplEx(entities, relations, dimension, spread=spread, generator=generator)
+    if name in BILINEAR:
+        family = BILINEAR[name]
+        return family(entities, relations, dimension, spread=spread, generator=generator)
     return HYPERBOLIC[name](
         entities,
         relations,
