@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mulde.errors import BundleError
 from mulde.evaluation import RankingTask
 from mulde.layout import Layout
+from training.folding import folded_graph
+from training.onnx_nodes import OPSET
 from training.scorers import HyperbolicScorer, Scorer
 
-OPSET = 18
 _TYPICAL_PLACE = 10
 _QUERIES_PER_RELATION = 64
 _SCORES = 1 << 24
@@ -115,8 +117,26 @@ def _some_of_each(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def write_onnx(encoder: Encoder, path: Path) -> None:
     """Write ``encoder.onnx``: standard operators, weights inside, any batch size.
 
-    Equal encoders give equal bytes: what the exporter notes about source files, this machine and
-    itself is taken out.
+    A scorer that can be folded gets the short graph of ``training/folding.py``; the others get what
+    torch makes of their code. Equal encoders give equal bytes.
+
+    Raises:
+        BundleError: for a scorer that cannot be exported, naming what is wrong with it.
+    """
+    try:
+        model = folded_graph(encoder.scorer, encoder.slopes, encoder.layout)
+    except ValueError as error:
+        raise BundleError(path, f"not published; {error}") from error
+    if model is None:
+        model = _exported(encoder)
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _exported(encoder: Encoder) -> onnx.ModelProto:
+    """The graph that torch's exporter makes.
+
+    What it notes about source files, this machine and itself is taken out.
     """
     example = torch.zeros(2, encoder.layout.width), torch.zeros(2, dtype=torch.int64)
     batch = torch.export.Dim("batch")
@@ -139,8 +159,7 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
     assert program is not None
     model = program.model_proto
     _anonymise(model)
-    onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    return model
 
 
 def _gather_rows(program: torch.export.ExportedProgram) -> None:

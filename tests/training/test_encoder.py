@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 import torch
@@ -14,7 +15,11 @@ from mulde.evaluation import RankingTask
 from mulde.known import KnownFacts
 from mulde.layout import Layout
 from training.encoder import Encoder, choose_slopes, write_onnx
+from training.folding import moves_of
 from training.scorers import HYPERBOLIC, HyperbolicScorer, ScoreKind, ScorerName, build_scorer
+from training.scorers.rescal import RESCAL
+from training.scorers.roth import RefH, RotH
+from training.scorers.transh import TransH
 
 ENTITIES, RELATIONS, DIMENSION = 40, 3, 8
 LAYOUT = Layout(DIMENSION)
@@ -107,6 +112,86 @@ def test_onnx_is_torch_for_any_batch(name: ScorerName, batch: int, tmp_path: Pat
     found = session.run(None, {"head": head.numpy(), "relation": relation.numpy()})
     for got, wanted in zip(found, encoder(head, relation), strict=True):
         np.testing.assert_allclose(got, wanted.numpy(), atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "most"), [("RotH", 37), ("RefH", 27), ("TransH", 23)])
+def test_a_query_costs_few_operators(name: ScorerName, most: int, tmp_path: Path) -> None:
+    scorer = make(name, "linear")
+    write_onnx(Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task())), tmp_path / "e.onnx")
+    assert len(onnx.load(tmp_path / "e.onnx").graph.node) <= most
+
+
+@pytest.mark.parametrize("kind", ["linear", "distance"])
+@pytest.mark.parametrize("name", ["RotH", "RefH", "TransH"])
+@torch.inference_mode()
+def test_a_served_query_is_that_of_double_precision_far_out_and_near_the_origin(
+    name: ScorerName, kind: ScoreKind, tmp_path: Path
+) -> None:
+    """Points at radii from 1e-3 to 7, where a short cut that cancels would show."""
+    scorer = make(name, kind)
+    assert isinstance(scorer, TransH | RotH | RefH)
+    radii = torch.logspace(-3, np.log10(3.5), ENTITIES)
+    unit = torch.nn.functional.normalize(scorer.entity.detach(), dim=-1)
+    scorer.entity.copy_(unit * radii.unsqueeze(-1) / scorer.curvature().sqrt())
+    scorer.translation.mul_(4)
+    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    write_onnx(encoder, tmp_path / "encoder.onnx")
+    session = ort.InferenceSession(str(tmp_path / "encoder.onnx"))
+    head = table_of(scorer)
+    relation = torch.arange(ENTITIES) % (2 * RELATIONS)
+    found = session.run(None, {"head": head.numpy(), "relation": relation.numpy()})
+    exact = [part.numpy() for part in encoder.double()(head.double(), relation)]
+    size = np.abs(exact[0]).max(axis=1)
+    for got, wanted in zip(found, exact, strict=True):
+        error = np.abs(got - wanted).reshape(len(size), -1).max(axis=1) / size
+        assert error.max() < 2e-5
+
+
+@pytest.mark.parametrize("batch", [1, 17])
+@torch.inference_mode()
+def test_a_map_is_served_as_it_is_trained(batch: int, tmp_path: Path) -> None:
+    size = {"entities": ENTITIES, "relations": RELATIONS, "dimension": DIMENSION}
+    scorer = build_scorer("RESCAL", **size, score="bilinear", spread=0.3, seed=0)
+    assert isinstance(scorer, RESCAL)
+    scorer.translation.normal_(generator=torch.Generator().manual_seed(2))
+    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    write_onnx(encoder, tmp_path / "encoder.onnx")
+    assert len(onnx.load(tmp_path / "encoder.onnx").graph.node) <= 13
+    session = ort.InferenceSession(str(tmp_path / "encoder.onnx"))
+    parts = [p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias)]
+    head = torch.from_numpy(LAYOUT.pack(parts[0], parts[1], parts[2], "fp32"))[:batch]
+    relation = torch.arange(batch) % (2 * RELATIONS)
+    found = session.run(None, {"head": head.numpy(), "relation": relation.numpy()})
+    for got, wanted in zip(found, encoder(head, relation), strict=True):
+        np.testing.assert_allclose(got, wanted.numpy(), atol=2e-5, rtol=1e-5)
+
+
+def test_equal_encoders_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        scorer = make("RotH", "linear")
+        write_onnx(Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task())), tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_a_block_of_zeros_is_refused() -> None:
+    scorer = make("RotH", "linear").requires_grad_(False)
+    assert isinstance(scorer, RotH)
+    scorer.rotation[2, :2] = 0
+    with pytest.raises(ValueError, match="found zeros"):
+        moves_of(scorer)
+
+
+@torch.inference_mode()
+def test_a_relation_that_moves_nothing_is_served(tmp_path: Path) -> None:
+    scorer = make("RotH", "linear")
+    assert isinstance(scorer, RotH)
+    scorer.translation[1] = scorer.before[1] = 0
+    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    write_onnx(encoder, tmp_path / "encoder.onnx")
+    session = ort.InferenceSession(str(tmp_path / "encoder.onnx"))
+    head, relation = table_of(scorer)[:3], torch.ones(3, dtype=torch.int64)
+    query = session.run(["query"], {"head": head.numpy(), "relation": relation.numpy()})[0]
+    np.testing.assert_allclose(query, encoder(head, relation)[0].numpy(), atol=2e-5, rtol=1e-5)
 
 
 def test_a_linear_scores_slope_is_its_own_scale() -> None:
