@@ -14,6 +14,7 @@ MANIFEST = "manifest.json"
 DIGEST = "manifest.sha256"
 ENCODER = "encoder.onnx"
 ENTITIES = "entities.faiss"
+CANDIDATES = "candidates.faiss"
 VOCABULARY = "vocabulary.bin"
 KNOWN = "known.bin"
 TYPES = "types.bin"
@@ -23,7 +24,7 @@ CARD = "card.md"
 RECIPE = "recipe.toml"
 
 REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
-OPTIONAL = frozenset({KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
+OPTIONAL = frozenset({CANDIDATES, KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
 
 _MAX_MANIFEST_BYTES = 1 << 20
 

@@ -21,6 +21,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Figures = dict[str, dict[str, float]]
 """Direction ("tail", "head", "total") -> figure ("mrr", "hits@1", "hits@3", "hits@10")."""
 
+Kind = Literal["int8", "fp32", "table", "sq8", "pq", "ivf"]
+CODED: tuple[Kind, ...] = ("sq8", "pq", "ivf")
+"""Kinds of index with a file of their own, ``candidates.faiss``."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -69,6 +73,64 @@ class FileStamp:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """What one kind of index cost and found, on the machine of the export.
+
+    Attributes:
+        kind, cells, probes, fetched: as in ``Index``.
+        bytes: of the bundle's table and codes together.
+        private_bytes: of each process besides, for a copy of its own.
+        recall: share of the exhaustive top 10 that is found without asking for exactness.
+        certified: share of answers that are certain without asking.
+        single_us: median microseconds of one query, as approximate as ``recall`` says.
+        exact_us: the same, asked for exactness.
+        batch_us: a query's share of a batch of 256, exact.
+    """
+
+    kind: Kind
+    bytes: int
+    private_bytes: int
+    recall: float
+    certified: float
+    single_us: float
+    exact_us: float
+    batch_us: float
+    cells: int = 0
+    probes: int = 0
+    fetched: int = 0
+
+
+@dataclass(frozen=True)
+class Index:
+    """How candidates are found (``serving/engine/candidates.py`` describes the kinds).
+
+    Attributes:
+        kind: which.
+        cells: into which the table is cut; "ivf" alone.
+        probes: cells that are searched for a query; "ivf" alone.
+        fetched: rows that are scored beyond those that are asked for; kinds with codes alone.
+        trials: what else was tried, and what it gave.
+    """
+
+    kind: Kind = "int8"
+    cells: int = 0
+    probes: int = 0
+    fetched: int = 0
+    trials: tuple[Trial, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse an index that cannot be.
+
+        Raises:
+            Mismatch: naming the field.
+        """
+        if self.kind == "ivf" and not 1 <= self.probes <= self.cells:
+            raise Mismatch("index.probes", "1 to index.cells", self.probes)
+        if self.kind in CODED and self.fetched < 1:
+            raise Mismatch("index.fetched", "at least 1", self.fetched)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything that a server or a person asks of a bundle before using it.
 
@@ -84,6 +146,7 @@ class Manifest:
         libraries: versions that made the bundle.
         quality: filtered figures per split, measured on the table as stored.
         checks: what the exporter measured when it reopened the bundle.
+        index: how candidates are found.
         files: every file but the manifest and its digest.
     """
 
@@ -102,6 +165,7 @@ class Manifest:
     libraries: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Figures] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
+    index: Index = field(default_factory=Index)
     files: dict[str, FileStamp] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

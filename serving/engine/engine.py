@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mulde.bundle import ENCODER, ENTITIES, Bundle, open_bundle
 from mulde.errors import BundleError, InvalidArgument
-from mulde.layout import Layout
+from mulde.files import CANDIDATES
+from mulde.manifest import CODED, Index
 from mulde.ranking import filtered_ranks
 from serving.engine.answers import Answers
 from serving.engine.certificate import Certificate
@@ -29,9 +30,9 @@ from serving.engine.encoder import Encoder, Query
 from serving.engine.excluded import Excluded, Rows
 from serving.engine.found import top
 from serving.engine.index import EntityIndex, use_threads
+from serving.engine.kinds import candidates_for, column_weights
 from serving.engine.neighbours import Neighbours
 from serving.engine.retrieval import Retriever
-from serving.engine.scan import InexactProducts, Scan
 from serving.engine.scoring import Array, scorer_for
 from serving.engine.soundness import check_queries, scan_table
 
@@ -48,7 +49,7 @@ class Engine:
         Args:
             bundle: verified and mapped.
             threads: for one batch in the encoder and the index.
-            low_memory: search the mapped table alone, without a copy of it in bytes.
+            low_memory: search what is mapped, without a copy of the table in bytes.
 
         Raises:
             BundleError: if a file is not what the manifest says, or the encoder's answers break
@@ -62,12 +63,17 @@ class Engine:
         self._index = EntityIndex(bundle.file(ENTITIES), self.num_entities, layout.width)
         extent = scan_table(self._index, layout)
         self._scorer = scorer_for(self.manifest.score, layout, extent.tail_bias)
-        certificate = Certificate(self._scorer, layout.width, extent.row_norm)
-        scan = None if low_memory else _scan(self._index, layout, threads)
-        self._retriever = Retriever(self._index, self._scorer, certificate, scan)
+        weights = column_weights(self._probe(), layout)
+        self._parts = layout, extent, weights, threads
+        index = self.manifest.index
+        if low_memory and index.kind not in CODED:
+            index = Index("table")
+        codes = bundle.file(CANDIDATES) if index.kind in CODED else None
+        candidates = candidates_for(index, codes, self._index, *self._parts)
+        certificate = Certificate(self._scorer, extent.row_norm)
+        self._retriever = Retriever(self._index, self._scorer, certificate, candidates)
         curvature = self.manifest.score.curvature
-        self._neighbours = Neighbours(self._index, layout, curvature, extent.row_norm, scan)
-        self._probe()
+        self._neighbours = Neighbours(self._index, layout, curvature, extent.row_norm, candidates)
 
     @classmethod
     def open(cls, bundle: Bundle | Path | str, *, threads: int = 1) -> Engine:
@@ -92,14 +98,15 @@ class Engine:
     ) -> None:
         """Nothing is left open: the maps go when the last answer that refers to them goes."""
 
-    def _probe(self) -> None:
-        """Encode a few queries of every relation and check what the search relies on."""
+    def _probe(self) -> Query:
+        """A few queries of every relation, checked for what the search relies on."""
         layout, path = self.manifest.layout, self.bundle.file(ENCODER)
         relations = np.arange(2 * self.num_relations)
         count = max(_PROBES, len(relations))
         entities = np.linspace(0, self.num_entities - 1, count).astype(np.int64)
         query = self.encode(entities, np.resize(relations, count))
         check_queries(path, query, layout)
+        return query
 
     def encode(self, entities: ArrayLike, relations: ArrayLike) -> Query:
         """Queries for entities [B] and relations [B] in [0, 2R).
@@ -334,11 +341,3 @@ class Engine:
 
     def _denied(self, deny: ArrayLike | None) -> Rows | None:
         return None if deny is None else row_numbers("deny", deny, self.num_entities, least=0)
-
-
-def _scan(index: EntityIndex, layout: Layout, threads: int) -> Scan | None:
-    """The table in bytes; None on a machine that cannot multiply bytes exactly."""
-    try:
-        return Scan(index, layout, threads)
-    except InexactProducts:
-        return None

@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from mulde.layout import Layout
+from serving.engine.candidates import Candidates
 from serving.engine.certificate import Certificate
 from serving.engine.encoder import Query
 from serving.engine.excluded import Excluded, Rows
 from serving.engine.found import Found
 from serving.engine.index import EntityIndex
 from serving.engine.retrieval import Retriever
-from serving.engine.scan import Scan
 from serving.engine.scoring import NeighbourScorer
 
 
@@ -30,7 +30,7 @@ class Neighbours:
         layout: Layout,
         curvature: float,
         row_norm: float,
-        scan: Scan | None,
+        candidates: Candidates,
     ) -> None:
         """Share a table.
 
@@ -39,12 +39,12 @@ class Neighbours:
             layout: its columns.
             curvature: c.
             row_norm: see ``Certificate``.
-            scan: see ``Retriever``.
+            candidates: see ``Retriever``.
         """
         self._index, self._layout = index, layout
         scorer = NeighbourScorer(layout, curvature)
-        certificate = Certificate(scorer, layout.width, row_norm)
-        self._retriever = Retriever(index, scorer, certificate, scan)
+        certificate = Certificate(scorer, row_norm)
+        self._retriever = Retriever(index, scorer, certificate, candidates)
 
     def nearest(self, entities: Rows, k: int, allowed: Rows | None, denied: Rows | None) -> Found:
         """The k nearest others of each entity [B]; the score is minus the distance."""

@@ -1,8 +1,9 @@
-"""The one ONNX graph that the server writes itself: a product of bytes.
+"""The two ONNX graphs that the server writes itself: a product of bytes, and one of floats.
 
 ``products = MatMulInteger(queries, weights, zero)``: unsigned bytes [n, J] with a zero point of
-128, times signed bytes [J, N]. Written as protobuf by hand, for the library that writes ONNX files
-is a training library; field numbers are those of onnx.proto, IR version 8, operator set 13.
+128, times signed bytes [J, N]; or ``products = MatMul(queries, weights)`` in float32. Written as
+protobuf by hand, for the library that writes ONNX files is a training library; field numbers are
+those of onnx.proto, IR version 8, operator set 13.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ ZERO = 128
 """What the query byte 0 stands for."""
 
 _IR_VERSION, _OPSET = 8, 13
-_UINT8, _INT8, _INT32 = 2, 3, 6
+_FLOAT, _UINT8, _INT8, _INT32 = 1, 2, 3, 6
 
 
 def product_graph(weights: NDArray[np.int8]) -> bytes:
@@ -23,14 +24,37 @@ def product_graph(weights: NDArray[np.int8]) -> bytes:
     Args:
         weights: [J, N].
     """
-    inner, outer = weights.shape
-    node = b"".join(_text(1, name) for name in ("queries", "weights", "zero"))
-    node += _text(2, "products") + _text(4, "MatMulInteger")
+    tensors = _tensor("weights", _INT8, weights.shape, weights.tobytes())
+    zero = _tensor("zero", _UINT8, (), bytes([ZERO]))
+    inputs = ("queries", "weights", "zero")
+    node = _node("MatMulInteger", inputs)
+    return _model(node, [tensors, zero], (_UINT8, _INT32), weights.shape)
+
+
+def float_product_graph(weights: NDArray[np.float32]) -> bytes:
+    """A model with input ``queries`` float32 [n, J] and output ``products`` float32 [n, N].
+
+    Args:
+        weights: [J, N].
+    """
+    tensor = _tensor("weights", _FLOAT, weights.shape, weights.tobytes())
+    node = _node("MatMul", ("queries", "weights"))
+    return _model(node, [tensor], (_FLOAT, _FLOAT), weights.shape)
+
+
+def _node(operator: str, inputs: tuple[str, ...]) -> bytes:
+    names = b"".join(_text(1, name) for name in inputs)
+    return names + _text(2, "products") + _text(4, operator)
+
+
+def _model(
+    node: bytes, tensors: list[bytes], kinds: tuple[int, int], shape: tuple[int, ...]
+) -> bytes:
+    """A graph of one node, from ``queries`` to ``products``, which are of these kinds."""
     graph = _message(1, node) + _text(2, "scan")
-    graph += _message(5, _tensor("weights", _INT8, weights.shape, weights.tobytes()))
-    graph += _message(5, _tensor("zero", _UINT8, (), bytes([ZERO])))
-    graph += _message(11, _value("queries", _UINT8, inner))
-    graph += _message(12, _value("products", _INT32, outer))
+    graph += b"".join(_message(5, tensor) for tensor in tensors)
+    graph += _message(11, _value("queries", kinds[0], shape[0]))
+    graph += _message(12, _value("products", kinds[1], shape[1]))
     return _number(1, _IR_VERSION) + _message(7, graph) + _message(8, _number(2, _OPSET))
 
 

@@ -8,6 +8,7 @@ import pytest
 from mulde.layout import Layout
 from serving.engine.certificate import Certificate
 from serving.engine.encoder import Query
+from serving.engine.rounding import float32_loss
 from serving.engine.scoring import DistanceScorer, LinearScorer, NeighbourScorer
 
 LAYOUT = Layout(2)
@@ -82,14 +83,18 @@ def test_the_floor_of_a_neighbour_is_its_distance() -> None:
     assert scorer.floors(query, np.array([-0.5]))[0] == pytest.approx(1 - np.cosh(1.0))
 
 
-def test_what_float32_may_lose_is_taken_off() -> None:
+def test_what_float32_may_lose() -> None:
     """W = 8, so n = 10: gamma = 10 u / (1 - 10 u), times |q| = sqrt(5) and |v| = 3."""
     vector = np.array([[2, 1, 0, 0, 0, 0, 0, 0]], dtype=np.float32)
-    query = Query(vector, np.zeros(1), np.zeros(1), np.ones(1))
-    threshold = Certificate(LinearScorer(), 8, row_norm=3.0).thresholds(query, np.array([1.0]))[0]
     unit = 2.0**-24
     gamma = 10 * unit / (1 - 10 * unit)
-    assert 1 - threshold == pytest.approx(gamma * 3 * np.sqrt(5), rel=1e-3)
+    assert float32_loss(vector, 3.0, 8)[0] == pytest.approx(gamma * 3 * np.sqrt(5), rel=1e-9)
+
+
+def test_what_float64_may_lose_is_taken_off() -> None:
+    query = one_query(slope=2.0)
+    floor = Certificate(LinearScorer(), row_norm=3.0).floors(query, np.array([1.0]))[0]
+    assert 1 - 1e-10 < floor < 1
 
 
 def test_a_score_alone_and_in_company_is_the_same_to_the_last_bit() -> None:

@@ -15,11 +15,14 @@ from mulde.manifest import Score
 from serving.engine.certificate import Certificate
 from serving.engine.encoder import Query
 from serving.engine.excluded import Excluded
+from serving.engine.floats import FloatTable
 from serving.engine.found import Found
 from serving.engine.index import EntityIndex
+from serving.engine.lists import Lists, WholeTable
 from serving.engine.retrieval import Retriever
 from serving.engine.scan import Scan
 from serving.engine.scoring import NeighbourScorer, Scorer, scorer_for
+from serving.engine.view import Exhaustive
 from tests.support.toy import write_index
 
 LAYOUT = Layout(5)
@@ -49,10 +52,15 @@ class World:
         else:
             self.scorer = scorer_for(Score(kind, CURVATURE), LAYOUT, largest)
         norm = float(np.linalg.norm(wide, axis=1).max())
-        certificate = Certificate(self.scorer, LAYOUT.width, norm)
-        scan = Scan(self.index, LAYOUT)
-        self.retriever = Retriever(self.index, self.scorer, certificate, scan)
-        self.mapped = Retriever(self.index, self.scorer, certificate, None)
+        certificate = Certificate(self.scorer, norm)
+        self.retriever, self.floats, self.mapped = (
+            Retriever(self.index, self.scorer, certificate, candidates)
+            for candidates in (
+                Exhaustive(Scan(self.index, LAYOUT)),
+                Exhaustive(FloatTable(self.index, LAYOUT, norm)),
+                Lists(WholeTable(self.index, norm)),
+            )
+        )
 
     def truth(self, query: Query, k: int, excluded: Excluded, allowed: object) -> list[list[int]]:
         """Sort everything, without any of the code under test but the score."""
@@ -101,13 +109,14 @@ def check_all_ways(
 ) -> None:
     truth = world.truth(query, k, excluded, allowed)
     ways = [
-        world.retriever.by_scan(query, k, excluded, allowed, exact=True),
+        world.retriever.by_candidates(query, k, excluded, allowed, exact=True),
+        world.floats.by_candidates(query, k, excluded, allowed, exact=True),
         world.retriever.by_listing(query, k, excluded, allowed),
         world.retriever.best(query, k, excluded, allowed, exact=True),
         world.mapped.best(query, k, excluded, allowed, exact=True),
     ]
     if allowed is None:
-        ways.append(world.retriever.by_index(query, k, excluded, exact=True))
+        ways.append(world.mapped.by_candidates(query, k, excluded, None, exact=True))
     scores = world.retriever.scores(query)
     for found in ways:
         assert split(found) == truth
@@ -211,8 +220,8 @@ def test_without_exactness_an_uncertain_answer_says_so(tmp_path: Path) -> None:
     world = World(tmp_path, "linear", np.zeros((2000, 5)), np.zeros(2000))
     query = queries(np.random.default_rng(0), 1, 1.0, 1.0)
     nothing = Excluded.nothing(1)
-    quick = world.retriever.by_index(query, 3, nothing, exact=False)
-    slow = world.retriever.by_index(query, 3, nothing, exact=True)
+    quick = world.mapped.by_candidates(query, 3, nothing, None, exact=False)
+    slow = world.mapped.by_candidates(query, 3, nothing, None, exact=True)
     assert (quick.exact.all(), slow.exact.all()) == (False, True)
     assert (int(quick.fetched[0]) < 20, int(slow.fetched[0])) == (True, 2000)
 
@@ -221,7 +230,7 @@ def test_a_linear_table_certifies_at_once(tmp_path: Path) -> None:
     generator = np.random.default_rng(8)
     world = World(tmp_path, "linear", generator.normal(size=(5000, 5)), generator.normal(size=5000))
     query = queries(generator, 200, 2.0, 1.0)
-    found = world.retriever.by_scan(query, 10, Excluded.nothing(200), None, exact=False)
+    found = world.retriever.by_candidates(query, 10, Excluded.nothing(200), None, exact=False)
     assert found.exact.mean() >= 0.99
     assert np.median(found.fetched) <= 60
 

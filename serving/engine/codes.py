@@ -1,0 +1,154 @@
+"""Candidates from codes beside the table, ``candidates.faiss``: kinds ``sq8`` and ``pq``.
+
+What a code loses is measured against the table when it is opened, column by column and row by row,
+so that nothing has to be believed. For a query q, a row v and what its code stands for, v~,
+
+    |<q, v> - <q, v~>| <= min(sum_i |q_i| e_i, |q e| r)
+
+where e is the largest error in each column and r the largest length of a row's errors, each in
+units of its column's e.
+
+Shape letters: b queries, W width, n rows, M fetched.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+from serving.engine.index import EntityIndex
+from serving.engine.lists import WholeTable
+from serving.engine.rounding import float32_loss
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+
+_DECODED_ROWS = 8192
+_DECODING = 6
+"""Roundings of float32 while a code is decoded."""
+
+
+class CodeLoss:
+    """The bound above, and what float32 loses on top of it."""
+
+    def __init__(self, width: int) -> None:
+        """Nothing lost so far, in ``width`` columns."""
+        self._width = width
+        self._error, self._length, self._norm = np.zeros(width), 0.0, 0.0
+
+    def see(self, rows: NDArray[np.floating], decoded: Vectors) -> None:
+        """Widen the largest error of each column to that of these rows, both [n, W]."""
+        lost = np.abs(rows.astype(np.float64) - decoded)
+        self._error = np.maximum(self._error, lost.max(axis=0, initial=0.0))
+        for seen in (decoded, rows.astype(np.float64)):
+            self._norm = max(self._norm, float(np.vecdot(seen, seen).max(initial=0.0)))
+
+    def measure(self, rows: NDArray[np.floating], decoded: Vectors) -> None:
+        """Widen the length, once every row was seen."""
+        lost = (rows.astype(np.float64) - decoded) / np.where(self._error > 0, self._error, 1.0)
+        self._length = max(self._length, float(np.vecdot(lost, lost).max(initial=0.0)))
+
+    def __call__(self, vectors: Vectors) -> Array:
+        """By how much products with ``vectors`` [b, W] may be wrong, [b]."""
+        wide = np.abs(vectors.astype(np.float64)) * self._error
+        length = np.sqrt(np.vecdot(wide, wide) * self._length) * (1 + 1e-9)
+        loss: Array = np.minimum(wide.sum(axis=1) * (1 + 1e-9), length)
+        return loss + float32_loss(
+            vectors, float(np.sqrt(self._norm)) * (1 + 1e-6), self._width, _DECODING
+        )
+
+
+def open_codes(path: Path, kind: type, entities: int, width: int) -> Any:
+    """Map an index of FAISS.
+
+    Raises:
+        BundleError: if FAISS refuses it, or it is another kind or has another size.
+    """
+    try:
+        index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise BundleError(path, f"FAISS refuses it: {error}") from error
+    found = type(index), index.metric_type, index.ntotal, index.d
+    if found != (kind, faiss.METRIC_INNER_PRODUCT, entities, width):
+        wanted = f"{kind.__name__} of {entities} rows and {width} columns, by inner product"
+        raise BundleError(path, f"expected {wanted}, found {type(index).__name__} of {found[2:]}")
+    return index
+
+
+class Codes:
+    """Codes of 8 bits, each column with a range of its own; see ``lists.Source``."""
+
+    def __init__(self, path: Path, table: EntityIndex, fetched: int) -> None:
+        """Map them and measure what they lose.
+
+        Args:
+            path: ``candidates.faiss``.
+            table: the rows that they stand for.
+            fetched: how many rows are scored beyond those that are asked for.
+
+        Raises:
+            BundleError: if they are of another kind or size.
+        """
+        self.entities, self.spare = table.entities, fetched
+        kind = faiss.IndexScalarQuantizer
+        self._index = open_codes(path, kind, table.entities, table.width)
+        self._loss = CodeLoss(table.width)
+        for measure in (self._loss.see, self._loss.measure):
+            for start in range(0, self.entities, _DECODED_ROWS):
+                count = min(_DECODED_ROWS, self.entities - start)
+                decoded = self._index.reconstruct_n(start, count)
+                measure(table.decode(start, start + count), decoded)
+
+    def best(self, vectors: Vectors, count: int) -> tuple[Rows, Array]:
+        """See ``lists.Source``."""
+        products, rows = self._index.search(vectors, count)
+        if count == self.entities:
+            return rows, np.full(len(vectors), -np.inf)
+        return rows, products[:, -1] + self._loss(vectors)
+
+    def above(self, vector: Vectors, floor: float) -> Rows:
+        """See ``lists.Source``."""
+        lowest = floor - float(self._loss(vector[None, :])[0])
+        radius = float(np.nextafter(np.float32(lowest), np.float32(-np.inf)))
+        _, _, rows = self._index.range_search(vector[None, :], radius)
+        found: Rows = rows
+        return found
+
+
+class ProductCodes:
+    """Codes of 4 bits for groups of columns, compared by table look-up; see ``lists.Source``.
+
+    FAISS rounds its look-up tables to bytes, and a code of 4 bits says little about a coordinate:
+    no bound is worth having, so nothing is certain before everything was fetched from the table.
+    """
+
+    def __init__(self, path: Path, whole: WholeTable, fetched: int) -> None:
+        """Map them.
+
+        Args:
+            path: ``candidates.faiss``.
+            whole: the table that they stand for, searched where certainty is wanted.
+            fetched: how many rows are scored beyond those that are asked for.
+
+        Raises:
+            BundleError: if they are of another kind or size.
+        """
+        self.entities, self.spare, self._whole = whole.entities, fetched, whole
+        kind = faiss.IndexPQFastScan
+        self._index = open_codes(path, kind, whole.entities, whole.width)
+
+    def best(self, vectors: Vectors, count: int) -> tuple[Rows, Array]:
+        """See ``lists.Source``."""
+        _, rows = self._index.search(vectors, count)
+        certain = -np.inf if count == self.entities and (rows >= 0).all() else np.inf
+        return rows, np.full(len(vectors), certain)
+
+    def above(self, vector: Vectors, floor: float) -> Rows:
+        """See ``lists.Source``; from the table."""
+        return self._whole.above(vector, floor)

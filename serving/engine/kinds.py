@@ -1,0 +1,89 @@
+"""From what a manifest says about its index to what searches it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+from mulde.layout import Layout
+from mulde.manifest import Index
+from serving.engine.candidates import Candidates
+from serving.engine.cells import Cells
+from serving.engine.codes import Codes, ProductCodes
+from serving.engine.encoder import Query
+from serving.engine.floats import FloatTable
+from serving.engine.index import EntityIndex
+from serving.engine.lists import Lists, Source, WholeTable
+from serving.engine.scan import InexactProducts, Scan
+from serving.engine.soundness import Extent
+from serving.engine.view import Exhaustive
+
+_LEAST_WEIGHT = 1e-6
+
+
+def candidates_for(
+    index: Index,
+    codes: Path | None,
+    table: EntityIndex,
+    layout: Layout,
+    extent: Extent,
+    weights: NDArray[np.float64],
+    threads: int,
+) -> Candidates:
+    """The index that a manifest asks for.
+
+    Args:
+        index: the manifest's.
+        codes: ``candidates.faiss``, for the kinds that have codes of their own.
+        table: the rows.
+        layout: their columns.
+        extent: how large their numbers are.
+        weights: [W], see ``column_weights``.
+        threads: for one call.
+
+    Raises:
+        BundleError: if the codes are missing, of another kind or of another table.
+    """
+    whole = WholeTable(table, extent.row_norm)
+    if index.kind == "int8":
+        try:
+            return Exhaustive(Scan(table, layout, threads))
+        except InexactProducts:  # this machine cannot multiply bytes exactly
+            return Lists(whole)
+    if index.kind == "fp32":
+        return Exhaustive(FloatTable(table, layout, extent.row_norm, threads))
+    if index.kind == "table":
+        return Lists(whole)
+    if codes is None:
+        raise BundleError(table.path, f"an index of kind {index.kind} needs its codes")
+    return Lists(_coded(index, codes, table, whole, weights))
+
+
+def _coded(
+    index: Index,
+    codes: Path,
+    table: EntityIndex,
+    whole: WholeTable,
+    weights: NDArray[np.float64],
+) -> Source:
+    if index.kind == "sq8":
+        return Codes(codes, table, index.fetched)
+    if index.kind == "pq":
+        return ProductCodes(codes, whole, index.fetched)
+    return Cells(codes, table, whole, weights, index.probes, index.fetched)
+
+
+def column_weights(query: Query, layout: Layout) -> NDArray[np.float64]:
+    """How much each column of the table weighs in products, [W]: the usual size of a query's.
+
+    Args:
+        query: queries of all relations.
+        layout: of the table; queries have zeros from the head bias on.
+    """
+    weights: NDArray[np.float64] = np.sqrt(np.square(query.vector, dtype=np.float64).mean(axis=0))
+    weights = np.maximum(weights, _LEAST_WEIGHT * weights.max())
+    weights[layout.head_bias.start :] = 0.0
+    return weights
