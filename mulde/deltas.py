@@ -28,17 +28,20 @@ def encode(
     Returns:
         bytes [N], and their offsets [G + 1].
     """
-    wide = np.asarray(numbers, dtype=np.int64)
-    before = np.concatenate([[0], wide[:-1]]) if len(wide) else wide
-    first = np.zeros(len(wide), dtype=bool)
-    first[offsets[:-1][offsets[:-1] < len(wide)]] = True
-    steps = np.where(first, wide, wide - before)
-    digits = steps[:, None] >> (7 * np.arange(_MOST_BYTES))
-    used = np.concatenate([np.ones((len(wide), 1), bool), digits[:, 1:] > 0], axis=1)
-    more = np.concatenate([used[:, 1:], np.zeros((len(wide), 1), bool)], axis=1)
-    packed = ((digits & 0x7F) | np.where(more, 0x80, 0)).astype(np.uint8)
-    ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
-    return packed[used], ends[offsets]
+    steps = np.array(numbers, dtype=np.int64)
+    steps[1:] -= np.asarray(numbers[:-1], dtype=np.int64)
+    starts = offsets[:-1][offsets[:-1] < len(steps)]
+    steps[starts] = numbers[starts]
+    sizes = np.ones(len(steps), dtype=np.int64)
+    for place in range(1, _MOST_BYTES):
+        sizes += steps >= 1 << 7 * place
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    packed = np.empty(int(ends[-1]), dtype=np.uint8)
+    for place in range(_MOST_BYTES):
+        long = np.flatnonzero(sizes > place)
+        digits = steps[long] >> 7 * place & _MORE - 1
+        packed[ends[long] + place] = digits | np.where(sizes[long] > place + 1, _MORE, 0)
+    return packed, ends[offsets]
 
 
 def decode(packed: NDArray[np.uint8]) -> NDArray[np.int32]:

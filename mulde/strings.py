@@ -54,7 +54,19 @@ class Strings(Sequence[str]):
         """
         parts = [value.encode() for value in values]
         sizes = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
-        data = np.frombuffer(b"".join(parts), dtype=np.uint8)
+        return cls.packed(np.frombuffer(b"".join(parts), dtype=np.uint8), sizes)
+
+    @classmethod
+    def packed(cls, data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Strings:
+        """The same for strings that lie one after another.
+
+        Args:
+            data: [N], UTF-8.
+            sizes: [n], of each string in bytes.
+
+        Raises:
+            ValueError: as ``build``; that the bytes are UTF-8 is for the caller to know.
+        """
         refused = (sizes == 0) | (sizes > MAX_BYTES)
         if refused.any():
             row = int(np.argmax(refused))
@@ -63,9 +75,10 @@ class Strings(Sequence[str]):
         forbidden = np.flatnonzero((data == 0) | (data == ord("\n")))
         if forbidden.size:
             row = int(np.searchsorted(offsets, forbidden[0], side="right")) - 1
-            raise ValueError(f"string {row} holds NUL or a line feed: {values[row]!r}")
+            found = data[offsets[row] : offsets[row + 1]].tobytes().decode("utf-8", "replace")
+            raise ValueError(f"string {row} holds NUL or a line feed: {found!r}")
         starts = offsets[:-1:_BLOCK]
-        ends = offsets[1:] - np.repeat(starts, _BLOCK)[: len(parts)]
+        ends = offsets[1:] - np.repeat(starts, _BLOCK)[: len(sizes)]
         wide = data.size >= 2**32
         return cls(
             data,

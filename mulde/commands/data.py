@@ -1,4 +1,4 @@
-"""``mulde data``: fetch a benchmark graph, split own triples, check a graph."""
+"""``mulde data``: fetch a benchmark graph, split own triples, make one up, check a graph."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from mulde.commands.asking import shown
+from mulde.commands.synth import synth
 from mulde.graph import SPLITS, Graph, read_graph
 from mulde.plain import printable
 
 commands = typer.Typer(no_args_is_help=True)
+commands.command()(synth)
 
 _MOST = 20
 _LEGEND = (
@@ -28,7 +30,9 @@ _LEGEND = (
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     app.add_typer(
-        commands, name="data", help="Download benchmark graphs, split own triples, check a graph."
+        commands,
+        name="data",
+        help="Download benchmark graphs, split own triples, make graphs up, check a graph.",
     )
 
 

@@ -1,0 +1,156 @@
+"""A bundle of a graph that was made up (``mulde.synthetic``), written in chunks, without training.
+
+It has what a trained bundle has, and its encoder is that of a RotH Junior with linear scores whose
+rotations, translations and scales are the graph's own moves. So a server can be measured at any
+size: nothing is in memory as a whole but names and known facts, never the table.
+
+Shape letters: E entities, R relations, D dimension, W width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mulde import bundle as files
+from mulde.bundle import draft_bundle
+from mulde.known import KnownFacts
+from mulde.layout import Layout, Precision
+from mulde.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
+from mulde.names import Names
+from mulde.search import SearchIndex
+from mulde.strings import Strings
+from mulde.synthetic import SyntheticGraph
+from mulde.vocabulary import Vocabulary
+from training import hyperbolic
+from training.encoder import Encoder, write_onnx
+from training.scorers.roth import RotH
+from training.table import stream_table
+
+_CURVATURE = 1.0
+
+Report = Callable[[str], None]
+
+
+def write_synthetic_bundle(
+    graph: SyntheticGraph,
+    out: Path,
+    *,
+    precision: Precision = "fp16",
+    known: bool = True,
+    search: bool = False,
+    overwrite: bool = False,
+    report: Report = lambda step: None,
+) -> Manifest:
+    """Write a bundle; equal arguments give equal files, but for the time in the manifest.
+
+    Args:
+        graph: what is in it.
+        out: the bundle's folder.
+        precision: of the table.
+        known: whether it carries the facts.
+        search: whether ids can be completed and corrected.
+        overwrite: whether a bundle that is there may be replaced.
+        report: is told what is being done.
+
+    Raises:
+        BundleError: if ``out`` exists and may not be overwritten, or cannot be written.
+    """
+    layout = Layout(graph.dimension)
+    with draft_bundle(out, overwrite=overwrite) as draft:
+        report("table")
+        chunks = table_chunks(graph, layout, precision)
+        stream_table(draft.path / files.ENTITIES, chunks, graph.entities, layout.width, precision)
+        report("encoder and names")
+        scorer = junior_of(graph)
+        slopes = scorer.scale(torch.arange(2 * graph.relations))
+        write_onnx(Encoder(scorer, layout, slopes), draft.path / files.ENCODER)
+        vocabulary = _vocabulary(graph)
+        vocabulary.write(draft.path / files.VOCABULARY)
+        if search:
+            report("search")
+            SearchIndex.build(vocabulary.entities.labels).write(draft.path / files.SEARCH)
+        counts = {"train": 0, "valid": 0, "test": 0}
+        if known:
+            report("known facts")
+            facts = KnownFacts.build(graph.all_facts(), graph.entities, graph.relations)
+            facts.write(draft.path / files.KNOWN)
+            counts["train"] = len(facts) // 2
+        report("digests")
+        sealed = draft.seal(_manifest(graph, out.name, layout, precision, counts))
+        draft.publish()
+    return sealed
+
+
+def table_chunks(
+    graph: SyntheticGraph, layout: Layout, precision: Precision
+) -> Iterator[NDArray[np.float32]]:
+    """Rows of the entity table, [n, W] at a time."""
+    for start in graph.starts():
+        yield layout.pack(*graph.points(start), precision)
+
+
+def junior_of(graph: SyntheticGraph) -> RotH:
+    """The RotH scorer that moves points as the graph does; its own entities play no part."""
+    scorer = RotH(1, graph.relations, graph.dimension, score="linear", generator=torch.Generator())
+    moves = graph.moves()
+    curvature = torch.tensor(_CURVATURE)
+    blocks = np.stack([np.cos(moves.angles), np.sin(moves.angles)], axis=-1)
+    shifts = torch.from_numpy(moves.shifts).float()
+    with torch.no_grad():
+        scorer.raw_curvature.copy_(_softplus_inverse(curvature))
+        scorer.raw_scale.copy_(_softplus_inverse(torch.from_numpy(moves.slopes / 2).float()))
+        scorer.rotation.copy_(torch.from_numpy(blocks.reshape(len(blocks), -1)).float())
+        scorer.before.zero_()
+        scorer.translation.copy_(hyperbolic.logmap0(shifts, curvature))
+    return scorer.requires_grad_(False).eval()
+
+
+def _softplus_inverse(values: torch.Tensor) -> torch.Tensor:
+    return values + torch.log(-torch.expm1(-values))
+
+
+def _vocabulary(graph: SyntheticGraph) -> Vocabulary:
+    """Ids as numbers; every label is its id."""
+    parts = [
+        graph.id_bytes(np.arange(start, min(start + (1 << 20), graph.entities)))
+        for start in range(0, graph.entities, 1 << 20)
+    ]
+    entities = _packed(np.concatenate(parts))
+    relations = _packed(graph.relation_bytes(np.arange(graph.relations)))
+    return Vocabulary(
+        Names("entity", entities, entities, None), Names("relation", relations, relations, None)
+    )
+
+
+def _packed(text: NDArray[np.uint8]) -> Strings:
+    """Strings of equal length, [n, letters]."""
+    return Strings.packed(text.reshape(-1), np.full(len(text), text.shape[1]))
+
+
+def _manifest(
+    graph: SyntheticGraph, name: str, layout: Layout, precision: Precision, counts: dict[str, int]
+) -> Manifest:
+    digest = hashlib.sha256(json.dumps(asdict(graph), sort_keys=True).encode()).hexdigest()
+    return Manifest(
+        name=name,
+        version="1",
+        created=utc_now(),
+        family="synthetic",
+        score=Score("linear", _CURVATURE),
+        dimension=layout.dimension,
+        width=layout.width,
+        precision=precision,
+        entities=graph.entities,
+        relations=graph.relations,
+        dataset=Dataset("synthetic", digest, counts),
+        recipe=RecipeStamp("none", digest),
+        libraries={np.__name__: np.__version__, torch.__name__: torch.__version__},
+    )
