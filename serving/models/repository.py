@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mulde.bundle import MANIFEST
 from mulde.errors import BundleError, UnknownModel
+from mulde.files import read_small
 from mulde.manifest import NAME, Manifest
 
 
@@ -96,4 +97,4 @@ def _folders(folder: Path) -> list[Path]:
 
 def _manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
-    return Manifest.from_json(path, path.read_bytes())
+    return Manifest.from_json(path, read_small(path))

@@ -51,11 +51,14 @@ class Authority:
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, name: str, *, start_days: float = -1, end_days: float = 1) -> Pair:
-        """A certificate that is valid from now + start to now + end."""
+    def issue(
+        self, name: str, *, start_days: float = -1, end_days: float = 1, host: str | None = None
+    ) -> Pair:
+        """A certificate that is valid from now + start to now + end, for another host if named."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
-        addresses = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+        addresses: list[x509.GeneralName] = [x509.DNSName(host or "localhost")]
+        addresses += [] if host else [x509.IPAddress(ip_address("127.0.0.1"))]
         certificate = (
             x509.CertificateBuilder()
             .subject_name(_named(name))
