@@ -103,9 +103,18 @@ def server(directory: Path, *flags: str, log: Path, **env: str) -> Iterator[Serv
             raise RuntimeError(f"the server did not start: {log.read_text('utf-8')}")
         yield ServerProcess(process, log, json.loads(line))
     finally:
-        process.kill() if process.poll() is None else None
-        process.wait()
+        end(process)
         process.stdout.close()
+
+
+def end(process: subprocess.Popen[str], patience_s: float = 5.0) -> None:
+    """SIGTERM, so that what ran is counted for coverage, and SIGKILL where that takes too long."""
+    process.terminate()
+    try:
+        process.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def eventually(holds: Callable[[], bool], timeout: float = 20.0) -> None:
