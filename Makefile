@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check torture reproduce accuracy protos wheel clean
+.PHONY: help setup run test lint check coverage torture reproduce accuracy protos wheel lock audit sbom clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,11 @@ lint: $(STAMP) ## Check style, types, the directions of imports and the generate
 check: lint ## All that continuous integration runs: lint, then test
 	@$(PY) -m pytest
 
+coverage: $(STAMP) ## Run the tests and count the lines of mulde and serving that they reach: at least 95 %
+	@$(PY) -m pytest --cov --cov-report=term-missing --timeout=900
+	@$(PY) -c "from coverage.cmdline import main; main(['json', '-q', '-o', '.coverage.json'])"
+	@$(PY) scripts/line_coverage.py .coverage.json
+
 SEED ?= 1
 
 torture: $(STAMP) ## Kill, fill, damage and flood it, at length, and print what held: SEED=1
@@ -89,6 +94,35 @@ protos: $(STAMP) ## Generate mulde/v1 from protos/
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	@$(PY) -m build --wheel
+
+# What is shipped is looked at from outside, with tools that no part of mulde needs.
+SUPPLY := $(VENV)-supply
+LOCK := deploy/serving.lock
+SHIPPED := build/shipped
+
+$(SUPPLY)/.ready: pyproject.toml $(STAMP)
+	@$(PY) -m venv --clear $(SUPPLY)
+	@$(SUPPLY)/bin/python -m pip install --quiet 'pip==$(PIP_VERSION)'
+	@$(SUPPLY)/bin/python -m pip install --quiet --group supply
+	@touch $@
+
+lock: $(SUPPLY)/.ready ## Write deploy/serving.lock: all that serving installs, with hashes, for pip --require-hashes
+	@$(SUPPLY)/bin/uv pip compile pyproject.toml --quiet --extra serving --constraint constraints.txt \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
+		--no-emit-package colorama --custom-compile-command 'make lock' --output-file $(LOCK)
+
+audit: $(SUPPLY)/.ready ## Check the hashes of all that serving installs, and look for known vulnerabilities
+	@$(PIP) download --quiet --no-deps --only-binary :all: --require-hashes --dest build/audit -r $(LOCK)
+	@$(SUPPLY)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $(LOCK)
+
+sbom: $(SUPPLY)/.ready wheel ## Write dist/mulde-serving.cdx.json: what a server is made of (CycloneDX)
+	@$(PY) -m venv --clear $(SHIPPED)
+	@$(SHIPPED)/bin/python -m pip install --quiet --require-hashes -r $(LOCK)
+	@$(SHIPPED)/bin/python -m pip install --quiet --no-deps --no-index --find-links dist mulde
+	@$(SHIPPED)/bin/python -m pip uninstall --quiet --yes pip setuptools
+	@$(SUPPLY)/bin/cyclonedx-py environment $(SHIPPED)/bin/python --pyproject pyproject.toml \
+		--output-reproducible --output-format JSON --output-file dist/mulde-serving.cdx.json
+	@$(PY) scripts/check_sbom.py dist/mulde-serving.cdx.json $(LOCK)
 
 clean: ## Remove what was built; keeps trained runs and downloads
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache
