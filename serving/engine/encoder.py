@@ -12,12 +12,17 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from mulde.errors import BundleError
+from mulde.errors import BundleError, shorten
+from serving.engine.onnx_safety import check_graph
+from serving.engine.onnx_trial import reason, try_graph
 
 _INPUTS = {"head": "tensor(float)", "relation": "tensor(int64)"}
 _OUTPUTS = ("query", "offset", "bias", "slope")
+_NUMBERS = "tensor(float)"
 _STEP = 16
-_LARGEST = 4096
+_LARGEST = 1024
+_COMPUTES_WHEN_LOADED = ["ConstantFolding"]
+"""Left out: it saves nothing here, and its memory cannot be bounded (``try_graph``)."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +66,33 @@ class Encoder:
             threads: for one batch.
 
         Raises:
-            BundleError: if ONNX Runtime refuses the file or its inputs and outputs are others.
+            BundleError: if it is not a plain graph, ONNX Runtime refuses it, its inputs and outputs
+                are others, or a run takes more memory or time than an encoder needs.
         """
         self._path, self._width = path, width
+        check_graph(path)
         options = session_options(threads)
         try:
             self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_COMPUTES_WHEN_LOADED,
+                enable_fallback=0,  # a second try, which prints to stdout
             )
         except Exception as error:  # ONNX Runtime raises a family of types without a public root
-            raise BundleError(path, f"ONNX Runtime refuses it: {error}") from error
+            raise BundleError(path, f"ONNX Runtime refuses it: {reason(error)}") from error
         self._check_signature()
+        heads, relations = np.zeros((_LARGEST, width), np.float32), np.zeros(_LARGEST, np.int64)
+        try_graph(path, self._feed(heads, relations))
 
     def _check_signature(self) -> None:
         inputs = {node.name: node.type for node in self._session.get_inputs()}
-        outputs = tuple(node.name for node in self._session.get_outputs())
-        if inputs != _INPUTS or set(outputs) != set(_OUTPUTS):
+        outputs = {node.name: node.type for node in self._session.get_outputs()}
+        if inputs != _INPUTS or outputs != dict.fromkeys(_OUTPUTS, _NUMBERS):
             expected = f"expected inputs {sorted(_INPUTS)} and outputs {sorted(_OUTPUTS)}"
-            raise BundleError(self._path, f"{expected}, found {sorted(inputs)}, {sorted(outputs)}")
+            found = f"{shorten(sorted(inputs))}, {shorten(sorted(outputs))}"
+            raise BundleError(self._path, f"{expected} of their types, found {found}")
 
     def encode(self, heads: NDArray[np.float32], relations: NDArray[np.integer]) -> Query:
         """Queries for heads [B, W] (rows of the table) and relations [B] in [0, 2R).
@@ -97,19 +111,26 @@ class Encoder:
 
     def _encode(self, heads: NDArray[np.float32], relations: NDArray[np.integer]) -> Query:
         count = len(heads)
-        padded = -(-count // _STEP) * _STEP
-        feed = np.zeros((padded, self._width), dtype=np.float32)
-        feed[:count] = heads
-        wanted = np.zeros(padded, dtype=np.int64)
-        wanted[:count] = relations
+        feed = self._feed(heads, relations)
         try:
-            outputs = self._session.run(_OUTPUTS, {"head": feed, "relation": wanted})
+            outputs = self._session.run(_OUTPUTS, feed)
         except Exception as error:  # as above
-            raise BundleError(self._path, f"the encoder failed: {error}") from error
+            raise BundleError(self._path, f"the encoder failed: {reason(error)}") from error
         vector, *scalars = outputs
-        self._check_outputs(vector, scalars, padded)
+        self._check_outputs(vector, scalars, len(feed["relation"]))
         offset, bias, slope = (scalar[:count].astype(np.float64) for scalar in scalars)
         return Query(vector[:count], offset, bias, slope)
+
+    def _feed(
+        self, heads: NDArray[np.float32], relations: NDArray[np.integer]
+    ) -> dict[str, NDArray[np.number]]:
+        """What the graph takes, padded."""
+        padded = -(-len(heads) // _STEP) * _STEP
+        head = np.zeros((padded, self._width), dtype=np.float32)
+        head[: len(heads)] = heads
+        relation = np.zeros(padded, dtype=np.int64)
+        relation[: len(heads)] = relations
+        return {"head": head, "relation": relation}
 
     def _check_outputs(
         self, vector: NDArray[np.float32], scalars: list[NDArray[np.float32]], count: int

@@ -59,8 +59,9 @@ class Engine:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.num_entities, self.num_relations = self.manifest.entities, self.manifest.relations
         layout = self.manifest.layout
-        self._encoder = Encoder(bundle.file(ENCODER), layout.width, threads=threads)
+        # The table first: its file's size shows that the manifest's numbers can be believed.
         self._index = EntityIndex(bundle.file(ENTITIES), self.num_entities, layout.width)
+        self._encoder = Encoder(bundle.file(ENCODER), layout.width, threads=threads)
         extent = scan_table(self._index, layout)
         self._scorer = scorer_for(self.manifest.score, layout, extent.tail_bias)
         weights = column_weights(self._probe(), layout)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
+from serving.engine.table_file import check_table
 
 Table = NDArray[np.float16] | NDArray[np.float32]
 
@@ -38,35 +39,12 @@ class EntityIndex:
             BundleError: if FAISS refuses the file, or it is of another kind or size.
         """
         self.path, self.entities, self.width = path, entities, width
+        self._dtype = check_table(path, entities, width)
         try:
             self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
             raise BundleError(path, f"FAISS refuses it: {_first_line(error)}") from error
-        self._dtype = self._stored_type()
-        self._check_size()
         self._codes = self._map_codes()
-
-    def _stored_type(self) -> type[np.float16] | type[np.float32]:
-        index = self._index
-        if index.metric_type == faiss.METRIC_INNER_PRODUCT:
-            kind = type(index)
-            if kind in (faiss.IndexFlat, faiss.IndexFlatIP):
-                return np.float32
-            fp16 = faiss.ScalarQuantizer.QT_fp16
-            if kind is faiss.IndexScalarQuantizer and index.sq.qtype == fp16:
-                return np.float16
-        expected = "expected an inner-product index, Flat or with fp16 scalars"
-        raise BundleError(self.path, f"{expected}, found {type(index).__name__}")
-
-    def _check_size(self) -> None:
-        index, wanted = self._index, (self.entities, self.width)
-        if (index.ntotal, index.d) != wanted:
-            raise BundleError(self.path, f"expected {wanted}, found {(index.ntotal, index.d)}")
-        size = self.entities * self.width * np.dtype(self._dtype).itemsize
-        if index.codes.size() != size:
-            raise BundleError(
-                self.path, f"expected {size} bytes of rows, found {index.codes.size()}"
-            )
 
     def _map_codes(self) -> NDArray[np.uint8]:
         """The mapped codes as bytes [E, bytes of a row]."""

@@ -40,11 +40,12 @@ def scan_table(index: EntityIndex, layout: Layout) -> Extent:
     square, bias = 0.0, -np.inf
     for start in range(0, index.entities, _SCANNED_ROWS):
         stop = min(start + _SCANNED_ROWS, index.entities)
-        wide = index.decode(start, stop).astype(np.float64)
+        rows = index.decode(start, stop)
+        if not np.isfinite(rows).all():  # else a NaN would be lost in the maxima
+            raise BundleError(index.path, "a row is not finite")
+        wide = rows.astype(np.float64)
         square = max(square, float(np.vecdot(wide, wide).max()))
         bias = max(bias, float(wide[:, layout.tail_bias].sum(axis=1).max()))
-    if not np.isfinite(square):
-        raise BundleError(index.path, "a row is not finite")
     return Extent(float(np.sqrt(square)), bias)
 
 

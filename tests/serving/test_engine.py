@@ -206,7 +206,7 @@ def test_an_encoder_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy")
     (toy.path / bundle.ENCODER).write_bytes(b"not a graph")
     reseal(toy.path)
-    with pytest.raises(BundleError, match="ONNX Runtime refuses it"):
+    with pytest.raises(BundleError, match="is not an encoder"):
         Engine.open(toy.path)
 
 
@@ -235,7 +235,7 @@ def test_an_index_that_is_no_index_is_refused(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy")
     (toy.path / bundle.ENTITIES).write_bytes(b"IxFI" + b"\xff" * 100)
     reseal(toy.path)
-    with pytest.raises(BundleError, match="FAISS refuses it"):
+    with pytest.raises(BundleError, match="expected 3245 bytes of a table, found 104"):
         Engine.open(toy.path)
 
 

@@ -9,16 +9,19 @@ the end, one line for each promise.
 from __future__ import annotations
 
 import os
+import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.toy import toy_bundle
+from tests.torture.tools import Opener, Tally, opening
+
 SEED = int(os.environ.get("MULDE_TORTURE_SEED", "1"))
 _TALLY: dict[str, dict[str, int | float]] = {}
-
-Tally = Callable[..., None]
 
 
 @pytest.fixture
@@ -38,6 +41,25 @@ def tally() -> Tally:
             line[name] = former + value if isinstance(value, int) else max(former, value)
 
     return add
+
+
+@pytest.fixture(scope="session")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that nobody changes."""
+    return toy_bundle(tmp_path_factory.mktemp("bundles") / "toy").path
+
+
+@pytest.fixture
+def copy(pristine: Path, tmp_path: Path) -> Path:
+    """One to change."""
+    return Path(shutil.copytree(pristine, tmp_path / "toy"))
+
+
+@pytest.fixture(scope="session")
+def opener() -> Iterator[Opener]:
+    """See ``opening``."""
+    with opening() as opened:
+        yield opened
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,0 +1,87 @@
+"""A first run of an encoder in bounded memory and time, before it is loaded to serve.
+
+A few hundred bytes of graph can ask for any amount of memory, by repeating or multiplying what they
+hold. ``check_graph`` cannot see that without doing the sums of every operator; a run can, if what
+it may take is bounded. What passes here with the largest batch takes no more later: nothing is
+computed when the graph is loaded (``session_options``), and batches are never larger.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from mulde.errors import BundleError, shorten
+
+MOST_BYTES = 1 << 29
+"""Memory of one run, weights included."""
+
+LONGEST_S = 20.0
+"""Time of one run; looked at between two operators."""
+
+_MESSAGE = 300
+_SOURCE = re.compile(r"/onnxruntime_src/\S+ [^()]*\([^()]*\) ")
+_FATAL = 4
+
+
+def try_graph(path: Path, feed: Mapping[str, Any]) -> None:
+    """Run a graph once, operator by operator as it is written.
+
+    Args:
+        path: an ONNX file that ``check_graph`` accepts.
+        feed: its inputs, of the largest batch.
+
+    Raises:
+        BundleError: if it fails, wants more memory than ``MOST_BYTES`` or takes too long.
+    """
+    _bound_memory()
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    run = ort.RunOptions()
+    run.log_severity_level = _FATAL
+    run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    try:
+        session = ort.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+        with _ending(run):
+            session.run(None, dict(feed), run)
+    except Exception as error:  # ONNX Runtime raises a family of types without a public root
+        raise BundleError(path, f"ONNX Runtime refuses it: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What ONNX Runtime says, without its sources' names; it may quote the file, so shortened."""
+    text = _SOURCE.sub("", " ".join(str(error).split()))
+    return shorten(text, _MESSAGE)
+
+
+@contextmanager
+def _ending(run: ort.RunOptions) -> Iterator[None]:
+    """End a run that takes too long."""
+    timer = threading.Timer(LONGEST_S, lambda: setattr(run, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@cache
+def _bound_memory() -> None:
+    """The process's shared allocator, which trials alone use."""
+    kind, use = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+    limits = {"max_mem": MOST_BYTES, "arena_extend_strategy": 1}
+    configured = ort.OrtArenaCfg({**limits, "initial_chunk_size_bytes": 1 << 20})
+    ort.create_and_register_allocator(ort.OrtMemoryInfo("Cpu", kind, 0, use), configured)
