@@ -146,13 +146,18 @@ def draft_bundle(directory: Path, *, overwrite: bool = False) -> Iterator[Draft]
     """A draft that disappears on leaving, unless it was published.
 
     Raises:
-        BundleError: at once, if the target exists and may not be overwritten.
+        BundleError: at once, if the target exists and may not be overwritten; later, if the disk is
+            full or the folder may not be written.
     """
     directory = Path(directory)
     if directory.exists() and not overwrite:
         raise BundleError(directory, "exists; say that it may be overwritten, or take another name")
-    with new_folder(directory) as folder:
-        yield Draft(folder, directory, overwrite)
+    try:
+        with new_folder(directory) as folder:
+            yield Draft(folder, directory, overwrite)
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}"
+        raise BundleError(directory, problem) from error
 
 
 def write_bundle(

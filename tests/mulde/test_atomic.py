@@ -78,3 +78,76 @@ def test_a_writer_killed_at_any_time_leaves_one_whole_folder(tmp_path: Path) -> 
         writer.wait()
         texts = {(target / name).read_text() for name in "abc"}
         assert len(texts) == 1
+
+
+def left_behind(target: Path) -> set[str]:
+    """Names beside the target."""
+    return {path.name for path in target.parent.iterdir()} - {target.name}
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    code = WRITER.replace("publish(folder, target", "os.kill(os.getpid(), 9)  # publish(")
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", "import os\n" + code, str(target)], check=False)
+        assert len(left_behind(target)) == 1
+    write(target, "whole")
+    assert left_behind(target) == set()
+
+
+def test_the_folder_of_a_living_writer_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    with atomic.new_folder(target) as first:
+        (first / "file").write_text("first")
+        write(target, "second")
+        assert (first / "file").read_text() == "first"
+        atomic.publish(first, target, overwrite=True)
+    assert (target / "file").read_text() == "first"
+    assert left_behind(target) == set()
+
+
+def test_folders_of_other_targets_and_other_names_are_left_alone(tmp_path: Path) -> None:
+    kept = {".y.0123456789ab", ".x.0123456789", ".x.0123456789abc", ".x.0123456789ab.new", "x.old"}
+    for name in kept:
+        (tmp_path / name).mkdir()
+    write(tmp_path / "x", "new")
+    assert left_behind(tmp_path / "x") == kept
+
+
+def test_an_old_folder_that_had_stepped_aside_comes_back(tmp_path: Path) -> None:
+    """Where names cannot be exchanged in one step, and the writer dies between its two."""
+    target, writer = tmp_path / "x", tmp_path / ".x.0123456789ab"
+    write(target, "old")
+    target.rename(writer.with_name(writer.name + ".old"))
+    writer.mkdir()
+    with atomic.new_folder(target):
+        assert (target / "file").read_text() == "old"
+    assert left_behind(target) == set()
+
+
+def test_an_old_folder_is_removed_once_the_new_one_is_there(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    write(target, "new")
+    (tmp_path / ".x.0123456789ab.old").mkdir()
+    write(target, "newer", overwrite=True)
+    assert (target / "file").read_text() == "newer"
+    assert left_behind(target) == set()
+
+
+def write_half(target: Path) -> None:
+    with atomic.new_file(target) as draft:
+        draft.write_text("half")
+        raise RuntimeError
+
+
+def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    target.write_text("old")
+    with pytest.raises(RuntimeError):
+        write_half(target)
+    assert target.read_text() == "old"
+    with atomic.new_file(target) as draft:
+        draft.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert left_behind(target) == set()
