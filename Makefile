@@ -66,9 +66,10 @@ check: lint ## All that continuous integration runs: lint, then test
 	@$(PY) -m pytest
 
 coverage: $(STAMP) ## Run the tests and count the lines of mulde and serving that they reach: at least 95 %
+	@mkdir -p build
 	@$(PY) -m pytest --cov --cov-report=term-missing --timeout=900
-	@$(PY) -c "from coverage.cmdline import main; main(['json', '-q', '-o', '.coverage.json'])"
-	@$(PY) scripts/line_coverage.py .coverage.json
+	@$(PY) -m coverage json -q -o build/coverage.json
+	@$(PY) scripts/line_coverage.py build/coverage.json
 
 SEED ?= 1
 

@@ -22,6 +22,7 @@ from matplotlib import pyplot as plt
 
 from mulde.evaluation import RankingTask
 from mulde.graph import read_graph
+from mulde.plain import markdown, printable
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
 from training.pipeline import load_scorer, read_record
@@ -117,7 +118,7 @@ def page() -> None:
     for graph in sorted({record.graph for record in records}):
         mine = [record for record in records if record.graph == graph]
         _draw(graph, mine)
-        parts += [f"## {graph}\n", _table(mine), f"![valid MRR](accuracy-{graph}.svg)\n"]
+        parts += [f"## {markdown(graph)}\n", _table(mine), f"![valid MRR](accuracy-{graph}.svg)\n"]
     (HERE / "accuracy.md").write_text("\n".join(parts), encoding="utf-8")
     typer.echo(f"{len(records)} runs in {HERE / 'accuracy.md'}")
 
@@ -140,7 +141,7 @@ def _table(records: list[Record]) -> str:
             *figures,
             r.machine,
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(map(markdown, cells)) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -150,7 +151,7 @@ def _draw(graph: str, records: list[Record]) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for record in records:
         seconds, mrr = zip(*record.curve, strict=True)
-        label = f"{record.recipe} {record.stage}"
+        label = printable(f"{record.recipe} {record.stage}")
         style = "-" if record.stage == "junior" else "--" if record.stage == "twin" else ":"
         axes.plot(seconds, mrr, style, label=label)
     axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph)

@@ -16,7 +16,7 @@ from mulde.strict import Mismatch, decode
 
 FORMAT_VERSION = 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a model, a version and a file of a bundle may be called."""
+"""What a model, a version, a family and a file of a bundle may be called."""
 
 Figures = dict[str, dict[str, float]]
 """Direction ("tail", "head", "total") -> figure ("mrr", "hits@1", "hits@3", "hits@10")."""
@@ -195,6 +195,7 @@ class Manifest:
         return [
             ("name", self.name, NAME),
             ("version", self.version, NAME),
+            ("family", self.family, NAME),
             ("dataset.sha256", self.dataset.sha256, _DIGEST),
             ("recipe.sha256", self.recipe.sha256, _DIGEST),
             *(("files", name, NAME) for name, _ in stamps),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mulde.calibration import Calibration
 from mulde.manifest import Manifest
+from mulde.plain import markdown
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -
 
 def _summary(manifest: Manifest) -> str:
     kind = "linear in u" if manifest.score.kind == "linear" else "minus the squared distance"
+    graph = markdown(manifest.dataset.name)
     return (
-        f"A {manifest.family} model of {manifest.dimension} dimensions on {manifest.dataset.name}: "
+        f"A {manifest.family} model of {manifest.dimension} dimensions on {graph}: "
         f"{manifest.entities:,} entities, {manifest.relations:,} relations, score {kind}, "
         f"curvature -{manifest.score.curvature:.4g}; table in {manifest.precision}, "
         f"{manifest.width} numbers a row."
@@ -97,19 +99,20 @@ def _probabilities(calibration: Calibration) -> str:
 
 
 def _making(manifest: Manifest, provenance: Provenance) -> str:
-    taught = ", ".join(provenance.teachers) or "none, trained directly"
-    trained_on = provenance.trained_on or "a machine that was not recorded"
+    taught = ", ".join(map(markdown, provenance.teachers)) or "none, trained directly"
+    trained_on = markdown(provenance.trained_on or "a machine that was not recorded")
+    recipe = f"recipe {markdown(manifest.recipe.name)} ({manifest.recipe.sha256[:12]})"
     lines = [
-        f"- recipe {manifest.recipe.name} ({manifest.recipe.sha256[:12]}), seed {provenance.seed}",
+        f"- {recipe}, seed {provenance.seed}",
         f"- teachers: {taught}",
         f"- {provenance.seconds:,.0f} s up to epoch {provenance.epoch}, the best of its "
         f"validations, on {trained_on}; teachers not included",
-        f"- exported on {provenance.exported_on}, {manifest.created}",
+        f"- exported on {markdown(provenance.exported_on)}, {manifest.created}",
     ]
     if provenance.notes:
-        lines.append(f"- {provenance.notes}")
+        lines.append(f"- {markdown(provenance.notes)}")
     libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
-    lines.append(f"- {libraries}")
+    lines.append(f"- {markdown(libraries)}")
     return "\n".join(lines)
 
 
@@ -117,6 +120,6 @@ def _data(manifest: Manifest, provenance: Provenance) -> str:
     counts = ", ".join(f"{split} {n:,}" for split, n in manifest.dataset.counts.items())
     facts = "carries its known facts" if "known.bin" in manifest.files else "carries no facts"
     return (
-        f"{manifest.dataset.name} ({manifest.dataset.sha256[:12]}): {counts}. The bundle {facts}. "
-        f"{provenance.licence}"
+        f"{markdown(manifest.dataset.name)} ({manifest.dataset.sha256[:12]}): {counts}. "
+        f"The bundle {facts}. {markdown(provenance.licence)}"
     )

@@ -54,10 +54,20 @@ def _handler(
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = _PATIENCE_S
+        server_version, sys_version = "mulde", ""  # nobody is told which Python this is
 
         def do_GET(self) -> None:
             page = pages.get(self.path.partition("?")[0])
-            status, body = page() if page else (404, b"not here\n")
+            self._answer(*(page() if page else (404, b"not here\n")))
+
+        def send_error(
+            self, code: int, message: str | None = None, explain: str | None = None
+        ) -> None:
+            """Say no to what is no GET, without a word of what was sent."""
+            self.close_connection = True
+            self._answer(code, b"not understood\n")
+
+        def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", _TEXT)
             self.send_header("Content-Length", str(len(body)))

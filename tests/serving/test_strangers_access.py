@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -223,3 +224,14 @@ def test_a_token_that_no_header_can_carry_is_an_error_and_not_told(guard: Guarde
             client.models()
         assert isinstance(caught.value, MuldeError)
         assert "secret" not in str(caught.value)
+
+
+def test_the_metrics_port_echoes_nothing_and_names_no_versions(guard: Guarded) -> None:
+    where = (guard.process.ready["host"], guard.process.ready["metrics_port"])
+    for line in ("GET /<script>alert(1)</script>", "<SCRIPT> /", "POST /metrics", "GET /../tokens"):
+        with socket.create_connection(where, timeout=30) as connection:
+            connection.sendall(f"{line} HTTP/1.0\r\n\r\n".encode())
+            reply = connection.makefile("rb").read()
+        assert b" 200 " not in reply.partition(b"\r\n")[0]
+        assert b"<script" not in reply.lower()
+        assert b"Python" not in reply

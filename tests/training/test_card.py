@@ -1,0 +1,105 @@
+"""Cards and pages show the names of graphs, recipes and machines, and never become markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import accuracy
+from mulde.calibration import Calibration, Curve
+from mulde.errors import BundleError
+from mulde.manifest import Dataset, Manifest, RecipeStamp, Score
+from tests.support.hostile import HOSTILE, steering
+from training.card import Provenance, card
+
+FIGURES = {"mrr": 0.5, "hits@1": 0.4, "hits@3": 0.5, "hits@10": 0.6}
+CHECKS = ("mrr_trained", "mrr_rounded", "mrr_served", "onnx_error", "recall@10")
+MANIFEST = Manifest(
+    name="toy",
+    version="1",
+    created="2026-01-01T00:00:00Z",
+    family="lorentz",
+    score=Score("linear", 1.0),
+    dimension=8,
+    width=16,
+    precision="fp16",
+    entities=3,
+    relations=1,
+    dataset=Dataset("graph", "0" * 64, {"train": 3, "valid": 1, "test": 1}),
+    recipe=RecipeStamp("recipe", "0" * 64),
+    libraries={"numpy": "2.0"},
+    quality={"test": {"total": FIGURES}},
+    checks=dict.fromkeys(CHECKS, 1.0),
+)
+CURVE = Curve((0.0, 1.0), (0.1, 0.9))
+CALIBRATION = Calibration(CURVE, CURVE, "the answer is true", {"tail": 0.01})
+PLAIN = Provenance("a machine", "another", 1.0, 1, 1, ("teacher",), "a note", "a licence")
+
+
+def as_json(record: accuracy.Record) -> str:
+    return json.dumps(asdict(record))
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_card_shows_a_hostile_name_as_text(name: str) -> None:
+    manifest = replace(
+        MANIFEST,
+        dataset=replace(MANIFEST.dataset, name=name),
+        recipe=replace(MANIFEST.recipe, name=name),
+        libraries={"numpy": name},
+    )
+    provenance = replace(
+        PLAIN, trained_on=name, exported_on=name, teachers=(name,), notes=name, licence=name
+    )
+    text = card(manifest, CALIBRATION, provenance)
+    assert not steering(text)
+    assert not re.search(r"(?<!\\)[<>`\[]", text)
+    assert len(text.splitlines()) == len(card(MANIFEST, CALIBRATION, PLAIN).splitlines())
+
+
+@pytest.mark.parametrize("family", ["", "<b>", "a b", "\x1b[2J", "x" * 65, "a\n"])
+def test_a_family_that_is_no_name_is_refused(family: str) -> None:
+    text = MANIFEST.to_json().replace('"lorentz"', repr(family).replace("'", '"'))
+    with pytest.raises(BundleError, match=r"family: expected|expected JSON"):
+        Manifest.from_json(Path("manifest.json"), text)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # glyphs that the chart's font does not have
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_page_of_figures_keeps_its_table_whatever_a_run_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = accuracy.Record(
+        graph="toy",
+        recipe=name,
+        recipe_sha256="0" * 64,
+        stage=name,
+        model={"scorer": name, "score": name, "dimension": 8},
+        training={},
+        teachers=[],
+        seed=1,
+        machine=name,
+        epochs=2,
+        best_epoch=1,
+        seconds=1.0,
+        queries_per_s=1.0,
+        valid=FIGURES,
+        test=FIGURES,
+        curve=[(0.0, 0.1), (1.0, 0.2)],
+    )
+    plain = replace(record, recipe="a", stage="junior", machine="m")
+    monkeypatch.setattr(accuracy, "HERE", tmp_path)
+    monkeypatch.setattr(accuracy, "RECORDS", tmp_path)
+    (tmp_path / "one.json").write_text(as_json(record))
+    (tmp_path / "two.json").write_text(as_json(plain))
+    accuracy.page()
+    table = [
+        line for line in (tmp_path / "accuracy.md").read_text("utf-8").splitlines() if "| " in line
+    ]
+    assert not steering("\n".join(table))
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    assert not re.search(r"(?<!\\)[<>`\[]", "\n".join(table))
