@@ -21,7 +21,7 @@ MOST_DIFFERENCE = 0.03
 def test_the_time_of_a_look_up_tells_nothing_of_the_token(
     tmp_path: Path, generator: np.random.Generator, tally: Tally
 ) -> None:
-    """Right, wrong in the first letter, wrong in the last, and unknown take the same median time."""
+    """Right, wrong in the first letter or the last, and unknown take the same median time."""
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     tokens = ["".join(generator.choice(letters, LENGTH)) for _ in range(KNOWN)]
     path = tmp_path / "tokens"
