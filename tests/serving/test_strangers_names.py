@@ -11,6 +11,7 @@ import pytest
 
 from mulde.client import Client
 from mulde.errors import BundleError, InvalidArgument, MuldeError, UnknownModel
+from mulde.manifest import NAME
 from serving.models.repository import Repository
 from tests.serving.process import ServerProcess, server
 from tests.serving.test_server_models import ADMIN, fill, tokens
@@ -151,3 +152,11 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_manifest_that_is_no_plain_small_file_is_refused_at_once(odd: Path) -> None:
     with pytest.raises(BundleError, match=r"manifest\.json"):
         Repository(odd).scan()
+
+
+@pytest.mark.parametrize("call", ["load", "load a version", "reload", "unload"])
+def test_what_no_folder_may_be_called_is_refused_before_any_look(site: Site, call: str) -> None:
+    for name in PATHS:
+        if not NAME.fullmatch(name):
+            with pytest.raises(InvalidArgument, match=r"expected a name like"):
+                CALLS[call](site.client, name)
