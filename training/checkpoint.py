@@ -6,12 +6,15 @@ recipe, graph and model they belong to.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -34,14 +37,70 @@ _DAMAGED = (
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write beside, sync, rename: a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write beside, sync, rename: a crash leaves the old file or the new one.
+
+    Raises:
+        CheckpointError: if it cannot be written, for want of space perhaps; the old file stays.
+    """
     temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                _save({"format": FORMAT, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell a full disk or a folder that may not be written as an error of our own.
+
+    Raises:
+        CheckpointError: naming ``path``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(path, f"cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder: two processes that train into it would spoil each other's checkpoints.
+
+    The lock goes with the process, however that ends, and leaves no file.
+
+    Raises:
+        CheckpointError: if another process has it.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(folder, handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path, handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CheckpointError(folder, "another process is training into it") from error
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:  # of its archive's positions; the reason stands behind it
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        raise
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -10,20 +10,25 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mulde.atomic import new_file
 from mulde.errors import TrainingDiverged
-from mulde.evaluation import RankingTask
-from training.checkpoint import expect, read_checkpoint, write_checkpoint
+from mulde.evaluation import RankingTask, Scores
+from training.checkpoint import alone, expect, read_checkpoint, write_checkpoint, writing
 from training.distill import HardLabels
 from training.evaluate import scores_of
 from training.machine import describe_machine
+from training.optimiser import build_optimiser, rate_factor
 from training.queries import QuerySet
 from training.recipe import Training
 from training.scorers import Scorer
@@ -76,10 +81,10 @@ class Run:
         self.settings, self.folder, self.identity = settings, folder, identity
         self.scorer: Scorer = objective.scorer
         self.generator = torch.Generator(queries.entity.device).manual_seed(seed)
-        self.optimiser = _optimiser(self._weights(), settings)
+        self.optimiser = build_optimiser(self._weights(), settings)
         steps = math.ceil(len(queries) / settings.batch) * settings.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: _rate_factor(step / steps, settings)
+            self.optimiser, lambda step: rate_factor(step / steps, settings)
         )
         self.average = (
             AveragedModel(self.scorer, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
@@ -92,10 +97,20 @@ class Run:
         """Train to the last epoch and return the path of the best checkpoint.
 
         Raises:
-            TrainingDiverged: when a loss or weight is no longer finite; the checkpoints stay.
-            CheckpointError: when ``last.pt`` is damaged or belongs to another run.
+            TrainingDiverged: when a loss, weight or score is no longer finite; the checkpoints
+                stay.
+            CheckpointError: when ``last.pt`` is damaged or belongs to another run, nothing can be
+                written, or another process is training into the folder.
         """
         self._resume()
+        if self.progress.epoch < self.settings.epochs:
+            with alone(self.folder):
+                self._resume()  # another process may just have finished
+                self._cut_record()
+                self._train(report)
+        return self.folder / "best.pt"
+
+    def _train(self, report: Report) -> None:
         while self.progress.epoch < self.settings.epochs:
             started = time.perf_counter()
             loss = self._epoch()
@@ -106,7 +121,6 @@ class Run:
             if done % self.settings.validate_every == 0 or done == self.settings.epochs:
                 self._validate()
             report(self.progress)
-        return self.folder / "best.pt"
 
     def _weights(self) -> list[torch.nn.Parameter]:
         """All that is trained: the scorer's and the objective's own."""
@@ -115,14 +129,28 @@ class Run:
 
     def _refuse_divergence(self, epoch: int, loss: dict[str, float]) -> None:
         """Also after a finite loss: the last step may have left weights that are not."""
-        what = None
         if not all(map(math.isfinite, loss.values())):
-            what = "the loss"
-        elif not all(bool(weight.isfinite().all()) for weight in self._weights()):
-            what = "a weight"
-        if what is not None:
-            last = self.folder / "last.pt"
-            raise TrainingDiverged(epoch, what, last if last.exists() else None)
+            raise self._diverged(epoch, "the loss")
+        if not _all_finite(self._weights()):
+            raise self._diverged(epoch, "a weight")
+        moments = chain.from_iterable(kept.values() for kept in self.optimiser.state.values())
+        if not _all_finite(value for value in moments if isinstance(value, torch.Tensor)):
+            raise self._diverged(epoch, "a moment of the optimiser")
+
+    def _finite(self, scores: Scores) -> Scores:
+        """The same scores; weights that are still finite may have left some that are not."""
+
+        def checked(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.floating]:
+            found = scores(entity, relation)
+            if not np.isfinite(found).all():
+                raise self._diverged(self.progress.epoch, "a score")
+            return found
+
+        return checked
+
+    def _diverged(self, epoch: int, what: str) -> TrainingDiverged:
+        last = self.folder / "last.pt"
+        return TrainingDiverged(epoch, what, last if last.exists() else None)
 
     def _epoch(self) -> dict[str, float]:
         """One pass over all queries in a fresh order; mean losses."""
@@ -146,7 +174,7 @@ class Run:
     def _validate(self) -> None:
         """Rank the valid split, keep the best, write the checkpoint and the record."""
         model = self.scorer if self.average is None else cast("Scorer", self.average.module)
-        quality = self.valid.quality(scores_of(model))
+        quality = self.valid.quality(self._finite(scores_of(model)))
         mrr, progress = quality["total"]["mrr"], self.progress
         best = mrr > progress.best or not (self.folder / "best.pt").exists()
         self.progress = replace(
@@ -166,10 +194,13 @@ class Run:
                 "objective": self.objective.state_dict(),
             }
             write_checkpoint(self.folder / "best.pt", {**kept, "valid": quality})
-        line = {**asdict(self.progress), "valid": quality}
-        with (self.folder / "record.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        self._record({**asdict(self.progress), "valid": quality})
         write_checkpoint(self.folder / "last.pt", {**facts, **self._state()})
+
+    def _record(self, facts: dict[str, Any]) -> None:
+        path = self.folder / "record.jsonl"
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts) + "\n")
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -185,8 +216,6 @@ class Run:
         """Continue from ``last.pt``, if there is one."""
         path = self.folder / "last.pt"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._cut_record()
             return
         state = read_checkpoint(path)
         expect(path, state.get("identity"), self.identity, "identity")
@@ -198,7 +227,6 @@ class Run:
         self.schedule.load_state_dict(state["schedule"])
         self.generator.set_state(state["generator"])
         self.progress = Progress(**state["progress"])
-        self._cut_record()
 
     def _cut_record(self) -> None:
         """Drop what an interrupted run recorded after the checkpoint that we continue from."""
@@ -206,22 +234,9 @@ class Run:
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines if line.endswith(b"\n")]
         kept = [line for line in whole if json.loads(line)["epoch"] <= self.progress.epoch]
-        temporary = path.with_suffix(".partial")
-        temporary.write_bytes(b"".join(kept))
-        temporary.replace(path)
+        with writing(path), new_file(path) as draft:
+            draft.write_bytes(b"".join(kept))
 
 
-def _optimiser(parameters: list[torch.nn.Parameter], settings: Training) -> torch.optim.Optimizer:
-    if settings.optimiser == "adagrad":
-        return torch.optim.Adagrad(parameters, lr=settings.rate)
-    return torch.optim.Adam(parameters, lr=settings.rate, fused=True)
-
-
-def _rate_factor(done: float, settings: Training) -> float:
-    """Share of the learning rate after the share ``done`` of all steps."""
-    if done < settings.warmup:
-        return max(done / settings.warmup, 1e-3)
-    if settings.schedule == "constant":
-        return 1.0
-    rest = (done - settings.warmup) / (1 - settings.warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))
+def _all_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)

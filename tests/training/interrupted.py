@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import torch
@@ -60,8 +61,8 @@ def kill_at_event(number: int, graph: Graph, shelf: Path, folder: Path) -> None:
         nonlocal events
         events += 1
         if events == number:
-            if fd is not None:
-                os.ftruncate(fd, os.fstat(fd).st_size // 2)
+            if fd is not None and S_ISREG(os.fstat(fd).st_mode):
+                os.truncate(f"/dev/fd/{fd}", os.fstat(fd).st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
 
     sync, replace = os.fsync, Path.replace

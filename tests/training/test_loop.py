@@ -24,6 +24,7 @@ from tests.support.runs import (
     train,
 )
 from training.baseline import popularity
+from training.checkpoint import alone
 from training.evaluate import scores_of
 from training.loop import Progress
 from training.pipeline import load_scorer, read_record
@@ -220,6 +221,43 @@ def test_weights_that_overflow_in_the_last_step_do_not_reach_a_checkpoint(
     with pytest.raises(TrainingDiverged, match=r"epoch 1: a weight is not finite$"):
         train(recipe, graph, tmp_path, "twin")
     assert not list((tmp_path / "twin").glob("*.pt"))
+
+
+def test_scores_that_overflow_from_finite_weights_reach_no_checkpoint(
+    graph: Graph, tmp_path: Path
+) -> None:
+    changes = {"rate": 1e20, "batch": 1000, "validate_every": 1}
+    recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
+    with pytest.raises(TrainingDiverged, match=r"epoch 1: a score is not finite$"):
+        train(recipe, graph, tmp_path, "twin")
+    assert not list((tmp_path / "twin").glob("*.pt"))
+
+
+def test_a_moment_that_overflows_would_freeze_a_weight_and_is_an_error(
+    graph: Graph, tmp_path: Path
+) -> None:
+    changes = {"rate": 3e11, "batch": 1000, "validate_every": 1}
+    recipe = recipe_of(
+        junior={"scorer": "ComplEx", "dimension": 4, "spread": 0.1},
+        **{f"junior_training__{key}": value for key, value in changes.items()},
+    )
+    with pytest.raises(TrainingDiverged, match=r"a moment of the optimiser is not finite"):
+        train(recipe, graph, tmp_path, "twin")
+
+
+def test_two_processes_never_train_into_one_folder(graph: Graph, tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "twin"),
+        pytest.raises(CheckpointError, match="another process is training into it"),
+    ):
+        train(recipe_of(), graph, tmp_path, "twin")
+    train(recipe_of(), graph, tmp_path, "twin")
+
+
+def test_a_finished_run_needs_nobodys_leave(graph: Graph, tmp_path: Path) -> None:
+    train(recipe_of(), graph, tmp_path, "twin")
+    with alone(tmp_path / "twin"):
+        train(recipe_of(), graph, tmp_path, "twin")
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_with_the_setting(
