@@ -140,6 +140,7 @@ class Cells:
         unseen: Array = np.maximum(beyond, seen) + loss
         return unseen
 
-    def above(self, vector: Vectors, floor: float) -> Rows:
-        """See ``lists.Source``; from the table."""
-        return self._whole.above(vector, floor)
+    @property
+    def surest(self) -> WholeTable:
+        """See ``lists.Source``."""
+        return self._whole

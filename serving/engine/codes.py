@@ -112,13 +112,10 @@ class Codes:
             return rows, np.full(len(vectors), -np.inf)
         return rows, products[:, -1] + self._loss(vectors)
 
-    def above(self, vector: Vectors, floor: float) -> Rows:
+    @property
+    def surest(self) -> Codes:
         """See ``lists.Source``."""
-        lowest = floor - float(self._loss(vector[None, :])[0])
-        radius = float(np.nextafter(np.float32(lowest), np.float32(-np.inf)))
-        _, _, rows = self._index.range_search(vector[None, :], radius)
-        found: Rows = rows
-        return found
+        return self
 
 
 class ProductCodes:
@@ -149,6 +146,7 @@ class ProductCodes:
         certain = -np.inf if count == self.entities and (rows >= 0).all() else np.inf
         return rows, np.full(len(vectors), certain)
 
-    def above(self, vector: Vectors, floor: float) -> Rows:
-        """See ``lists.Source``; from the table."""
-        return self._whole.above(vector, floor)
+    @property
+    def surest(self) -> WholeTable:
+        """See ``lists.Source``."""
+        return self._whole

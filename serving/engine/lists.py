@@ -22,7 +22,8 @@ Array = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
 _MOST_QUERIES = 256
-_LEAST_FETCHED = 16
+_LEAST_REACHED = 64
+_GROWTH = 8
 
 
 class Source(Protocol):
@@ -31,10 +32,15 @@ class Source(Protocol):
     Attributes:
         entities: E.
         spare: how many rows to fetch beyond those that are needed.
+        surest: the source to ask where certainty is wanted; often itself.
     """
 
     entities: int
     spare: int
+
+    @property
+    def surest(self) -> Source:
+        """See above."""
 
     def best(self, vectors: Vectors, count: int) -> tuple[Rows, Array]:
         """The rows that look best.
@@ -46,9 +52,6 @@ class Source(Protocol):
         Returns:
             Rows [b, M], -1 where there are fewer; and ``View.unseen`` of all others, [b].
         """
-
-    def above(self, vector: Vectors, floor: float) -> Rows:
-        """Every row whose exact product with ``vector`` [W] is at least ``floor``; more will do."""
 
 
 class Lists:
@@ -80,33 +83,35 @@ class ListView:
 
     def fetch(self, k: int) -> tuple[Rows, Rows]:
         """See ``View.fetch``; queries that need about as many rows are searched together."""
+        count = k + self._source.spare
+        if not len(self._excluded.rows):
+            return self._search(np.arange(len(self._vectors)), count)
+        needed = count + np.diff(self._excluded.offsets)
+        sizes = np.exp2(np.ceil(np.log2(needed))).astype(np.int64) if len(needed) > 1 else needed
+        groups = [(np.flatnonzero(sizes == size), int(size)) for size in np.unique(sizes)]
+        return self._allowed(*_joined([self._search(*group) for group in groups]))
+
+    def _search(self, which: Rows, count: int) -> tuple[Rows, Rows]:
         source = self._source
-        needed = k + source.spare + np.diff(self._excluded.offsets)
-        sizes = np.exp2(np.ceil(np.log2(np.maximum(needed, _LEAST_FETCHED)))).astype(np.int64)
-        if len(sizes) == 1:
-            sizes = needed
-        parts = []
-        for size in np.unique(sizes):
-            which = np.flatnonzero(sizes == size)
-            count = min(int(size), source.entities)
-            rows, self._unseen[which] = source.best(self._vectors[which], count)
-            places, columns = np.nonzero(rows >= 0)
-            parts.append((which[places], rows[places, columns]))
-        owners, found = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return self._allowed(owners, found)
+        count = min(count, source.entities)
+        vectors = self._vectors if len(which) == len(self._vectors) else self._vectors[which]
+        rows, self._unseen[which] = source.best(vectors, count)
+        return _pairs(which, rows)
 
     def unseen(self) -> Array:
         """See ``View.unseen``."""
         return self._unseen
 
     def reach(self, which: Rows, floors: Array) -> tuple[Rows, Rows]:
-        """See ``View.reach``: one query at a time, over the whole index."""
-        found = [
-            self._source.above(self._vectors[one], float(floor))
-            for one, floor in zip(which, floors, strict=True)
-        ]
-        owners = np.repeat(which, [len(rows) for rows in found])
-        return self._allowed(owners, np.concatenate(found))
+        """See ``View.reach``: more and more rows of the surest source."""
+        source, parts, count = self._source.surest, [], _LEAST_REACHED
+        while len(which):
+            count = min(count, source.entities)
+            rows, unseen = source.best(self._vectors[which], count)
+            done = (unseen < floors) | (count == source.entities)
+            parts.append(_pairs(which[done], rows[done]))
+            which, floors, count = which[~done], floors[~done], _GROWTH * count
+        return self._allowed(*_joined(parts))
 
     def _allowed(self, owners: Rows, rows: Rows) -> tuple[Rows, Rows]:
         """Without what a query may not be answered with."""
@@ -144,7 +149,20 @@ class WholeTable:
             return rows, np.full(len(vectors), -np.inf)
         return rows, products[:, -1] + self._loss(vectors)
 
-    def above(self, vector: Vectors, floor: float) -> Rows:
-        """See ``Source.above``."""
-        loss = float(self._loss(vector[None, :])[0])
-        return self._index.above(vector, floor - loss)
+    @property
+    def surest(self) -> WholeTable:
+        """See ``Source``."""
+        return self
+
+
+def _pairs(which: Rows, rows: Rows) -> tuple[Rows, Rows]:
+    """Pairs of queries [b] and their rows [b, M], without the -1 that stand for none."""
+    owners, found = np.repeat(which, rows.shape[1]), rows.reshape(-1)
+    if len(found) and found.min() < 0:
+        owners, found = owners[found >= 0], found[found >= 0]
+    return owners, found
+
+
+def _joined(parts: list[tuple[Rows, Rows]]) -> tuple[Rows, Rows]:
+    owners, rows = zip(*parts, strict=True)
+    return np.concatenate(owners), np.concatenate(rows)

@@ -5,11 +5,10 @@ multiplies them exactly in 32-bit integers, several times faster than float32. F
 row v, with m the middle of each column's range, s its step, w the bytes of the row, t the step of
 the query and z its bytes,
 
-    <q, v> = <q, m> + t <z, w> + loss,    |loss| <= min(sum_i |q_i| e_i, |q s| r) + |q s - t z| b
+    <q, v> = <q, m> + t <z, w> + loss,    |loss| <= sum_i |q_i| e_i + |q s - t z| b
 
-where e is the largest rounding error in each column of the table, r the largest length of a row's
-errors in steps, and b the largest |w| of a row. All of these are known numbers, so what the scan
-leaves out is certain.
+where e is the largest rounding error in each column of the table and b the largest |w| of a row.
+All of these are known numbers, so what the scan leaves out is certain.
 
 The excess takes three bytes, which are added: what a query multiplies it by would else be its
 largest number by far, and decide its step.
@@ -18,8 +17,6 @@ Shape letters: B queries, E entities, D dimension, J = D + 4 columns of bytes.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import onnxruntime as ort
@@ -47,7 +44,6 @@ _SLACK = 1e-12
 _ROUNDING = 3.0
 
 
-@dataclass(frozen=True)
 class Looks:
     """Queries for the scan.
 
@@ -58,10 +54,11 @@ class Looks:
         loss: [B], the bound on |loss|.
     """
 
-    bytes: NDArray[np.uint8]
-    step: Array
-    base: Array
-    loss: Array
+    __slots__ = ("base", "bytes", "loss", "step")
+
+    def __init__(self, rounded: NDArray[np.uint8], step: Array, base: Array, loss: Array) -> None:
+        """See the attributes."""
+        self.bytes, self.step, self.base, self.loss = rounded, step, base, loss
 
     def take(self, which: NDArray[np.integer]) -> Looks:
         """Some of the queries."""
@@ -80,7 +77,7 @@ class Looks:
             kth: [B], at most the k-th greatest whole number.
         """
         # The k-th may have gained the loss, and others may have lost it; rounding costs a little.
-        return _whole(kth - 2 * self.loss / self.step - _ROUNDING)
+        return _whole(kth - (2 * self.loss / self.step + _ROUNDING))
 
     def most_below(self, floors: Products) -> Array:
         """Exact products [B] that rows below ``floors`` [B] do not exceed."""
@@ -90,8 +87,10 @@ class Looks:
 
 
 def _whole(floors: Array) -> Products:
-    """Rounded down, and within the range of products that may be chosen."""
-    return np.minimum(np.maximum(np.floor(floors), LOWEST + 1), -(LOWEST + 1)).astype(np.int32)
+    """Without fractions, and within the range of products that may be chosen."""
+    # Towards 0 where that is up: a floor that is higher by less than 1 keeps no whole number out
+    # that reaches it, and callers took off more than 1.
+    return np.minimum(np.maximum(floors, LOWEST + 1), -(LOWEST + 1)).astype(np.int32)
 
 
 class Scan:
@@ -117,43 +116,32 @@ class Scan:
         step[-2] /= _EXCESS_BYTES
         padded = (self.size // _PADDED + 1) * _PADDED
         weights = np.zeros((layout.dimension + 1 + _EXCESS_BYTES, padded), dtype=np.int8)
-        error, norm, lengths = np.zeros(layout.dimension + 2), 0.0, 0.0
+        error, norm = np.zeros(layout.dimension + 2), 0.0
         for start in range(0, self.size, _DECODED_ROWS):
             stop = min(start + _DECODED_ROWS, self.size)
             columns = _folded(layout, index.decode(start, stop))
-            rows, lost, length = _rounded(columns, middle, step, most)
+            rows, lost = _rounded(columns, middle, step, most)
             weights[:, start:stop] = rows.T
-            error, lengths = np.maximum(error, lost), max(lengths, length)
+            error = np.maximum(error, lost)
             norm = max(norm, float(np.vecdot(rows, rows).max()))
         excess, bias = layout.excess.start, layout.tail_bias.start
         more = [excess] * (_EXCESS_BYTES - 1)
         self._columns = np.array([*range(layout.dimension), excess, bias, *more])
         self._steps = np.concatenate([step, step[-2:-1].repeat(len(more))])
         # Further bytes of the excess have their middle and their error in the first one's.
-        slack = _SLACK * (np.abs(low) + np.abs(high) + np.abs(middle))
-        parts = (middle, error, slack)
-        self._middle, self._error, self._slack = (np.pad(one, (0, len(more))) for one in parts)
-        self._row_norm, self._lengths = float(np.sqrt(norm)), lengths
-        self._distinct = layout.dimension + 2
+        self._middle, self._error = (np.pad(one, (0, len(more))) for one in (middle, error))
+        self._row_norm = float(np.sqrt(norm))
         self._product = Product(_session(weights, threads), padded, np.int32)
 
     def look(self, query: Query) -> Looks:
         """Round queries [B]."""
-        exact = query.vector[:, self._columns].astype(np.float64)
+        exact = query.vector.take(self._columns, axis=1).astype(np.float64)
         scaled = exact * self._steps
         step = np.maximum(np.maximum.reduce(np.abs(scaled), axis=1) / _QUERY_STEPS, _LEAST_STEP)
         rounded = np.rint(scaled / step[:, None])
-        lost = scaled - rounded * step[:, None]
-        loss = self._table_loss(exact, scaled[:, : self._distinct])
-        loss += np.sqrt(np.vecdot(lost, lost)) * self._row_norm
+        scaled -= rounded * step[:, None]
+        loss = np.abs(exact) @ self._error + np.sqrt(np.vecdot(scaled, scaled)) * self._row_norm
         return Looks((rounded + ZERO).astype(np.uint8), step, exact @ self._middle, loss)
-
-    def _table_loss(self, exact: Array, scaled: Array) -> Array:
-        """What rounding the table may cost: by the worst of each column, or of a whole row."""
-        columns = np.abs(exact) @ self._error
-        rows = np.sqrt(np.vecdot(scaled, scaled)) * self._lengths + np.abs(exact) @ self._slack
-        least: Array = np.minimum(columns, rows)
-        return least
 
     def products(self, looks: Looks) -> Products:
         """<z, w> of queries and rows, [B, N]; N is a multiple of 64 above E, LOWEST beyond E.
@@ -172,26 +160,20 @@ def _folded(layout: Layout, table: NDArray[np.float32]) -> Array:
     return np.concatenate([points.spatial, *scalars], axis=1)
 
 
-def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Array, Array, float]:
-    """Whole numbers [n, J] for rows [n, D + 2], and what that loses.
+def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Array, Array]:
+    """Whole numbers [n, J] for rows [n, D + 2], and the largest error in each column.
 
     Args:
         columns: the rows; the last two are excess and tail bias.
         middle: [D + 2], of each column's range.
         step: [D + 2], that a byte stands for; 0 where all rows have the middle.
         most: the greatest magnitude of a byte.
-
-    Returns:
-        The whole numbers; the largest error in each column [D + 2]; and the largest length of a
-        row's errors, each in steps of its column.
     """
     limit = np.full(len(step), most)
     limit[-2] *= _EXCESS_BYTES
     divisor = np.where(step > 0, step, 1.0)
     rows = np.clip(np.rint((columns - middle) / divisor), -limit, limit)
     lost = np.abs(columns - middle - rows * step)
-    in_steps = np.where(step > 0, lost, 0.0) / divisor
-    length = float(np.sqrt(np.vecdot(in_steps, in_steps).max()))
     # The slack also covers what float64 loses where a query is rounded.
     error = lost.max(axis=0) + _SLACK * (np.abs(columns).max(axis=0) + np.abs(middle))
     left, more = rows[:, -2].copy(), []
@@ -199,7 +181,7 @@ def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Arr
         more.append(np.rint(left / share))
         left -= more[-1]
     rows[:, -2] = left
-    return np.concatenate([rows, np.stack(more, axis=1)], axis=1), error, length
+    return np.concatenate([rows, np.stack(more, axis=1)], axis=1), error
 
 
 def _ranges(index: EntityIndex, layout: Layout) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 Products = NDArray[Any]
 
 _BLOCK = 16
-_PAIRS = 1 << 20
+_PAIRS = 5 << 19
 _TILE = 16
 _MOST_QUERIES = 256
 
@@ -135,11 +135,18 @@ class BlockView:
     def _reaching(self, which: Rows, floors: Products) -> tuple[Rows, Rows]:
         """Pairs (query, row) whose product is at least ``floors`` [n], of queries ``which`` [n]."""
         size, blocks = self._products.shape[1], self._maxima.shape[1]
+        within, products = np.arange(0, size, blocks), self._products.reshape(-1)
+        if len(self._maxima) == 1:
+            (block,) = (self._maxima[0] >= floors).nonzero()
+            places = (block[:, None] + within).reshape(-1)
+            places = places[products.take(places) >= floors]
+            owners = np.zeros(len(places), dtype=np.int64)
+            return owners, places if self._rows is None else self._rows[places]
         maxima = self._maxima if len(which) == len(self._maxima) else self._maxima[which]
         # Everything on flat arrays, which numpy searches and gathers several times faster.
         (flat,) = (maxima >= floors[:, None]).reshape(-1).nonzero()
         at, block = np.divmod(flat, blocks)
-        places = (which[at] * size + block)[:, None] + np.arange(0, size, blocks)
-        reached = self._products.reshape(-1).take(places) >= floors.take(at)[:, None]
+        places = (which[at] * size + block)[:, None] + within
+        reached = products.take(places) >= floors.take(at)[:, None]
         owners, places = np.divmod(places.reshape(-1)[reached.reshape(-1)], size)
         return owners, places if self._rows is None else self._rows[places]

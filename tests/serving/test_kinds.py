@@ -1,0 +1,212 @@
+"""Every kind of index: what claims to be exact is the exhaustive answer, to the last bit.
+
+The worlds are hostile: biases that swamp distances, points at the ball's edge, ties, duplicates,
+heavy filters, k near the number of entities; and usual ones beside them.
+
+Shape letters: E entities, B queries.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+from mulde.layout import Layout
+from mulde.manifest import Index, Score
+from serving.engine.certificate import Certificate
+from serving.engine.encoder import Query
+from serving.engine.excluded import Excluded
+from serving.engine.index import EntityIndex
+from serving.engine.kinds import candidates_for, column_weights
+from serving.engine.retrieval import Retriever
+from serving.engine.scoring import scorer_for
+from serving.engine.soundness import scan_table
+from tests.support.toy import write_index
+from training.codes import write_bytes, write_cells, write_product_codes
+
+LAYOUT = Layout(10)
+ENTITIES = 900
+CURVATURE = 0.4
+KINDS = {
+    "int8": Index("int8"),
+    "fp32": Index("fp32"),
+    "table": Index("table"),
+    "sq8": Index("sq8", fetched=15),
+    "pq": Index("pq", fetched=40),
+    "ivf": Index("ivf", cells=24, probes=5, fetched=15),
+}
+
+Points = NDArray[np.float64]
+
+
+def plain(generator: np.random.Generator) -> tuple[Points, Points]:
+    return generator.normal(size=(ENTITIES, 10)) * 0.4, generator.normal(size=ENTITIES) * 0.3
+
+
+def swamping(generator: np.random.Generator) -> tuple[Points, Points]:
+    bias = np.where(generator.random(ENTITIES) < 0.02, 500.0, 0.0)
+    return generator.normal(size=(ENTITIES, 10)), bias + generator.normal(size=ENTITIES) * 1e-3
+
+
+def at_the_edge(generator: np.random.Generator) -> tuple[Points, Points]:
+    """Radii up to 12 on the hyperboloid, where the largest product is 10^5 times the smallest."""
+    points = generator.normal(size=(ENTITIES, 10))
+    radius = np.sinh(generator.uniform(0, 9, size=(ENTITIES, 1)))
+    return points / np.linalg.norm(points, axis=1, keepdims=True) * radius, np.zeros(ENTITIES)
+
+
+def tied(generator: np.random.Generator) -> tuple[Points, Points]:
+    """Seven different rows, each a hundred times and more."""
+    pick = generator.integers(0, 7, size=ENTITIES)
+    return generator.normal(size=(7, 10))[pick], generator.normal(size=7)[pick]
+
+
+def nearly_tied(generator: np.random.Generator) -> tuple[Points, Points]:
+    return generator.normal(size=(1, 10)) + np.zeros((ENTITIES, 1)), generator.normal(
+        size=ENTITIES
+    ) * 1e-7
+
+
+WORLDS = {make.__name__: make for make in (plain, swamping, at_the_edge, tied, nearly_tied)}
+
+
+def queries(generator: np.random.Generator, count: int) -> Query:
+    """As an encoder gives them: points of the hyperboloid, and slopes of several sizes."""
+    spread = generator.choice([1e-3, 0.5, 1.0, 30.0], size=(count, 1))
+    points = generator.normal(size=(count, 10)) * spread
+    excess = np.sqrt(1 + np.square(points).sum(axis=1)) - 1
+    slopes = generator.choice([0.02, 1.0, 40.0], size=count)
+    vector = np.zeros((count, LAYOUT.width), dtype=np.float32)
+    vector[:, LAYOUT.spatial] = slopes[:, None] * points
+    vector[:, LAYOUT.excess] = -(slopes * (1 + excess))[:, None]
+    vector[:, LAYOUT.tail_bias] = 1
+    offset = (-slopes * excess).astype(np.float32).astype(np.float64)
+    return Query(vector, offset, generator.normal(size=count), slopes)
+
+
+def retriever(folder: Path, world: str, score: str, kind: str) -> Retriever:
+    generator = np.random.default_rng(len(world))
+    points, bias = WORLDS[world](generator)
+    path = folder / "entities.faiss"
+    write_index(path, LAYOUT.pack(points, bias, np.zeros(ENTITIES), "fp16"), "fp16")
+    table = EntityIndex(path, ENTITIES, LAYOUT.width)
+    extent = scan_table(table, LAYOUT)
+    weights = column_weights(queries(generator, 200), LAYOUT)
+    codes = write_codes(folder, table, weights, kind)
+    candidates = candidates_for(KINDS[kind], codes, table, LAYOUT, extent, weights, 1)
+    scorer = scorer_for(Score(score, CURVATURE), LAYOUT, extent.tail_bias)
+    return Retriever(table, scorer, Certificate(scorer, extent.row_norm), candidates)
+
+
+def write_codes(folder: Path, table: EntityIndex, weights: Points, kind: str) -> Path | None:
+    path = folder / "candidates.faiss"
+    if kind == "sq8":
+        write_bytes(path, table)
+    elif kind == "pq":
+        write_product_codes(path, table)
+    elif kind == "ivf":
+        write_cells(path, table, weights, KINDS["ivf"].cells)
+    return path if path.exists() else None
+
+
+def exhaustive(
+    one: Retriever, query: Query, k: int, excluded: Excluded
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k best rows [B, k] by float64 scores, ties by row; -1 and -inf where there are fewer."""
+    scores = one.scores(query)
+    scores[excluded.owners, excluded.rows] = -np.inf
+    rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    best = np.take_along_axis(scores, rows, axis=1)
+    return np.where(best > -np.inf, rows, -1), best
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("score", ["linear", "distance"])
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_certified_answer_is_the_exhaustive_one(
+    tmp_path: Path, world: str, score: str, kind: str
+) -> None:
+    """60 cases of 350 queries; each answer that claims to be exact is compared."""
+    one = retriever(tmp_path, world, score, kind)
+    generator = np.random.default_rng(7)
+    for k, barred in ((1, 0), (10, 100), (10, 14_000), (100, 700), (ENTITIES - 3, 200)):
+        query = queries(generator, 70)
+        pairs = generator.integers(0, [70, ENTITIES], size=(barred, 2))
+        excluded = Excluded.of_pairs(pairs[:, 0], pairs[:, 1], 70)
+        rows, scores = exhaustive(one, query, k, excluded)
+        for exact in (True, False):
+            found = one.best(query, k, excluded, None, exact=exact)
+            assert found.exact.all() or not exact
+            told = np.flatnonzero(found.exact)
+            ends = np.cumsum(found.counts)
+            for at in told[:: 1 if exact else 5]:
+                mine = slice(ends[at] - found.counts[at], ends[at])
+                real = rows[at] >= 0
+                assert found.rows[mine].tolist() == rows[at][real].tolist()
+                assert found.scores[mine].tolist() == scores[at][real].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_not_seen_is_never_above_the_bound(tmp_path: Path, kind: str) -> None:
+    for world in WORLDS:
+        folder = tmp_path / world
+        folder.mkdir()
+        one = retriever(folder, world, "linear", kind)
+        query = queries(np.random.default_rng(1), 300)
+        view = one._candidates.look(query, Excluded.nothing(300), None)
+        owners, rows = view.fetch(7)
+        table = one._index.decode(0, ENTITIES).astype(np.float64)
+        products = query.vector.astype(np.float64) @ table.T
+        products[owners, rows] = -np.inf
+        assert (products.max(axis=1) <= view.unseen()).all()
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp32", "table", "sq8"])
+def test_usual_answers_are_certain_without_asking(tmp_path: Path, kind: str) -> None:
+    one = retriever(tmp_path, "plain", "linear", kind)
+    query = queries(np.random.default_rng(3), 300)
+    found = one.best(query, 10, Excluded.nothing(300), None, exact=False)
+    assert found.exact.mean() >= (0.5 if kind == "sq8" else 0.99)
+
+
+def test_cells_that_are_left_out_are_sometimes_certain(tmp_path: Path) -> None:
+    """Two heaps far apart: a query in one of them needs nothing from the other."""
+    generator = np.random.default_rng(0)
+    heap = np.repeat([[0.0] * 10, [6.0] * 10], ENTITIES // 2, axis=0)
+    table = LAYOUT.pack(
+        heap + generator.normal(size=(ENTITIES, 10)) * 0.01, np.zeros(ENTITIES), np.zeros(ENTITIES)
+    )
+    write_index(tmp_path / "entities.faiss", table, "fp16")
+    index = EntityIndex(tmp_path / "entities.faiss", ENTITIES, LAYOUT.width)
+    extent = scan_table(index, LAYOUT)
+    query = Query(np.zeros((1, LAYOUT.width), np.float32), np.zeros(1), np.zeros(1), np.ones(1))
+    query.vector[:, LAYOUT.excess], query.vector[:, LAYOUT.tail_bias] = -1, 1
+    weights = np.ones(LAYOUT.width)
+    weights[LAYOUT.head_bias.start :] = 0
+    write_cells(tmp_path / "cells", index, weights, 2)
+    kind = Index("ivf", cells=2, probes=1, fetched=ENTITIES)
+    candidates = candidates_for(kind, tmp_path / "cells", index, LAYOUT, extent, weights, 1)
+    view = candidates.look(query, Excluded.nothing(1), None)
+    _, rows = view.fetch(10)
+    assert sorted(rows.tolist()) == list(range(ENTITIES // 2))
+    assert view.unseen()[0] < -10
+
+
+def test_cells_that_lack_a_row_are_refused(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name, size in (("small", 40), ("large", 41)):
+        table = LAYOUT.pack(generator.normal(size=(size, 10)), np.zeros(size), np.zeros(size))
+        write_index(tmp_path / name, table, "fp16")
+    small, large = (
+        EntityIndex(tmp_path / name, size, LAYOUT.width)
+        for name, size in (("small", 40), ("large", 41))
+    )
+    weights = column_weights(queries(generator, 50), LAYOUT)
+    write_cells(tmp_path / "cells", small, weights, 4)
+    kind, extent = Index("ivf", cells=4, probes=2, fetched=5), scan_table(large, LAYOUT)
+    with pytest.raises(BundleError, match=r"expected .* of 41 rows"):
+        candidates_for(kind, tmp_path / "cells", large, LAYOUT, extent, weights, 1)
