@@ -17,7 +17,7 @@ from mulde.errors import AmbiguousLabel, InvalidArgument, MuldeError, UnknownEnt
 from mulde.v1 import prediction_pb2, prediction_pb2_grpc
 from tests.serving.process import ServerProcess, eventually, run_mulde, server
 from tests.support.hostile import HOSTILE, RELATION, TWIN, TWINS, hostile_bundle, steering
-from tests.support.toy import Toy
+from tests.support.toy import Toy, toy_bundle
 
 HEAD = HOSTILE[0]
 COUNT = len(HOSTILE) + TWINS
@@ -206,3 +206,19 @@ def test_details_for_programs_hold_whole_names(process: ServerProcess) -> None:
         reply: Message = stub.PredictTails(request)
     (error,) = reply.answers.errors  # type: ignore[attr-defined]
     assert HEAD.encode() in error.SerializeToString()
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_path_that_is_logged_is_escaped(tmp_path: Path, form: str) -> None:
+    root = tmp_path / "\u202emodels\x1b[31m\n{}"
+    for version in ("1", "2"):
+        toy_bundle(root / "animals" / version, name="animals", version=version)
+    (root / "animals" / "2" / "card.md").write_text("damaged")
+    with server(root, "--log-format", form, log=tmp_path / "log") as process:
+        process.terminate()
+        raw = process.raw_log
+    assert "not loaded" in raw
+    assert "card.md" in raw
+    assert raw.isascii()
+    assert not steering(raw)
+    assert len(raw.splitlines()) == 4
