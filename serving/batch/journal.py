@@ -20,6 +20,7 @@ from mulde.errors import JobError
 
 _JOB = "job.json"
 _LOCK = "lock"
+_PLACED = "placed.json"
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,27 @@ class Journal:
         """Where the journal of a result is kept: beside it."""
         return target.with_name(f".{target.name}.job")
 
+    @classmethod
+    def has_placed(cls, target: Path, path: Path) -> bool:
+        """Whether ``path`` is a file that the unfinished job of ``target`` gave its name."""
+        return _read_placed(cls.folder_of(target)).get(str(path.absolute())) == _identity(path)
+
+    def place(self, draft: Path, path: Path) -> None:
+        """Give a finished file its name, so that after a crash it is known to be this job's."""
+        placed = {**_read_placed(self.folder), str(path.absolute()): _identity(draft)}
+        write_whole(self.folder / _PLACED, json.dumps(placed).encode())
+        settle(draft, path)
+
+    @classmethod
+    def sweep(cls, target: Path) -> None:
+        """Remove what is left of a finished job that was killed while it tidied up."""
+        shutil.rmtree(cls._finished(target), ignore_errors=True)
+
+    @classmethod
+    def _finished(cls, target: Path) -> Path:
+        folder = cls.folder_of(target)
+        return folder.with_name(f"{folder.name}.done")
+
     def _read(self) -> dict[str, Any] | None:
         try:
             found: dict[str, Any] = json.loads((self.folder / _JOB).read_bytes())
@@ -118,7 +140,7 @@ class Journal:
         # job.json goes first: without it nothing else counts.
         (self.folder / _JOB).unlink(missing_ok=True)
         for path in self.folder.iterdir():
-            if path.name != _LOCK:
+            if path.name not in (_LOCK, _PLACED):
                 path.unlink(missing_ok=True)  # a worker of a killed run may move it
 
     def tally(self, number: int) -> Tally | None:
@@ -135,9 +157,10 @@ class Journal:
         return self.folder / "result"
 
     def remove(self) -> None:
-        """Forget the job, whose result is in its place."""
-        self._clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget the job, whose result is in its place; at once, then clear away."""
+        self.sweep(self._target)
+        self.folder.rename(self._finished(self._target))
+        self.sweep(self._target)
         self._lock.close()
 
     def close(self) -> None:
@@ -185,6 +208,22 @@ def settle(draft: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _read_placed(folder: Path) -> dict[str, list[int]]:
+    try:
+        found: dict[str, list[int]] = json.loads((folder / _PLACED).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise JobError(folder / _PLACED, f"cannot be read: {error}") from error
+    return found
+
+
+def _identity(path: Path) -> list[int]:
+    """What tells a file from every other, and stays when it gets another name."""
+    status = path.stat()
+    return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns]
 
 
 def _difference(begun: dict[str, Any], job: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from mulde.bundle import DIGEST, Bundle, open_bundle
 from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
 from serving.batch.completion import candidates, check_completable
 from serving.batch.crew import Duty, Piece, work
-from serving.batch.journal import Journal, Tally, settle
+from serving.batch.journal import Journal, Tally
 from serving.batch.predictor import ANSWERS, SKIPPED, Heads, Options, resolve, unknown
 from serving.batch.questions import read_questions
 from serving.batch.records import format_of, tab_separated
@@ -60,8 +60,13 @@ class Output:
                 raise JobError(path, "expected the name of a file, found a folder")
             if not path.parent.is_dir():
                 raise JobError(path, "expected its folder to be there")
-            if path.exists() and not self.overwrite:
+            if path.exists() and not (self.overwrite or self._goes_on(path)):
+                Journal.sweep(self.answers)
                 raise JobError(path, "exists; say that it may be overwritten, or take another name")
+
+    def _goes_on(self, path: Path) -> bool:
+        """Whether a file is that of the job that goes on: it was killed while it placed files."""
+        return not self.restart and Journal.has_placed(self.answers, path)
 
 
 def predict_file(
@@ -208,6 +213,9 @@ def _run(
             report(tally.done, total)
         _publish(journal, output, count)
         journal.remove()
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}; what is done is kept"
+        raise JobError(output.answers, problem) from error
     finally:
         journal.close()
     return tally
@@ -222,7 +230,7 @@ def _publish(journal: Journal, output: Output, pieces: int) -> None:
             file.write(tab_separated([name] for name in _SKIPPED_COLUMNS))
             for path in parts:
                 file.write(path.read_bytes())
-        settle(draft, output.skipped)
+        journal.place(draft, output.skipped)
     draft = journal.temporary()
     format_of(output.answers).join(journal.parts(ANSWERS, pieces), draft)
-    settle(draft, output.answers)
+    journal.place(draft, output.answers)

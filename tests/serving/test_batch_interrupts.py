@@ -162,6 +162,47 @@ def test_what_is_done_is_kept_until_a_restart(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_files_that_a_killed_job_has_placed_are_its_own(tmp_path: Path) -> None:
+    target, other = tmp_path / "a.tsv", tmp_path / "skipped"
+    journal = Journal(target, {"k": 10})
+    for path in (target, other):
+        journal.temporary().write_text("whole")
+        journal.place(journal.temporary(), path)
+    journal.close()
+    Output(target, skipped=other).check()
+    with pytest.raises(JobError, match=r"a\.tsv: exists"):
+        Output(target, skipped=other, restart=True).check()
+    other.write_text("another's")
+    with pytest.raises(JobError, match="skipped: exists"):
+        Output(target, skipped=other).check()
+
+
+def test_what_a_finished_job_left_when_it_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    target = tmp_path / "a.tsv"
+    journal = Journal(target, {"k": 10})
+    journal.close()
+    journal.folder.rename(journal.folder.with_name(journal.folder.name + ".done"))
+    target.write_text("whole")
+    with pytest.raises(JobError, match="exists"):
+        Output(target).check()
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_full_disk_ends_the_job_with_a_sentence_and_it_goes_on(toy: Toy, tmp_path: Path) -> None:
+    source, out = write_questions(tmp_path / "q.tsv"), tmp_path / "a.tsv"
+    again = command(toy, source, out, 2)
+    # Of a file; that is what a process can be told of a disk that is full.
+    limited = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))"
+    code = f"{limited}; sys.argv = sys.argv[1:]; runpy.run_module('mulde.cli', run_name='__main__')"
+    full = subprocess.run([again[0], "-c", code, *again[2:]], capture_output=True, text=True)
+    assert full.returncode == 1
+    assert "a.tsv: cannot be written: File too large; what is done is kept" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not out.exists()
+    assert subprocess.run(again, stderr=subprocess.DEVNULL).returncode == 0
+    assert len(out.read_text().splitlines()) == 10 * QUESTIONS + 1
+
+
 def test_two_processes_never_work_on_one_result(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "a.tsv", {"k": 10})
     with pytest.raises(JobError, match="another process"):

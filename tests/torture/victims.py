@@ -1,0 +1,271 @@
+"""The jobs that are killed: training, export, download, split and batch prediction; not a test.
+
+``python -m tests.torture.victims JOB WORK SEED KILLS`` kills one of them and prints what was done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch._dynamo  # an optimiser imports it, which takes a second in each child otherwise
+import torch.onnx
+
+from mulde.bundle import CARD, Bundle, open_bundle
+from mulde.download import RemoteFile, download, new_client
+from mulde.errors import JobError
+from mulde.graph import read_graph
+from mulde.splitting import split_file
+from serving.batch.predict import Output, predict_file
+from serving.batch.predictor import Options
+from tests.support.runs import CPU, HARDEST_TO_RESUME, recipe_of, state_of, train
+from tests.support.tiny import triples, write_tiny_graph
+from tests.support.toy import toy_bundle
+from tests.torture.killing import Job, torture
+from training.export import export
+from training.pipeline import read_record, stages, train_stage
+from training.recipe import read_recipe
+
+RECIPE = """
+name = "tiny"
+data = "tiny"
+[junior]
+scorer = "RotH"
+dimension = 8
+score = "linear"
+spread = 0.1
+[junior_training]
+epochs = 30
+batch = 16
+negatives = 16
+rate = 0.05
+validate_every = 10
+"""
+QUESTIONS, PIECE = 600, 50
+SERVED_BYTES, PIECE_BYTES = 400_000, 8192
+
+
+class Training:
+    """A Junior that is distilled from two teachers, one of which is still to be trained."""
+
+    def __init__(self, stand: Path) -> None:
+        self.graph = read_graph(write_tiny_graph(stand / "graph"))
+        self.recipe = recipe_of(**HARDEST_TO_RESUME, junior_training__epochs=4)
+        self.teachers = [s for s in stages(self.recipe, stand) if s.name.startswith("teacher")]
+
+    def work(self, folder: Path) -> None:
+        for stage in stages(self.recipe, folder):
+            if stage.name != "twin":
+                train_stage(stage, self.recipe, self.graph, CPU)
+
+    def check(self, folder: Path) -> None:
+        for path in folder.rglob("*.pt"):
+            state_of(path)
+
+    def result(self, folder: Path) -> Any:
+        runs = sorted(path.parent for path in folder.rglob("last.pt"))
+        return [
+            (
+                run.name,
+                [digest_of(state_of(run / name)) for name in ("best.pt", "last.pt")],
+                [{**line, "seconds": 0} for line in read_record(run)],
+            )
+            for run in runs
+        ]
+
+
+class Export:
+    """A bundle that is written in the place of another one."""
+
+    def __init__(self, stand: Path) -> None:
+        self.data = write_tiny_graph(stand / "graph")
+        self.run = stand / "run"
+        self.run.mkdir()
+        (self.run / "recipe.toml").write_text(RECIPE)
+
+    def prepare(self) -> None:
+        """Train what is exported, in a child, for this process must not use torch."""
+        recipe = read_recipe(self.run / "recipe.toml")
+        train(recipe, read_graph(self.data), self.run)
+
+    def work(self, folder: Path) -> None:
+        target = folder / "bundle"
+        if not target.exists():
+            toy_bundle(target)
+        export(self.run / "junior/best.pt", self.data, target, overwrite=True, name="tiny")
+
+    def check(self, folder: Path) -> None:
+        if (folder / "bundle").exists():
+            assert open_bundle(folder / "bundle").manifest.name in ("toy", "tiny")
+
+    def result(self, folder: Path) -> Any:
+        return payload(open_bundle(folder / "bundle"))
+
+
+class Download:
+    """A file from a server that sends it slowly."""
+
+    content = np.random.default_rng(7).bytes(SERVED_BYTES)
+
+    def __init__(self, home: str) -> None:
+        sha256 = hashlib.sha256(self.content).hexdigest()
+        self.remote = RemoteFile(f"{home}/file.txt", len(self.content), sha256)
+
+    def work(self, folder: Path) -> None:
+        with new_client() as client:
+            download(client, self.remote, folder, lambda name, done, total: None)
+
+    def check(self, folder: Path) -> None:
+        path = folder / "file.txt"
+        assert not path.exists() or path.read_bytes() == self.content
+
+    def result(self, folder: Path) -> Any:
+        return (folder / "file.txt").read_bytes() == self.content
+
+
+class Split:
+    """A graph folder from one file of triples, over one that is there."""
+
+    def __init__(self, stand: Path) -> None:
+        self.source = stand / "facts.tsv"
+        self.source.write_text("".join("\t".join(fact) + "\n" for fact in triples()))
+
+    def work(self, folder: Path) -> None:
+        split_file(self.source, folder / "graph", overwrite=True)
+
+    def check(self, folder: Path) -> None:
+        if (folder / "graph").exists():
+            read_graph(folder / "graph")
+
+    def result(self, folder: Path) -> Any:
+        return {path.name: path.read_bytes() for path in (folder / "graph").iterdir()}
+
+
+class Predict:
+    """Answers to a file of questions, two of them with names that nobody has."""
+
+    def __init__(self, stand: Path) -> None:
+        self.bundle, self.source = stand / "bundle", stand / "q.tsv"
+        toy_bundle(self.bundle)
+        asked = np.random.default_rng(1).integers([50, 3], size=(QUESTIONS, 2)).tolist()
+        lines = [f"Q{row:07d}\tP{relation}\t?\n" for row, relation in asked]
+        self.source.write_text("nobody\tP0\t?\n" + "".join(lines) + "nobody\tP1\t?\n")
+
+    def work(self, folder: Path) -> None:
+        output = Output(folder / "a.tsv.gz", skipped=folder / "skipped.tsv")
+        options = Options(skip_unknown=True, piece=PIECE)
+        try:
+            predict_file(self.source, self.bundle, output, options, workers=1)
+        except JobError as error:
+            if "exists" not in str(error):  # it was done, and only the tidying up was killed
+                raise
+
+    def check(self, folder: Path) -> None:
+        """Nothing but the result has its name; ``result`` compares it."""
+
+    def result(self, folder: Path) -> Any:
+        return [(folder / name).read_bytes() for name in ("a.tsv.gz", "skipped.tsv")]
+
+
+def payload(bundle: Bundle) -> dict[str, str]:
+    """Digests of all files but those that tell times and dates."""
+    files = bundle.manifest.files
+    return {name: stamp.sha256 for name, stamp in files.items() if name != CARD}
+
+
+def digest_of(state: Any) -> str:
+    """Of all numbers of a checkpoint, to the last bit."""
+    found = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            assert value.isfinite().all() if value.is_floating_point() else True
+            found.update(str(value.dtype).encode() + value.contiguous().numpy().tobytes())
+        elif isinstance(value, dict):
+            for key in sorted(value, key=str):
+                found.update(str(key).encode())
+                add(value[key])
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item)
+        else:
+            found.update(repr(value).encode())
+
+    add(state)
+    return found.hexdigest()
+
+
+class _Slow(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        body = Download.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        if start:
+            end = start + len(body)
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{end}")
+        self.end_headers()
+        try:
+            for place in range(0, len(body), PIECE_BYTES):
+                self.wfile.write(body[place : place + PIECE_BYTES])
+                time.sleep(0.001)
+        except ConnectionError:
+            self.close_connection = True  # the other end was killed
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the output clean."""
+
+
+@contextmanager
+def in_child(work: Callable[[], Any]) -> Iterator[None]:
+    """Have something done in a child until the end of the block."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def run(kind: str, work: Path, generator: np.random.Generator, kills: int) -> dict[str, int]:
+    """Torture one job."""
+    if kind == "download":
+        with HTTPServer(("127.0.0.1", 0), _Slow) as server, in_child(server.serve_forever):
+            job: Job = Download(f"http://127.0.0.1:{server.server_address[1]}")
+            return asdict(torture(job, work, kills, generator))
+    stand = work / "stand"
+    stand.mkdir()
+    if kind == "export":
+        job = Export(stand)
+        child = os.fork()
+        if child == 0:
+            job.prepare()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+    else:
+        job = {"training": Training, "split": Split, "predict": Predict}[kind](stand)
+    return asdict(torture(job, work, kills, generator))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    named, place, seed, count = sys.argv[1:]
+    told = run(named, Path(place), np.random.default_rng(int(seed)), int(count))
+    print(json.dumps(told))
