@@ -22,8 +22,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Precision = Literal["fp16", "fp32"]
+Precision = Literal["fp16", "fp32", "int8", "int4"]
 PRECISIONS: dict[Precision, type[np.floating]] = {"fp16": np.float16, "fp32": np.float32}
+"""Those of floating-point numbers; ``mulde.quantised`` has the others."""
 
 _PARTS = 2
 _SCALARS = 3

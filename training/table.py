@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mulde.errors import BundleError
 from mulde.layout import PRECISIONS, Precision
+from mulde.quantised import Codec
 
 _COUNT = struct.Struct("<Q")
 _ROWS_AT = 8
@@ -30,8 +31,12 @@ def write_table(path: Path, table: NDArray[np.float32], precision: Precision) ->
     Raises:
         BundleError: if it cannot be written, for want of space perhaps.
     """
+    _write(_index(table, precision), path)
+
+
+def _write(index: Any, path: Path) -> None:
     try:
-        faiss.write_index(_index(table, precision), str(path))
+        faiss.write_index(index, str(path))
     except RuntimeError as error:  # all that FAISS raises
         reason = str(error).strip().splitlines()[-1]
         raise BundleError(path, f"cannot be written: {reason}") from error
@@ -46,6 +51,27 @@ def _index(table: NDArray[np.float32], precision: Precision) -> Any:
         index.train(table[:1])
     index.add(table)
     return index
+
+
+def write_quantised(path: Path, table: NDArray[np.float32], codec: Codec) -> None:
+    """The same for a table of ``mulde.quantised.pack_quantised``.
+
+    Args:
+        path: the file.
+        table: [E, W].
+        codec: that it was packed with.
+
+    Raises:
+        BundleError: if it cannot be written, for want of space perhaps.
+    """
+    kinds = {8: faiss.ScalarQuantizer.QT_8bit, 4: faiss.ScalarQuantizer.QT_4bit}
+    width = table.shape[1]
+    index: Any = faiss.IndexScalarQuantizer(width, kinds[codec.bits], faiss.METRIC_INNER_PRODUCT)
+    index.train(table[:1])
+    faiss.copy_array_to_vector(np.concatenate([codec.low, codec.span]), index.sq.trained)
+    faiss.copy_array_to_vector(codec.encode(table).reshape(-1), index.codes)
+    index.ntotal = len(table)
+    _write(index, path)
 
 
 def stream_table(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from mulde.errors import BundleError
 from serving.engine.index import EntityIndex
-from serving.engine.lists import WholeTable
+from serving.engine.lists import DECODING, WholeTable
 from serving.engine.rounding import float32_loss
 
 Array = NDArray[np.float64]
@@ -30,8 +30,6 @@ Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 _DECODED_ROWS = 8192
-_DECODING = 6
-"""Roundings of float32 while a code is decoded."""
 
 
 class CodeLoss:
@@ -59,9 +57,8 @@ class CodeLoss:
         wide = np.abs(vectors.astype(np.float64)) * self._error
         length = np.sqrt(np.vecdot(wide, wide) * self._length) * (1 + 1e-9)
         loss: Array = np.minimum(wide.sum(axis=1) * (1 + 1e-9), length)
-        return loss + float32_loss(
-            vectors, float(np.sqrt(self._norm)) * (1 + 1e-6), self._width, _DECODING
-        )
+        norm = float(np.sqrt(self._norm)) * (1 + 1e-6)
+        return loss + float32_loss(vectors, norm, self._width, DECODING)
 
 
 def open_codes(path: Path, kind: type, entities: int, width: int) -> Any:

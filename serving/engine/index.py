@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
+from mulde.quantised import Codec
 from serving.engine.table_file import check_table
 
 Table = NDArray[np.float16] | NDArray[np.float32]
@@ -31,7 +32,7 @@ class EntityIndex:
         """Map the file.
 
         Args:
-            path: a FAISS inner-product index, Flat or with fp16 scalars.
+            path: a FAISS inner-product index, Flat or with scalars of 16, 8 or 4 bits.
             entities: E, as the manifest says.
             width: W, likewise.
 
@@ -39,7 +40,7 @@ class EntityIndex:
             BundleError: if FAISS refuses the file, or it is of another kind or size.
         """
         self.path, self.entities, self.width = path, entities, width
-        self._dtype = check_table(path, entities, width)
+        self._number = check_table(path, entities, width)
         try:
             self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except RuntimeError as error:
@@ -52,17 +53,30 @@ class EntityIndex:
         mapped: NDArray[np.uint8] = codes.reshape(self.entities, -1)
         return mapped
 
+    @property
+    def magnitude(self) -> float:
+        """The largest length of a row's numbers while FAISS decodes them; 0 if it need not."""
+        number = self._number
+        if not isinstance(number, Codec):
+            return 0.0
+        return float(np.linalg.norm(np.abs(number.low) + np.abs(number.span), axis=0))
+
     def rows(self, rows: NDArray[np.integer]) -> Table:
-        """Rows of the table, [..., W] for ``rows`` [...], in the precision of the table."""
-        taken: Any = self._codes.take(rows.reshape(-1), axis=0).view(self._dtype)
-        table: Table = taken.reshape(*rows.shape, self.width)
-        return table
+        """Rows of the table, [..., W] for ``rows`` [...]: halves as such, all else as float32."""
+        taken = self._codes.take(rows.reshape(-1), axis=0)
+        return self._numbers(taken).reshape(*rows.shape, self.width)
+
+    def _numbers(self, codes: NDArray[np.uint8]) -> Table:
+        number = self._number
+        if isinstance(number, Codec):
+            return number.decode(codes)
+        table: Any = codes.view(number)
+        halves_or_floats: Table = table
+        return halves_or_floats
 
     def decode(self, start: int, stop: int) -> NDArray[np.float32]:
         """Rows ``start`` to ``stop`` of the table as float32 [n, W]."""
-        decoded = np.empty((stop - start, self.width), dtype=np.float32)
-        self._index.reconstruct_n(start, stop - start, decoded)
-        return decoded
+        return self._numbers(self._codes[start:stop]).astype(np.float32)
 
     def search(
         self, queries: NDArray[np.float32], count: int
@@ -78,14 +92,6 @@ class EntityIndex:
         """
         products, rows = self._index.search(queries, count)
         return products, rows
-
-    def above(self, query: NDArray[np.float32], floor: float) -> NDArray[np.int64]:
-        """Rows, unordered, whose float32 inner product with ``query`` [W] is at least ``floor``."""
-        # FAISS gives what is greater; and the floor may have been rounded up to float32.
-        radius = float(np.nextafter(np.float32(floor), np.float32(-np.inf)))
-        _, _, rows = self._index.range_search(query[None, :], radius)
-        found: NDArray[np.int64] = rows
-        return found
 
 
 def use_threads(count: int) -> None:

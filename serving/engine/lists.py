@@ -23,6 +23,8 @@ Vectors = NDArray[np.float32]
 
 _MOST_QUERIES = 256
 _LEAST_REACHED = 64
+DECODING = 6
+"""Roundings of float32 while FAISS decodes a number."""
 _GROWTH = 8
 
 
@@ -135,12 +137,12 @@ class WholeTable:
             index: the table.
             row_norm: the largest Euclidean norm of a row.
         """
-        self._index, self._row_norm = index, row_norm
+        self._index, self._row_norm = index, max(row_norm, index.magnitude)
         self.entities, self.width = index.entities, index.width
 
     def _loss(self, vectors: Vectors) -> Array:
         """By how much FAISS's products may be wrong, [b]."""
-        return float32_loss(vectors, self._row_norm, self.width)
+        return float32_loss(vectors, self._row_norm, self.width, DECODING)
 
     def best(self, vectors: Vectors, count: int) -> tuple[Rows, Array]:
         """See ``Source.best``."""

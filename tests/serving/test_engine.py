@@ -215,7 +215,7 @@ def test_an_encoder_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
     [
         faiss.IndexFlatL2(16),
         faiss.IndexFlatIP(24),
-        faiss.IndexScalarQuantizer(16, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT),
+        faiss.IndexScalarQuantizer(16, faiss.ScalarQuantizer.QT_6bit, faiss.METRIC_INNER_PRODUCT),
     ],
     ids=["another metric", "another width", "another codec"],
 )

