@@ -101,6 +101,7 @@ class Distilled(HardLabels):
             attention=distillation.attention,
         )
         self._asked: tuple[Tensor, Tensor] | None = None
+        self._marks: Tensor | None = None  # [B, E], all false between calls
 
     def begin_epoch(self, epoch: int, queries: QuerySet) -> None:
         """Ask for all queries at once where the recipe says so and it is time."""
@@ -144,17 +145,22 @@ class Distilled(HardLabels):
         tau = attention_temperature(epoch, settings.attention_period)
         blended = self.senior(opinions, junior, batch.relation, tau)
         weight = batch.count.float() if settings.weight == "triple" else None
-        own = senior_loss(blended, self.labels(batch, rows), weight)
+        answered = self.labels(batch, rows)
+        own = senior_loss(blended, answered, weight)
         labels = blended.detach() if settings.detach else blended
-        soft = soft_label_loss(labels, junior, settings.temperature, weight)
+        ignored = answered > 0 if settings.soft_over == "unanswered" else None
+        soft = soft_label_loss(labels, junior, settings.temperature, weight, ignored)
         total = hard + own + settings.gamma * soft
         return total, {"hard": hard.detach(), "senior": own.detach(), "soft": soft.detach()}
 
     def labels(self, batch: Batch, rows: Tensor) -> Tensor:
         """Hard labels [B, K] of candidates ``rows`` [B, K]: 1 at targets, or 1/n (``one-hot``)."""
-        dense = rows.new_zeros((len(rows), self.scorer.num_entities), dtype=torch.bool)
-        dense[batch.owner, batch.target] = True
-        found = dense.gather(1, rows).float()
+        if self._marks is None or len(self._marks) < len(rows):
+            self._marks = rows.new_zeros((len(rows), self.scorer.num_entities), dtype=torch.bool)
+        marks = self._marks[: len(rows)]
+        marks[batch.owner, batch.target] = True
+        found = marks.gather(1, rows).float()
+        marks[batch.owner, batch.target] = False
         if self.distillation.labels == "one-hot":
             found = found / batch.count[:, None]
         return found

@@ -15,6 +15,9 @@ from torch.nn.functional import kl_div, log_softmax, softplus
 
 from training.queries import Batch
 
+_IMPOSSIBLE = -1e9
+"""A score with no share of a softmax; finite, so that a row of nothing else is no NaN."""
+
 
 def binary_cross_entropy(
     positive: Tensor,
@@ -108,16 +111,25 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 
 def soft_label_loss(
-    senior: Tensor, junior: Tensor, temperature: float, weight: Tensor | None = None
+    senior: Tensor,
+    junior: Tensor,
+    temperature: float,
+    weight: Tensor | None = None,
+    ignored: Tensor | None = None,
 ) -> Tensor:
     """``T^2 KL(softmax(s_S / T) || softmax(s_J / T))``, summed over K, averaged over queries.
+
+    A query all of whose candidates are ignored adds nothing.
 
     Args:
         senior: [B, K] soft label scores; detach them if they are to be labels only.
         junior: [B, K].
         temperature: T > 0.
         weight: [B] how often each query counts; ``None`` is once.
+        ignored: [B, K], true for candidates that both distributions leave out.
     """
+    if ignored is not None:
+        senior, junior = (s.masked_fill(ignored, _IMPOSSIBLE) for s in (senior, junior))
     target = log_softmax(senior / temperature, -1)
     given = log_softmax(junior / temperature, -1)
     per_query = kl_div(given, target, log_target=True, reduction="none").sum(-1)

@@ -122,6 +122,9 @@ class Distillation:
         ask_every: 0 asks at every step; n asks for all queries at once, every n epochs.
         labels: the Senior's hard label inside K: ``one-hot`` per triple, or ``multi-hot``.
         weight: a query counts once per ``triple``, as in the paper, or once per ``query``.
+        soft_over: L_soft compares all K ``candidates``, as in the paper, or only those that are
+            ``unanswered``: not among the query's targets in train, of which the hard labels speak
+            and which teachers have learned by heart.
         detach: whether the soft labels are labels only, or L_soft also moves W.
     """
 
@@ -137,6 +140,7 @@ class Distillation:
     ask_every: Whole = 0
     labels: Literal["one-hot", "multi-hot"] = "one-hot"
     weight: Literal["triple", "query"] = "triple"
+    soft_over: Literal["candidates", "unanswered"] = "candidates"
     detach: Flag = True
 
 

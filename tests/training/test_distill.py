@@ -220,6 +220,17 @@ def test_hard_labels_inside_the_candidates_by_hand(
     assert found.tolist() == [[share, share, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]
 
 
+def test_hard_labels_of_one_batch_leave_no_trace_in_the_next(
+    graph: Graph, teachers: list[Scorer], queries: QuerySet
+) -> None:
+    used, rows = distilled(graph, teachers), torch.arange(graph.num_entities).expand(9, -1)
+    used.labels(first_batch(queries, 9), rows)
+    later = queries.batch(torch.arange(9, 14))
+    expected = distilled(graph, teachers).labels(later, rows[:5])
+    assert torch.equal(used.labels(later, rows[:5]), expected)
+    assert expected.sum() == 5
+
+
 # Settings
 
 CHANGES: dict[str, object] = {
@@ -233,6 +244,7 @@ CHANGES: dict[str, object] = {
     "ask_every": 2,
     "labels": "multi-hot",
     "weight": "query",
+    "soft_over": "unanswered",
     "detach": False,
 }
 

@@ -72,3 +72,25 @@ def test_a_weight_counts_a_query_that_often(kind: str) -> None:
 
     weighted = loss([0, 1, 2], torch.tensor([1.0, 2.0, 3.0]))
     torch.testing.assert_close(weighted, loss([0, 1, 1, 2, 2, 2], None))
+
+
+def test_ignored_candidates_are_as_if_they_had_not_been_asked_about() -> None:
+    generator = torch.Generator().manual_seed(5)
+    senior, junior = torch.randn(2, 3, 6, generator=generator).unbind(0)
+    ignored = torch.zeros(3, 6, dtype=torch.bool)
+    ignored[:, [1, 4]] = True
+    rest = [0, 2, 3, 5]
+    found = soft_label_loss(senior, junior, 2.0, ignored=ignored)
+    torch.testing.assert_close(found, soft_label_loss(senior[:, rest], junior[:, rest], 2.0))
+
+
+def test_a_query_all_of_whose_candidates_are_ignored_adds_nothing() -> None:
+    generator = torch.Generator().manual_seed(5)
+    senior, junior = torch.randn(2, 2, 4, generator=generator).unbind(0)
+    junior.requires_grad_()
+    ignored = torch.tensor([[True] * 4, [False] * 4])
+    loss = soft_label_loss(senior, junior, 1.0, ignored=ignored)
+    torch.testing.assert_close(loss, soft_label_loss(senior[1:], junior[1:], 1.0) / 2)
+    (gradient,) = torch.autograd.grad(loss, junior)
+    assert gradient[0].abs().max() == 0
+    assert gradient.isfinite().all()
