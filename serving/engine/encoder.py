@@ -21,6 +21,8 @@ _OUTPUTS = ("query", "offset", "bias", "slope")
 _NUMBERS = "tensor(float)"
 _STEP = 16
 _LARGEST = 1024
+SMALL = 64
+"""Queries that are answered together where memory is scarce."""
 _COMPUTES_WHEN_LOADED = ["ConstantFolding"]
 """Left out: it saves nothing here, and its memory cannot be bounded (``try_graph``)."""
 
@@ -57,21 +59,25 @@ class Encoder:
     whatever else is in its batch; its numbers are then the same to the last bit.
     """
 
-    def __init__(self, path: Path, width: int, *, threads: int = 1) -> None:
+    def __init__(
+        self, path: Path, width: int, *, threads: int = 1, low_memory: bool = False
+    ) -> None:
         """Load the graph.
 
         Args:
             path: an ONNX file.
             width: W, of the table whose rows come in.
             threads: for one batch.
+            low_memory: run small batches, and keep no memory between them.
 
         Raises:
             BundleError: if it is not a plain graph, ONNX Runtime refuses it, its inputs and outputs
                 are others, or a run takes more memory or time than an encoder needs.
         """
         self._path, self._width = path, width
+        self._largest = SMALL if low_memory else _LARGEST
         check_graph(path)
-        options = session_options(threads)
+        options = session_options(threads, low_memory=low_memory)
         try:
             self._session = ort.InferenceSession(
                 str(path),
@@ -83,7 +89,8 @@ class Encoder:
         except Exception as error:  # ONNX Runtime raises a family of types without a public root
             raise BundleError(path, f"ONNX Runtime refuses it: {reason(error)}") from error
         self._check_signature()
-        heads, relations = np.zeros((_LARGEST, width), np.float32), np.zeros(_LARGEST, np.int64)
+        largest = self._largest
+        heads, relations = np.zeros((largest, width), np.float32), np.zeros(largest, np.int64)
         try_graph(path, self._feed(heads, relations))
 
     def _check_signature(self) -> None:
@@ -100,11 +107,12 @@ class Encoder:
         Raises:
             BundleError: if the graph fails, or its outputs have other shapes or are not finite.
         """
-        if len(heads) <= _LARGEST:
+        largest = self._largest
+        if len(heads) <= largest:
             return self._encode(heads, relations)
         parts = [
-            self._encode(heads[start : start + _LARGEST], relations[start : start + _LARGEST])
-            for start in range(0, len(heads), _LARGEST)
+            self._encode(heads[start : start + largest], relations[start : start + largest])
+            for start in range(0, len(heads), largest)
         ]
         fields = ("vector", "offset", "bias", "slope")
         return Query(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
@@ -141,11 +149,16 @@ class Encoder:
             raise BundleError(self._path, f"the encoder gave outputs of shapes {shapes}")
 
 
-def session_options(threads: int) -> ort.SessionOptions:
-    """How the server runs graphs: few threads, none of them spinning, warnings left out."""
+def session_options(threads: int, *, low_memory: bool = False) -> ort.SessionOptions:
+    """How the server runs graphs: few threads, none of them spinning, warnings left out.
+
+    With ``low_memory``, what a run takes goes back when it ends.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if low_memory:
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     return options

@@ -49,7 +49,8 @@ class Engine:
         Args:
             bundle: verified and mapped.
             threads: for one batch in the encoder and the index.
-            low_memory: search what is mapped, without a copy of the table in bytes.
+            low_memory: search what is mapped, without a copy of the table in bytes, and answer
+                few queries at a time.
 
         Raises:
             BundleError: if a file is not what the manifest says, or the encoder's answers break
@@ -61,7 +62,8 @@ class Engine:
         layout = self.manifest.layout
         # The table first: its file's size shows that the manifest's numbers can be believed.
         self._index = EntityIndex(bundle.file(ENTITIES), self.num_entities, layout.width)
-        self._encoder = Encoder(bundle.file(ENCODER), layout.width, threads=threads)
+        path = bundle.file(ENCODER)
+        self._encoder = Encoder(path, layout.width, threads=threads, low_memory=low_memory)
         extent = scan_table(self._index, layout)
         self._scorer = scorer_for(self.manifest.score, layout, extent.tail_bias)
         weights = column_weights(self._probe(), layout)

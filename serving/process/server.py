@@ -22,6 +22,7 @@ from serving.process.access import Gate
 from serving.process.admission import Room
 from serving.process.health import Health
 from serving.process.logs import Log
+from serving.process.memory import give_back, keep_little
 from serving.process.metrics import Metrics
 from serving.process.settings import Settings
 from serving.process.threads import CallThreads
@@ -100,6 +101,8 @@ class Server:
             ConfigError: if the port cannot be had, or a file of TLS or tokens is wrong.
         """
         threadpool_limits(limits=1)
+        if settings.models.low_memory:
+            keep_little()
         self.settings, self.log = settings, log
         path = settings.auth.api_key_file
         tokens = Tokens(path, partial(self._changed_badly, "tokens")) if path else None
@@ -178,12 +181,13 @@ class Server:
 
 
 def calm_collector() -> None:
-    """Have the garbage collector look at little, and seldom.
+    """Have the garbage collector look at little, and seldom; give back what the start took.
 
     What a call makes is freed as it is let go of, and so are models; what is loaded at the start is
     set aside. A look at everything would hold up all calls for tens of milliseconds.
     """
     gc.collect()
+    give_back()
     gc.freeze()
     gc.set_threshold(50_000, 20, 1000)
 
