@@ -29,10 +29,10 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture reproduce accuracy protos wheel lock audit sbom clean
+.PHONY: help setup run test lint check coverage torture reproduce accuracy bench-serving protos wheel lock audit sbom clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make the environment in .venv with everything that run, test and check need
 	@echo 'ready: $(VENV) with torch $(TORCH_VERSION) ($(TORCH))'
@@ -89,6 +89,25 @@ reproduce: $(STAMP) ## Train teachers, Junior and twin of a recipe from nothing,
 
 accuracy: $(STAMP) ## Write benchmarks/accuracy.md, .json and curves from the runs' own records
 	@$(PY) -m benchmarks.accuracy page
+
+BENCH_WORDNET := build/bench/wordnet-size
+PEERS := $(VENV)-peers
+
+$(PEERS)/.ready: pyproject.toml $(STAMP)
+	@$(PY) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --retries 2 \
+		--extra-index-url https://download.pytorch.org/whl/cpu 'torch==$(TORCH_VERSION)+cpu'
+	@$(PEERS)/bin/python -m pip install --quiet --group peers
+	@touch $@
+
+$(BENCH_WORDNET)/manifest.json: $(STAMP)
+	@mkdir -p $(dir $(BENCH_WORDNET))
+	@$(PY) -m mulde.cli data synth $(BENCH_WORDNET) --entities 116650 --relations 18 --dimension 32 --bundle
+
+bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measure the server beside bare products and peers, and write benchmarks/serving.md
+	@$(PY) -m benchmarks.serving measure models/wn18rr-32 --peers $(PEERS)/bin/python
+	@$(PY) -m benchmarks.serving measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
+	@$(PY) -m benchmarks.serving page
 
 protos: $(STAMP) ## Generate mulde/v1 from protos/
 	@$(PY) scripts/generate_stubs.py

@@ -1,0 +1,97 @@
+"""The server's speed and memory, as ratios within one run.
+
+    python -m benchmarks.serving measure BUNDLE [--peers PYTHON]    # about 100 s for each bundle
+    python -m benchmarks.serving page                               # make bench-serving does both
+
+``measure`` keeps a record in ``benchmarks/records/serving/``; ``page`` writes ``serving.md``,
+``serving.json`` and the picture from those records alone.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks import serving_figures as figures
+from benchmarks.served import serving
+from benchmarks.serving_page import write_page
+from mulde.bundle import open_bundle
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "records" / "serving"
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.command()
+def measure(
+    bundle: Annotated[Path, typer.Argument(help="A bundle.")],
+    peers: Annotated[
+        Path | None, typer.Option(help="A Python with the dependency group peers.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Alternations; the median counts.")] = 5,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of each longer measurement.")] = 4.0,
+) -> None:
+    """Measure everything of one bundle and keep the record."""
+    opened = open_bundle(bundle)
+    manifest = opened.manifest
+    record: figures.Figures = {
+        "bundle": manifest.name,
+        "entities": manifest.entities,
+        "relations": manifest.relations,
+        "dimension": manifest.dimension,
+        "index": manifest.index.kind,
+        "bytes": sum(opened.file(name).stat().st_size for name in manifest.files),
+        "known_facts": opened.known is not None,
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": _machine(),
+        "libraries": {name: version(name) for name in ("grpcio", "onnxruntime", "numpy")},
+        "rounds": rounds,
+    }
+    with serving(bundle) as ready:
+        record["alone"] = figures.alone(bundle, ready, rounds)
+        _tell("alone", record["alone"]["ratio_p50"])
+        record["batches"] = figures.batches(bundle, ready, rounds)
+        _tell("batches", record["batches"][str(figures.BATCH)])
+        record["memory"] = figures.memory(ready)
+    record["workers"] = figures.workers(bundle, max(3, rounds // 2), seconds / 2)
+    _tell("workers", record["workers"]["ratio"])
+    record["start"] = figures.starts(bundle, rounds)
+    record["reload"] = figures.reloads(bundle, seconds)
+    _tell("reload", record["reload"])
+    record["peers"] = [] if peers is None else figures.peers(bundle, peers, seconds / 2)
+    RECORDS.mkdir(parents=True, exist_ok=True)
+    path = RECORDS / f"{manifest.name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    typer.echo(path)
+
+
+def _machine() -> str:
+    """The processor's name, how many cores, and the Python."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores, Python {platform.python_version()}"
+
+
+def _tell(what: str, found: figures.Figures) -> None:
+    typer.echo(f"{what}: {json.dumps(found)}", file=sys.stderr)
+
+
+@app.command()
+def page() -> None:
+    """Write the tables and the picture."""
+    records = [json.loads(path.read_text("utf-8")) for path in sorted(RECORDS.glob("*.json"))]
+    records.sort(key=lambda record: record["entities"])
+    write_page(records, HERE)
+    typer.echo(f"{len(records)} bundles in {HERE / 'serving.md'}")
+
+
+if __name__ == "__main__":
+    app()

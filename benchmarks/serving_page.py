@@ -1,0 +1,167 @@
+"""The page and the picture of `benchmarks/serving.py`, from records alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+from mulde.plain import markdown
+
+Record = dict[str, Any]
+
+PREAMBLE = """# The server's speed and memory
+
+Written by `make bench-serving` from `benchmarks/records/serving/`; not to be edited. The real
+server process on a real port; the caller is another process on the same cores, sends requests that
+were serialised beforehand and leaves the answers undecoded. Answers carry ids, labels, scores and
+probabilities of the ten best. What is compared alternates within one run, and each ratio is taken
+within a round: figures are medians over rounds, (least to greatest) behind them. Absolute figures
+are of a small virtual machine; the ratios are what travels.
+
+The bare product is [B, W] x [W, E] in float32 by ONNX Runtime on one thread, with the table of the
+bundle; the plain loop adds the ten best of it with numpy. Neither knows names, known facts, an
+encoder or a certificate.
+"""
+
+BARS = """Bars: one query at most 1.4 empty calls; the engine at least 70 % and the server at least
+50 % of the bare product in batches of 256; two workers at least 1.7 times one; a start in under
+1.5 s; p99 during reloads at most 3 times the p99 before. What a bar asks and a table misses is
+missed: the tables say by how much.
+"""
+
+
+def write_page(records: Sequence[Record], folder: Path) -> None:
+    """Write ``serving.json``, ``serving.md`` and ``serving.svg``."""
+    whole = json.dumps(list(records), indent=1)
+    (folder / "serving.json").write_text(whole + "\n", encoding="utf-8")
+    parts = [PREAMBLE, _bars(records), BARS, "![share of the bare product](serving.svg)\n"]
+    for record in records:
+        parts += [f"## {markdown(record['bundle'])}\n", _about(record), _latency(record)]
+        parts += [_batches(record), _others(record)]
+    (folder / "serving.md").write_text("\n".join(parts), encoding="utf-8")
+    _draw(records, folder / "serving.svg")
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _of(spread: dict[str, float], form: str = ".2f") -> str:
+    low, high = format(spread["least"], form), format(spread["most"], form)
+    return f"{spread['median']:{form}} ({low} to {high})"
+
+
+def _bars(records: Sequence[Record]) -> str:
+    names = ["", "bar", *(markdown(record["bundle"]) for record in records)]
+    wide = [record["batches"]["256"] for record in records]
+    rows = [
+        [
+            "one query / an empty call, p50",
+            "≤ 1.4",
+            *(_of(r["alone"]["ratio_p50"]) for r in records),
+        ],
+        ["engine / bare product, 256", "≥ 0.70", *(_of(w["engine_share"]) for w in wide)],
+        ["server / bare product, 256", "≥ 0.50", *(_of(w["rpc_share"]) for w in wide)],
+        ["2 workers / 1, batches of 256", "≥ 1.7", *(_of(r["workers"]["ratio"]) for r in records)],
+        ["start to first answer, s", "< 1.5", *(_of(r["start"]["seconds"]) for r in records)],
+        ["p99 with reloads / before", "≤ 3", *(f"{r['reload']['ratio_p99']:.2f}" for r in records)],
+    ]
+    return _table(names, rows)
+
+
+def _about(record: Record) -> str:
+    facts = "with" if record["known_facts"] else "without"
+    libraries = ", ".join(f"{name} {number}" for name, number in record["libraries"].items())
+    return (
+        f"{record['entities']:,} entities, {record['relations']} relations, "
+        f"{record['dimension']} dimensions, index {record['index']}, {facts} known facts, "
+        f"{record['bytes'] / 1e6:.1f} MB on disk; {record['rounds']} rounds. "
+        f"Memory of the server with the model: {record['memory']['private_mb']:.0f} MB private, "
+        f"{record['memory']['shared_mb']:.0f} MB shared.\n\n"
+        f"{markdown(record['machine'])}; {libraries}; {record['measured']}.\n"
+    )
+
+
+def _latency(record: Record) -> str:
+    rows = [
+        ("an empty call", record["alone"]["empty"]),
+        ("one query", record["alone"]["query"]),
+        ("one query, before reloads", record["reload"]["before"]),
+        (f"one query, during {record['reload']['swaps']} reloads", record["reload"]["during"]),
+    ]
+    names = ["one call at a time, ms", "p50", "p95", "p99"]
+    return _table(names, [[name, *(f"{v:.2f}" for v in found.values())] for name, found in rows])
+
+
+def _batches(record: Record) -> str:
+    columns = {
+        "product": "bare product",
+        "ort_loop": "plain loop",
+        "engine": "engine",
+        "rpc": "server",
+        "rpc_2_in_flight": "server, 2 calls at once",
+    }
+    rows = [
+        [size, *(f"{found[name]['median']:,.0f}" for name in columns)]
+        for size, found in record["batches"].items()
+    ]
+    return _table(["queries a second in batches of", *columns.values()], rows)
+
+
+def _others(record: Record) -> str:
+    wide, lone = record["batches"]["256"], record["batches"]["1"]
+    rows = [
+        [
+            "mulde, engine alone",
+            f"{1e3 / lone['engine']['median']:.2f}",
+            f"{wide['engine']['median']:,.0f}",
+        ],
+        [
+            "mulde, server with names",
+            f"{record['alone']['query']['p50_ms']:.2f}",
+            f"{wide['rpc']['median']:,.0f}",
+        ],
+        [
+            "ONNX Runtime loop by hand",
+            f"{1e3 / lone['ort_loop']['median']:.2f}",
+            f"{wide['ort_loop']['median']:,.0f}",
+        ],
+    ]
+    for peer in record["peers"]:
+        name = f"{peer['name']} {peer['version']}, {peer['call']}"
+        many = f"{peer['queries_per_s']:,.0f}" if "queries_per_s" in peer else "one at a time only"
+        rows.append([markdown(name), f"{peer['alone_ms']:.2f}", many])
+    return _table(
+        ["ten best tails, same size, one thread", "one query, ms", "256: queries/s"], rows
+    )
+
+
+def _draw(records: Sequence[Record], path: Path) -> None:
+    """Shares of the bare product by batch size, one panel for each bundle."""
+    mpl.rcParams["svg.hashsalt"] = "serving"
+    figure, panels = plt.subplots(
+        1, len(records), figsize=(5 * len(records), 3.6), layout="constrained", squeeze=False
+    )
+    lines = {"engine": "engine", "rpc": "server", "ort_loop": "plain loop"}
+    for panel, record in zip(panels[0], records, strict=True):
+        sizes = list(record["batches"])
+        for column, label in lines.items():
+            found = record["batches"].values()
+            shares = [one[column]["median"] / one["product"]["median"] for one in found]
+            panel.plot(sizes, shares, marker="o", label=label)
+        panel.axhline(0.7, color="C0", linestyle=":")
+        panel.axhline(0.5, color="C1", linestyle=":")
+        panel.set(title=record["bundle"], xlabel="queries in a batch", ylim=(0, None))
+        panel.grid(alpha=0.3)
+    panels[0][0].set_ylabel("share of the bare product")
+    panels[0][-1].legend(fontsize="small")
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
