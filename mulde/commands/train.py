@@ -36,6 +36,9 @@ def train(
     ] = None,
     only: Annotated[str, typer.Option(help="all, teachers, junior or twin.")] = "junior",
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
+    dimension: Annotated[
+        int | None, typer.Option(help="Overrides the Junior's; the recipe's name follows.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="Teachers trained side by side.")] = 1,
     tensorboard: Annotated[bool, typer.Option(help="Write TensorBoard scalars.")] = False,
@@ -45,34 +48,32 @@ def train(
     ``--only junior`` (the default) trains the teachers first where they are missing;
     ``all`` adds the twin, the same model trained without teachers.
     """
-    from dataclasses import replace
-
     from mulde.graph import read_graph
+    from training.machine import keep_freed_memory
     from training.pipeline import pick_device, stages, train_side_by_side, train_stage
     from training.recipe import read_recipe
     from training.reporting import TrainingReport
+    from training.variants import resized
 
     if only not in WHAT:
         raise ConfigError("--only", f"one of {', '.join(WHAT)}", only)
-    read = read_recipe(recipe)
-    if seed is not None:
-        read = replace(read, seed=seed)
+    read = resized(read_recipe(recipe), dimension, seed, "--dimension or --seed")
     graph = read_graph(_graph_folder(data, read))
     run = out or Path("runs") / (read.name if seed is None else f"{read.name}-seed{seed}")
     *teaching, junior, twin = stages(read, run, teachers)
     chosen = pick_device(device)
+    keep_freed_memory()
     run.mkdir(parents=True, exist_ok=True)
     kept = run / "recipe.toml"
     if not kept.exists():
-        shutil.copyfile(recipe, kept)
+        _keep(recipe, read, kept)
     with TrainingReport(progress_console, run if tensorboard else None) as report:
         if only in ("all", "teachers", "junior"):
             train_side_by_side(teaching, read, graph, chosen, jobs, report)
         for stage, wanted in ((junior, ("all", "junior")), (twin, ("all", "twin"))):
             if only in wanted:
                 train_stage(stage, read, graph, chosen, report)
-    if not kept.samefile(recipe):  # replaced only by a recipe that the checkpoints have accepted
-        shutil.copyfile(recipe, kept)
+    _keep(recipe, read, kept)  # replaced only by a recipe that the checkpoints have accepted
     _say(f"models are in {run}")
 
 
@@ -80,7 +81,21 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A best.pt of a Junior.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")],
     data: Annotated[Path, typer.Option(help="The graph it was trained on.")],
-    precision: Annotated[str, typer.Option(help="Of the entity table: fp16 or fp32.")] = "fp16",
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the entity table: fp16, fp32, int8 or int4; default: fp16, or what fits."
+        ),
+    ] = None,
+    budget_mb: Annotated[
+        float | None, typer.Option(help="Most megabytes of the bundle; tries kinds of index.")
+    ] = None,
+    min_recall: Annotated[
+        float | None, typer.Option(help="Least recall@10 of the index; tries kinds of index.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="latency or memory: what the index should spare.")
+    ] = None,
     known: Annotated[bool, typer.Option(help="Carry the known facts.")] = True,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing bundle.")] = False,
     name: Annotated[str | None, typer.Option(help="Of the model; default: OUT's name.")] = None,
@@ -91,14 +106,17 @@ def export(
     licence: Annotated[str, typer.Option(help="A sentence about the data's, for the card.")] = "",
 ) -> None:
     """Write a bundle, reopen it with the code that serves it, and compare before publishing."""
+    from training.choose import wish_of
     from training.export import export as write
 
+    wish = wish_of(budget_mb, min_recall, target)
     with progress_console.status("exporting") as status:
         write(
             checkpoint,
             data,
             out,
             precision=precision,
+            wish=wish,
             known=known,
             overwrite=overwrite,
             name=name,
@@ -112,6 +130,19 @@ def export(
 
 def _say(sentence: str) -> None:
     progress_console.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
+
+
+def _keep(path: Path, read: Recipe, kept: Path) -> None:
+    """Keep what was trained: the file itself, or with what the command line changed."""
+    from training.recipe import read_recipe
+    from training.variants import to_toml
+
+    if kept.exists() and kept.samefile(path):
+        return
+    if read == read_recipe(path):
+        shutil.copyfile(path, kept)
+    else:
+        kept.write_text(to_toml(read, f"derived from {path.name}"), encoding="utf-8")
 
 
 def _graph_folder(data: Path | None, recipe: Recipe) -> Path:

@@ -19,6 +19,7 @@ from tests.support.tiny import tiny_recipe, write_tiny_graph
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
 from training.pipeline import load_scorer, read_record
+from training.recipe import read_recipe
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -107,6 +108,31 @@ def test_train_again_with_the_kept_recipe_changes_nothing(
     again = mulde("train", kept, "--data", graph_folder, "--out", run, "--only", "all")
     assert again.returncode == 0, again.stderr
     assert {path: path.read_bytes() for path in run.rglob("*.pt")} == before
+
+
+def test_another_dimension_and_seed_are_kept_in_the_runs_recipe_and_its_checkpoint(
+    recipe: Path, graph_folder: Path, tmp_path: Path
+) -> None:
+    asked = ["--data", graph_folder, "--out", tmp_path, "--only", "twin"]
+    said = mulde("train", recipe, *asked, "--dimension", "8", "--seed", "5")
+    assert said.returncode == 0, said.stderr
+    kept = read_recipe(tmp_path / "recipe.toml")
+    assert (kept.name, kept.junior.dimension, kept.seed) == ("tiny-8", 8, 5)
+    identity = read_checkpoint(tmp_path / "twin" / "best.pt")["identity"]
+    assert (identity["model"]["dimension"], identity["seed"]) == (8, 5)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "key"),
+    [("--seed", "-1", "seed"), ("--dimension", "7", "junior.dimension")],
+)
+def test_a_seed_or_dimension_outside_its_range_is_one_sentence(
+    recipe: Path, graph_folder: Path, tmp_path: Path, flag: str, value: str, key: str
+) -> None:
+    said = mulde("train", recipe, "--data", graph_folder, "--out", tmp_path / "run", flag, value)
+    assert said.returncode == 1
+    assert said.stderr.startswith(f"error: --dimension or --seed: {key}: expected")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupt_is_quiet_and_leaves_a_run_that_can_go_on(
