@@ -237,6 +237,16 @@ class Manifest:
             raise BundleError(path, str(error)) from error
 
 
+def describe(index: Index | Trial) -> str:
+    """A kind of index and its parameters, for people."""
+    parts: list[str] = [index.kind]
+    if index.cells:
+        parts.append(f"{index.probes} of {index.cells} cells")
+    if index.fetched:
+        parts.append(f"{index.fetched} more fetched")
+    return ", ".join(parts)
+
+
 def utc_now() -> str:
     """The time for ``Manifest.created``."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

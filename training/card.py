@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mulde.calibration import Calibration
-from mulde.manifest import Manifest
+from mulde.manifest import Manifest, describe
 from mulde.plain import markdown
 
 
@@ -45,6 +45,7 @@ def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -
         _quality(manifest),
         "## What rounding cost",
         _rounding(manifest),
+        *_index(manifest),
         "## Probabilities",
         _probabilities(calibration),
         "## How it was made",
@@ -87,6 +88,29 @@ def _rounding(manifest: Manifest) -> str:
         f"at most {checks['onnx_error']:.1e} of a query's size; the index finds "
         f"{checks['recall@10']:.4f} of the exhaustive top 10."
     )
+
+
+def _index(manifest: Manifest) -> list[str]:
+    """How the index was chosen; nothing where there was no choice."""
+    if not manifest.index.trials:
+        return []
+    lines = [
+        "| index | table and codes | more in each process | recall@10 | certain | one query | "
+        "one, exact | batch of 256, exact |",
+        "|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {describe(trial)} | {trial.bytes / 1e6:.2f} MB "
+            f"| {trial.private_bytes / 1e6:.2f} MB "
+            f"| {trial.recall:.4f} | {trial.certified:.3f} | {trial.single_us:.0f} µs | "
+            f"{trial.exact_us:.0f} µs | {trial.batch_us:.1f} µs a query |"
+            for trial in manifest.index.trials
+        ),
+    ]
+    text = (
+        f"It is of kind {manifest.index.kind}. What was tried, on the machine of the export; "
+        "times without the encoder, certain means certified without asking for exactness."
+    )
+    return ["## The index", text, "\n".join(lines)]
 
 
 def _probabilities(calibration: Calibration) -> str:

@@ -60,7 +60,7 @@ def write_product_codes(path: Path, table: Rows, seed: int = 0) -> None:
     """
     groups = table.width // _CODE_COLUMNS
     index: Any = faiss.IndexPQFastScan(table.width, groups, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
-    index.pq.cp.seed = seed
+    index.pq.cp.seed, index.pq.cp.min_points_per_centroid = seed, 1
     index.train(_sample(table, _TRAINED_ROWS, seed))
     for _, rows in _chunks(table):
         index.add(rows)

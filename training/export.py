@@ -28,18 +28,21 @@ from mulde.graph import SPLITS, Graph, read_graph
 from mulde.known import KnownFacts
 from mulde.layout import PRECISIONS, Layout, Precision
 from mulde.manifest import NAME, Dataset, Manifest, RecipeStamp, Score, utc_now
+from mulde.quantised import BITS, pack_quantised
 from mulde.search import SearchIndex
 from mulde.types import EntityTypes, read_types
 from serving.engine.engine import Engine
+from serving.engine.trial import Bench
 from training.calibrate import calibrate
 from training.card import Provenance, card
+from training.choose import Wish, choose_index, choose_precision
 from training.encoder import Encoder, choose_slopes, write_onnx
 from training.machine import describe_machine
-from training.parity import measure, refuse_differences
+from training.parity import measure, refuse_differences, sample
 from training.pipeline import load_scorer
 from training.recipe import Recipe, read_recipe
 from training.scorers import Scorer
-from training.table import write_table
+from training.table import write_quantised, write_table
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
 TYPES_FILE = "types.tsv"
@@ -75,7 +78,8 @@ def export(
     data: Path,
     out: Path,
     *,
-    precision: str = "fp16",
+    precision: str | None = None,
+    wish: Wish | None = None,
     known: bool = True,
     overwrite: bool = False,
     name: str | None = None,
@@ -90,7 +94,10 @@ def export(
         checkpoint: a ``best.pt``.
         data: the graph that it was trained on; ``types.tsv`` in it gives more types.
         out: the bundle's folder.
-        precision: of the entity table, "fp16" or "fp32".
+        precision: of the entity table: "fp16", "fp32", "int8" or "int4"; by default "fp16", or
+            the finest that the wish allows.
+        wish: what the bundle may cost; without one, the index is of kind "int8" and nothing is
+            tried.
         known: whether the bundle carries the facts of train, valid and test.
         overwrite: whether a bundle that is there may be replaced.
         name: of the model; by default the name of ``out``.
@@ -106,21 +113,26 @@ def export(
         ConfigError: for an unknown precision, an impossible name or a missing recipe.
         CheckpointError: if the checkpoint is damaged or of another graph.
         DatasetError: if the graph is damaged.
-        BundleError: if ``out`` exists, or the reopened bundle differs from the trained model.
+        BundleError: if ``out`` exists, the reopened bundle differs from the trained model, or
+            nothing that was tried is as wished.
     """
-    checked = _precision(precision)
+    given = None if precision is None else _precision(precision)
     called = _name("name", name or out.resolve().name), _name("version", version)
     report("reading graph and checkpoint")
     source = Source.read(checkpoint, data, recipe)
     with draft_bundle(out, overwrite=overwrite) as draft:
-        manifest = _first_manifest(source, *called, checked)
         valid = RankingTask.of(source.graph, "valid")
-        report("writing table, encoder and names")
-        table = _table(source.scorer, manifest.layout, checked, out)
-        encoder = Encoder(source.scorer, manifest.layout, choose_slopes(source.scorer, valid))
-        _write_files(draft.path, source, table, encoder, checked, known)
+        layout = Layout(source.scorer.dimension)
+        report("writing encoder and names")
+        encoder = Encoder(source.scorer, layout, choose_slopes(source.scorer, valid))
+        _write_files(draft.path, source, encoder, known)
+        checked = given or _fitting(wish, out, draft.path, source.graph.num_entities, layout)
+        report(f"writing the table in {checked}")
+        table = _write_table(draft.path, source.scorer, layout, checked, out)
+        manifest = _first_manifest(source, *called, checked)
         draft.seal(manifest)
         with Engine.open(draft.path) as engine:
+            manifest = _index(manifest, wish, out, draft.path, engine, valid, report)
             checks = measure(source.scorer, encoder, table, engine, valid, report)
             report("ranking valid as served")
             quality = {"valid": valid.quality(engine.scores)}
@@ -159,14 +171,11 @@ def _first_manifest(source: Source, name: str, version: str, precision: Precisio
 def _write_files(
     folder: Path,
     source: Source,
-    table: NDArray[np.float32],
     encoder: Encoder,
-    precision: Precision,
     known: bool,
 ) -> None:
-    """All files that need no measurement; types come from train alone."""
+    """All files that need no measurement but the table; types come from train alone."""
     graph, given = source.graph, source.folder / TYPES_FILE
-    write_table(folder / files.ENTITIES, table, precision)
     write_onnx(encoder, folder / files.ENCODER)
     vocabulary = graph.vocabulary()
     vocabulary.write(folder / files.VOCABULARY)
@@ -205,8 +214,37 @@ def _describe(
     return draft.seal(manifest)
 
 
-def _table(scorer: Scorer, layout: Layout, precision: Precision, out: Path) -> NDArray[np.float32]:
-    """The rounded table [E, W].
+def _fitting(
+    wish: Wish | None, out: Path, folder: Path, entities: int, layout: Layout
+) -> Precision:
+    """The precision that a wish allows beside the files that are there."""
+    if wish is None:
+        return "fp16"
+    others = sum(path.stat().st_size for path in folder.iterdir())
+    return choose_precision(wish, out, others, entities, layout.width)
+
+
+def _index(
+    manifest: Manifest,
+    wish: Wish | None,
+    out: Path,
+    folder: Path,
+    engine: Engine,
+    valid: RankingTask,
+    report: Report,
+) -> Manifest:
+    """The manifest with the index that a wish leads to."""
+    if wish is None:
+        return manifest
+    rows = sample(valid)
+    bench = Bench(engine, engine.encode(valid.entity[rows], valid.relation[rows]))
+    return replace(manifest, index=choose_index(wish, out, folder, engine, bench, report))
+
+
+def _write_table(
+    folder: Path, scorer: Scorer, layout: Layout, precision: Precision, out: Path
+) -> NDArray[np.float32]:
+    """Write the rounded table [E, W], and return it.
 
     Raises:
         BundleError: if a value does not fit the precision.
@@ -214,10 +252,17 @@ def _table(scorer: Scorer, layout: Layout, precision: Precision, out: Path) -> N
     with torch.inference_mode():
         parts = scorer.spatial(), scorer.tail_bias, scorer.head_bias
         spatial, tail_bias, head_bias = (part.double().numpy() for part in parts)
+    path, bits = folder / files.ENTITIES, BITS.get(precision)
     try:
-        return layout.pack(spatial, tail_bias, head_bias, precision)
+        if bits is None:
+            table = layout.pack(spatial, tail_bias, head_bias, precision)
+            write_table(path, table, precision)
+        else:
+            table, codec = pack_quantised(layout, spatial, tail_bias, head_bias, bits)
+            write_quantised(path, table, codec)
     except ValueError as error:
         raise BundleError(out, f"not published; {error}") from error
+    return table
 
 
 def _provenance(source: Source, licence: str) -> Provenance:
@@ -242,10 +287,11 @@ def _licence(folder: Path) -> str:
 
 
 def _precision(text: str) -> Precision:
-    for known in PRECISIONS:
-        if text == known:
-            return known
-    raise ConfigError("precision", " or ".join(PRECISIONS), text)
+    known: tuple[Precision, ...] = (*PRECISIONS, *BITS)
+    for one in known:
+        if text == one:
+            return one
+    raise ConfigError("precision", ", ".join(known), text)
 
 
 def _name(field: str, text: str) -> str:

@@ -34,7 +34,12 @@ ONNX_ERROR = 1e-4
 SERVED_MRR = 5e-5
 """Largest difference of valid MRR between the engine and the same table in double precision."""
 
-ROUNDED_MRR: dict[Precision, float] = {"fp16": 2e-3, "fp32": 5e-5}
+ROUNDED_MRR: dict[Precision, float] = {
+    "fp16": 2e-3,
+    "fp32": 5e-5,
+    "int8": 4e-3,
+    "int4": 2e-2,
+}
 """Largest difference of valid MRR that rounding the table may make."""
 
 
@@ -120,7 +125,7 @@ def onnx_error(
     encoder: Encoder, table: NDArray[np.float32], engine: Engine, valid: RankingTask
 ) -> float:
     """Largest difference of served queries from double precision, relative to their size."""
-    rows = _sample(valid)
+    rows = sample(valid)
     entity, relation = valid.entity[rows], valid.relation[rows]
     head = torch.from_numpy(table[entity]).double()
     exact = copy.deepcopy(encoder).double()(head, torch.from_numpy(relation))
@@ -135,7 +140,7 @@ def onnx_error(
 
 def answers(engine: Engine, valid: RankingTask) -> dict[str, float]:
     """recall@10, where an equal score is as good, and how many rows were fetched for it."""
-    rows = _sample(valid)
+    rows = sample(valid)
     entity, relation = valid.entity[rows], valid.relation[rows]
     top = min(_TOP, engine.num_entities)
     hits, fetched = 0, []
@@ -156,7 +161,7 @@ def _batch(engine: Engine) -> int:
     return max(1, min(256, _SCORES // engine.num_entities))
 
 
-def _sample(task: RankingTask) -> NDArray[np.int64]:
+def sample(task: RankingTask) -> NDArray[np.int64]:
     """Up to 512 queries, evenly spread over both directions."""
     count = min(_SAMPLE, len(task.target))
     return np.linspace(0, len(task.target) - 1, count).astype(np.int64)

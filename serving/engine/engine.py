@@ -24,6 +24,7 @@ from mulde.files import CANDIDATES
 from mulde.manifest import CODED, Index
 from mulde.ranking import filtered_ranks
 from serving.engine.answers import Answers
+from serving.engine.candidates import Candidates
 from serving.engine.certificate import Certificate
 from serving.engine.checks import row_numbers, same_length
 from serving.engine.encoder import Encoder, Query
@@ -71,10 +72,8 @@ class Engine:
         index = self.manifest.index
         if low_memory and index.kind not in CODED:
             index = Index("table")
-        codes = bundle.file(CANDIDATES) if index.kind in CODED else None
-        candidates = candidates_for(index, codes, self._index, *self._parts)
-        certificate = Certificate(self._scorer, extent.row_norm)
-        self._retriever = Retriever(self._index, self._scorer, certificate, candidates)
+        candidates = self._candidates(index, bundle.path / CANDIDATES)
+        self._retriever = self._retriever_of(candidates)
         curvature = self.manifest.score.curvature
         self._neighbours = Neighbours(self._index, layout, curvature, extent.row_norm, candidates)
 
@@ -100,6 +99,35 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         """Nothing is left open: the maps go when the last answer that refers to them goes."""
+
+    def _candidates(self, index: Index, codes: Path) -> Candidates:
+        return candidates_for(index, codes, self._index, *self._parts)
+
+    def _retriever_of(self, candidates: Candidates) -> Retriever:
+        certificate = Certificate(self._scorer, self._parts[1].row_norm)
+        return Retriever(self._index, self._scorer, certificate, candidates)
+
+    @property
+    def table(self) -> EntityIndex:
+        """The entity table."""
+        return self._index
+
+    @property
+    def column_weights(self) -> NDArray[np.float64]:
+        """How much each column of the table weighs in products, [W] (``kinds.column_weights``)."""
+        return self._parts[2]
+
+    def search_by(self, index: Index, codes: Path) -> Retriever:
+        """The search of this engine by another kind of index, to compare them.
+
+        Args:
+            index: which.
+            codes: its file, for the kinds that have one.
+
+        Raises:
+            BundleError: as for opening a bundle with that index.
+        """
+        return self._retriever_of(self._candidates(index, codes))
 
     def _probe(self) -> Query:
         """A few queries of every relation, checked for what the search relies on."""

@@ -26,7 +26,7 @@ _LEAST_WEIGHT = 1e-6
 
 def candidates_for(
     index: Index,
-    codes: Path | None,
+    codes: Path,
     table: EntityIndex,
     layout: Layout,
     extent: Extent,
@@ -57,8 +57,8 @@ def candidates_for(
         return Exhaustive(FloatTable(table, layout, extent.row_norm, threads))
     if index.kind == "table":
         return Lists(whole)
-    if codes is None:
-        raise BundleError(table.path, f"an index of kind {index.kind} needs its codes")
+    if not codes.is_file():
+        raise BundleError(codes, f"an index of kind {index.kind} needs this file")
     return Lists(_coded(index, codes, table, whole, weights))
 
 

@@ -102,7 +102,7 @@ def retriever(folder: Path, world: str, score: str, kind: str) -> Retriever:
     return Retriever(table, scorer, Certificate(scorer, extent.row_norm), candidates)
 
 
-def write_codes(folder: Path, table: EntityIndex, weights: Points, kind: str) -> Path | None:
+def write_codes(folder: Path, table: EntityIndex, weights: Points, kind: str) -> Path:
     path = folder / "candidates.faiss"
     if kind == "sq8":
         write_bytes(path, table)
@@ -110,7 +110,7 @@ def write_codes(folder: Path, table: EntityIndex, weights: Points, kind: str) ->
         write_product_codes(path, table)
     elif kind == "ivf":
         write_cells(path, table, weights, KINDS["ivf"].cells)
-    return path if path.exists() else None
+    return path
 
 
 def exhaustive(

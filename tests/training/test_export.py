@@ -233,7 +233,7 @@ def test_a_checkpoint_of_another_graph_is_refused(linear: Path, tmp_path: Path) 
 def test_impossible_wishes_are_refused_before_any_work(
     linear: Path, data: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="precision: expected fp16 or fp32, found 'fp8'"):
+    with pytest.raises(ConfigError, match=r"precision: expected fp16, .* found .fp8."):
         export(linear, data, tmp_path / "out", precision="fp8")
     with pytest.raises(ConfigError, match="name: expected"):
         export(linear, data, tmp_path / "out", name="../up")
