@@ -26,8 +26,8 @@ within a round: figures are medians over rounds, (least to greatest) behind them
 are of a small virtual machine; the ratios are what travels.
 
 The bare product is [B, W] x [W, E] in float32 by ONNX Runtime on one thread, with the table of the
-bundle; the plain loop adds the ten best of it with numpy. Neither knows names, known facts, an
-encoder or a certificate.
+bundle, into a buffer that is used again; the plain loop adds the ten best of it with numpy. Neither
+knows names, known facts, an encoder or a certificate.
 """
 
 BARS = """Bars: one query at most 1.4 empty calls; the engine at least 70 % and the server at least
