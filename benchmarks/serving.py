@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import serving_figures as figures
 from benchmarks.served import serving
@@ -40,6 +41,7 @@ def measure(
     seconds: Annotated[float, typer.Option(min=0.5, help="Of each longer measurement.")] = 4.0,
 ) -> None:
     """Measure everything of one bundle and keep the record."""
+    threadpool_limits(limits=1)
     opened = open_bundle(bundle)
     manifest = opened.manifest
     record: figures.Figures = {
