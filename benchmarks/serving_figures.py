@@ -178,7 +178,7 @@ def starts(bundle: Path, rounds: int) -> Figures:
 
 
 def reloads(bundle: Path, seconds: float) -> Figures:
-    """Latencies of single queries, one at a time: undisturbed, and with a reload every second."""
+    """Latencies of single queries, one at a time: undisturbed, and while versions are swapped."""
     name = open_bundle(bundle).manifest.name
     reload = model_pb2.ReloadModelRequest(name=name).SerializeToString()
     with tempfile.TemporaryDirectory() as folder:
