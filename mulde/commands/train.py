@@ -49,7 +49,6 @@ def train(
     ``all`` adds the twin, the same model trained without teachers.
     """
     from mulde.graph import read_graph
-    from training.machine import keep_freed_memory
     from training.pipeline import pick_device, stages, train_side_by_side, train_stage
     from training.recipe import read_recipe
     from training.reporting import TrainingReport
@@ -62,7 +61,6 @@ def train(
     run = out or Path("runs") / (read.name if seed is None else f"{read.name}-seed{seed}")
     *teaching, junior, twin = stages(read, run, teachers)
     chosen = pick_device(device)
-    keep_freed_memory()
     run.mkdir(parents=True, exist_ok=True)
     kept = run / "recipe.toml"
     if not kept.exists():
