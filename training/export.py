@@ -41,7 +41,7 @@ from training.machine import describe_machine
 from training.parity import measure, refuse_differences, sample
 from training.pipeline import load_scorer
 from training.recipe import Recipe, read_recipe
-from training.scorers import Scorer
+from training.scorers import RESCAL, Scorer
 from training.table import write_quantised, write_table
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
@@ -70,6 +70,8 @@ class Source:
             raise ConfigError("recipe", expected, str(path))
         graph = read_graph(data)
         scorer, state = load_scorer(checkpoint, graph)
+        if isinstance(scorer, RESCAL):
+            scorer.round_matrices()
         return cls(graph, data, scorer, state, read_recipe(path), path)
 
 

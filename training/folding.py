@@ -88,20 +88,25 @@ def _numbers(parts: dict[str, Tensor]) -> Columns:
 
 
 def _map(nodes: Nodes, scorer: RESCAL, slopes: Tensor, layout: Layout) -> None:
-    """``query = (g (h M_r + v_r), 0, 0, 1, 1, 0, ..)``, offset 0, slope g."""
+    """``query = (g (h M_r + v_r), 0, 0, 1, 1, 0, ..)``, offset 0, slope g.
+
+    The matrices are most of a small bundle, so they are stored in half precision; a scorer that is
+    exported has been rounded to it (``RESCAL.round_matrices``).
+    """
     gain, count = slopes.double().unsqueeze(-1), len(slopes)
     parts = {
-        "step": gain * scorer.translation,
+        "step": scorer.translation,
         "last": torch.cat([torch.zeros(count, 2), _last(count, layout)], 1),
         "none": torch.zeros(count, 1),
         "gain": gain,
     }
     nodes.look_up(_numbers(parts), "relation")
-    matrices = _numbers({"matrices": gain.unsqueeze(-1) * scorer.matrix})["matrices"]
-    matrix = nodes.add("Gather", nodes.constant("matrices", matrices), "relation")
+    halves = nodes.constant("matrices", scorer.matrix.half().numpy())
+    matrix = nodes.as_float(nodes.add("Gather", halves, "relation"))
     row = nodes.add("Unsqueeze", _point(nodes, layout), "axis")
     mapped = nodes.add("Squeeze", nodes.add("MatMul", row, matrix), "axis")
-    nodes.add("Concat", nodes.add("Add", mapped, "step"), "last", to=["query"], axis=1)
+    scaled = nodes.add("Mul", nodes.add("Add", mapped, "step"), "gain")
+    nodes.add("Concat", scaled, "last", to=["query"], axis=1)
     nodes.add("Squeeze", "none", "axis", to=["offset"])
     nodes.add("Squeeze", "gain", "axis", to=["slope"])
 

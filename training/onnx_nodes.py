@@ -29,6 +29,12 @@ class Nodes:
         self.nodes.append(node)
         return outputs[0]
 
+    def as_float(self, value: str) -> str:
+        """The same numbers in float32."""
+        output = f"cast_{len(self.nodes)}"
+        self.nodes.append(helper.make_node("Cast", [value], [output], to=TensorProto.FLOAT))
+        return output
+
     def constant(self, name: str, values: NDArray[np.generic]) -> str:
         """A constant; its name."""
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)

@@ -43,6 +43,11 @@ class RESCAL(BilinearScorer):
         self.matrix = nn.Parameter(torch.eye(dimension) + noise)
         self.translation = nn.Parameter(torch.zeros(2 * relations, dimension))
 
+    @torch.no_grad()
+    def round_matrices(self) -> None:
+        """Round M to the half precision in which an encoder stores it."""
+        self.matrix.copy_(self.matrix.half())
+
     def encode(self, head: Tensor, relation: Tensor) -> Tensor:
         """h M_r + v_r."""
         mapped = torch.bmm(head.unsqueeze(1), self.matrix[relation]).squeeze(1)
