@@ -85,8 +85,14 @@ class ServerProcess:
 
 
 @contextmanager
-def server(directory: Path, *flags: str, log: Path, **env: str) -> Iterator[ServerProcess]:
-    """Serve a folder until the end of the block."""
+def server(
+    directory: Path,
+    *flags: str,
+    log: Path,
+    enter: Callable[[], None] | None = None,
+    **env: str,
+) -> Iterator[ServerProcess]:
+    """Serve a folder until the end of the block; ``enter`` is called in the process before all."""
     command = [*COMMAND, "serve", str(directory), "--grpc-port", "0", "--metrics-port", "0"]
     with log.open("w") as stderr:
         process = subprocess.Popen(
@@ -95,6 +101,7 @@ def server(directory: Path, *flags: str, log: Path, **env: str) -> Iterator[Serv
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
+            preexec_fn=enter,
         )
     assert process.stdout is not None
     try:

@@ -1,0 +1,29 @@
+"""The floor of a server's memory: its process, listening, with all libraries and without a model.
+
+Prints its private bytes and ends; run it with ``python -m tests.serving.modelless``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mulde.cli import app  # noqa: F401 - the commands are part of the process
+from serving.process import run  # noqa: F401 - likewise
+from serving.process.logs import open_log
+from serving.process.server import Server
+from serving.process.settings import read_settings
+from tests.serving.memory import private_bytes
+
+
+def main() -> None:
+    flags = {"server": {"grpc_port": 0}, "models": {"dir": Path(), "low_memory": True}}
+    settings = read_settings(flags)
+    server = Server(settings, open_log(settings.log), lambda registry: registry)  # type: ignore
+    server.open()
+    print(private_bytes(os.getpid()), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""``--low-memory``: what a server takes beyond the floor of its process, and under a real limit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mulde.client import Client
+from mulde.synthetic import SyntheticGraph
+from serving.engine.engine import Engine
+from tests.serving.memory import MIB, floor_bytes, limited, mapped, private_bytes
+from tests.serving.process import ROOT, environment, server
+from tests.support.toy import Toy, toy_bundle
+from training.synthetic import write_synthetic_bundle
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux counts it")
+
+WN18RR = ROOT / "models" / "wn18rr-32"
+_WORDNET_ENTITIES = 116_650
+_LIMIT = 96 * MIB
+
+
+@pytest.fixture(scope="module")
+def floor() -> int:
+    return floor_bytes()
+
+
+@pytest.fixture(scope="module")
+def as_large_as_wordnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("large") / "bundle"
+    write_synthetic_bundle(SyntheticGraph(_WORDNET_ENTITIES, relations=18), folder, search=True)
+    return folder
+
+
+def ask(address: str, bundle: Path, *, large: int) -> None:
+    """Single questions, batches, and one of ``large`` questions."""
+    with Engine.open(bundle) as engine:
+        names = engine.bundle.vocabulary.entities.ids
+        relations = list(engine.bundle.vocabulary.relations.ids)
+    with Client(address) as client:
+        for turn in range(100):
+            client.predict_tails([names[turn]], relations[turn % len(relations)], k=10)
+        for size in (16, 64, large):
+            answers = client.predict_tails(names[:size], relations[0], k=10)
+            assert len(list(answers)) == size
+
+
+@pytest.mark.parametrize(("which", "most"), [("wn18rr", 12), ("wordnet", 20)])
+def test_the_model_takes_little_beyond_the_floor_of_the_process(
+    which: str, most: int, floor: int, as_large_as_wordnet: Path, tmp_path: Path
+) -> None:
+    bundle = WN18RR if which == "wn18rr" else as_large_as_wordnet
+    with server(bundle, "--low-memory", log=tmp_path / "log") as process:
+        ask(process.address, bundle, large=1024)
+        taken = private_bytes(process.process.pid) - floor
+    assert 0 < taken <= most * MIB
+
+
+def test_it_answers_within_a_control_group_of_96_mib(
+    as_large_as_wordnet: Path, tmp_path: Path
+) -> None:
+    with limited(_LIMIT) as group:
+        if group is None:
+            pytest.skip("this process may not make a control group")
+        with server(
+            as_large_as_wordnet, "--low-memory", log=tmp_path / "log", enter=group.enter
+        ) as process:
+            ask(process.address, as_large_as_wordnet, large=256)
+            assert process.process.poll() is None
+            assert process.terminate() == 0
+        assert 0 < group.peak_bytes <= _LIMIT
+
+
+def test_workers_share_every_page_that_they_map(as_large_as_wordnet: Path, tmp_path: Path) -> None:
+    flags = ("--low-memory", "--workers", "4")
+    with server(as_large_as_wordnet, *flags, log=tmp_path / "log") as process:
+        ask(process.address, as_large_as_wordnet, large=64)
+        maps = [mapped(worker, as_large_as_wordnet) for worker in process.children()]
+    assert len(maps) == 4
+    for files in maps:
+        assert {"entities.faiss", "known.bin", "vocabulary.bin"} <= set(files)
+        assert sum(counts["Anonymous"] for counts in files.values()) == 0
+    table = [files["entities.faiss"] for files in maps]
+    whole = (as_large_as_wordnet / "entities.faiss").stat().st_size
+    assert min(counts["Rss"] for counts in table) >= 0.95 * whole
+    # Each page is counted in parts, one for each process that has it: together, once.
+    assert sum(counts["Pss"] for counts in table) <= max(counts["Rss"] for counts in table)
+
+
+def test_answers_are_those_of_a_server_with_much_memory(tmp_path: Path) -> None:
+    toy = toy_bundle(tmp_path / "toy", entities=3000, dimension=16)
+    generator = np.random.default_rng(0)
+    entities, relations = generator.integers(0, [[3000], [6]], size=(2, 300))
+    much, little = Engine.open(toy.path), Engine(Engine.open(toy.path).bundle, low_memory=True)
+    for k in (1, 10, 2000):
+        one, other = (engine.predict(entities, relations, k) for engine in (much, little))
+        assert np.array_equal(one.rows, other.rows)
+        assert np.array_equal(one.scores, other.scores)
+
+
+MASKED = """
+import json, sys
+from numpy._core._multiarray_umath import __cpu_dispatch__ as used, __cpu_features__ as there
+import faiss, numpy as np
+from serving.engine.engine import Engine
+engine = Engine.open(sys.argv[1])
+generator = np.random.default_rng(5)
+entities, relations = generator.integers(0, [[engine.num_entities], [6]], size=(2, 200))
+answers = engine.predict(entities, relations, 10)
+wide = [name for name in used if there[name] and ("512" in name or name == "X86_V4")]
+said = {"wide": wide, "faiss": faiss.get_compile_options(), "exact": bool(answers.exact.all())}
+print(json.dumps({**said, "rows": answers.rows.tolist(), "scores": answers.scores.tolist()}))
+"""
+
+
+def test_answers_are_the_same_without_avx_512(tmp_path: Path) -> None:
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    wide = [name for name in __cpu_dispatch__ if "512" in name or name == "X86_V4"]
+    if not any(__cpu_features__[name] for name in wide):
+        pytest.skip("this machine has no AVX-512 to do without")
+    toy = toy_bundle(tmp_path / "toy", entities=3000, dimension=16)
+    usual = answers_of(toy)
+    # ONNX Runtime has no such switch; what it may lose without VNNI is tried out by ``max_weight``.
+    masked = answers_of(
+        toy,
+        NPY_DISABLE_CPU_FEATURES=" ".join(wide),
+        FAISS_SIMD_LEVEL="AVX2",
+        FAISS_OPT_LEVEL="avx2",
+        OPENBLAS_CORETYPE="Haswell",
+    )
+    assert usual["wide"]
+    assert not masked["wide"]
+    assert "AVX512" not in masked["faiss"]
+    assert masked["rows"] == usual["rows"]
+    assert masked["exact"]
+    np.testing.assert_allclose(masked["scores"], usual["scores"], rtol=1e-13)
+
+
+def answers_of(toy: Toy, **switches: str) -> dict[str, list[float]]:
+    run = subprocess.run(
+        [sys.executable, "-c", MASKED, str(toy.path)],
+        env=environment(**switches), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    answers: dict[str, list[float]] = json.loads(run.stdout)
+    return answers
