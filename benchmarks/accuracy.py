@@ -21,12 +21,12 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 
 from mulde.evaluation import RankingTask
-from mulde.graph import read_graph
+from mulde.graph import Graph, read_graph
 from mulde.plain import markdown, printable
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
 from training.pipeline import load_scorer, read_record
-from training.recipe import read_recipe
+from training.recipe import Recipe, read_recipe
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -77,15 +77,24 @@ def add(
     recipe: Annotated[Path | None, typer.Option(help="Default: RUN/recipe.toml.")] = None,
 ) -> None:
     """Rank test once and keep the run's record."""
-    graph = read_graph(data)
+    record = record_of(
+        folder, read_graph(data), read_recipe(recipe or folder.parent / "recipe.toml")
+    )
+    RECORDS.mkdir(exist_ok=True)
+    path = RECORDS / f"{record.name}.json"
+    path.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    typer.echo(f"{path}: test MRR {record.test['mrr']:.4f}")
+
+
+def record_of(folder: Path, graph: Graph, recipe: Recipe) -> Record:
+    """The record of a finished run; ranks the test split, so it is made once per run."""
     scorer, state = load_scorer(folder / "best.pt", graph)
     last = read_checkpoint(folder / "last.pt")["progress"]
-    read = read_recipe(recipe or folder.parent / "recipe.toml")
     identity, lines = state["identity"], read_record(folder)
-    record = Record(
+    return Record(
         graph=graph.name,
-        recipe=read.name,
-        recipe_sha256=read.digest,
+        recipe=recipe.name,
+        recipe_sha256=recipe.digest,
         stage=folder.name,
         model=identity["model"],
         training=identity["training"],
@@ -100,10 +109,6 @@ def add(
         test=RankingTask.of(graph, "test").quality(scores_of(scorer))["total"],
         curve=[(round(line["seconds"], 1), line["valid"]["total"]["mrr"]) for line in lines],
     )
-    RECORDS.mkdir(exist_ok=True)
-    path = RECORDS / f"{record.name}.json"
-    path.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
-    typer.echo(f"{path}: test MRR {record.test['mrr']:.4f}")
 
 
 @app.command()
