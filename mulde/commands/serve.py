@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,6 +124,9 @@ def serve(
     (--config); docs/operations.md lists them. Where the server listens is one line of JSON on
     stdout.
     """
+    # gRPC reads this when it is imported. Its own log repeats what strangers send as it is, line
+    # feeds and all, so that they could write lines of ours; who needs it can set it.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from serving.process import run
     from serving.process.settings import read_settings
 

@@ -48,10 +48,14 @@ class Gate:
         """Calls that are being answered."""
         return self._room.inside
 
-    @property
-    def is_full(self) -> bool:
+    def is_full(self, method: str) -> bool:
         """See ``entrance.Gate.is_full``."""
-        return self._room.is_full
+        return self._room.is_full(method)
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether it was never open."""
+        return self._closed is Starting
 
     @property
     def is_open(self) -> bool:
@@ -63,11 +67,11 @@ class Gate:
         if self._closed is not None:
             raise self._closed
         self._authorise(method, metadata)
-        self._room.enter()
+        self._room.enter(method)
 
     def leave(self, method: str) -> None:
         """See ``service.Gate.leave``."""
-        self._room.leave()
+        self._room.leave(method)
 
     def _authorise(self, method: str, metadata: dict[str, str | bytes]) -> None:
         if self._tokens is None:

@@ -29,6 +29,7 @@ from serving.process.threads import CallThreads
 from serving.process.tls import credentials
 from serving.process.tokens import Tokens
 from serving.rpc.administration import Administration, Changes
+from serving.rpc.outbox import Outbox
 from serving.rpc.prediction import LinkPrediction
 from serving.rpc.service import Call, Service
 from serving.rpc.vocabulary import VocabularySearch
@@ -38,8 +39,10 @@ SERVICES = (
     vocabulary_pb2.DESCRIPTOR.services_by_name["VocabularyService"],
     model_pb2.DESCRIPTOR.services_by_name["ModelService"],
 )
+_HEALTH = ("", *(service.full_name for service in SERVICES))
 _SPARE_THREADS = 8
 _KEEPALIVE_MS = 60_000
+_MOST_STOPPING_S = 3.0
 _MAX_METADATA_BYTES = 16 << 10
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 300_000
@@ -119,12 +122,13 @@ class Server:
             options=_options(settings, shared_port),
         )
         self._add_services(changes(self.registry))
-        self._health.tell("", serving=False)
+        self._health.tell(False, *_HEALTH)
         self.port = self._bind()
         self._server.start()
 
     def _add_services(self, changes: Changes) -> None:
         limits = limits_of(self.settings)
+        outbox = Outbox(self.settings.server.max_unsent_bytes)
         observer = Ended(self.metrics, self.log, self.settings.log.requests, self._threads)
         parts = (
             LinkPrediction(self.registry, limits).methods(),
@@ -132,7 +136,7 @@ class Server:
             Administration(self.registry, changes, limits).methods(),
         )
         for service, methods in zip(SERVICES, parts, strict=True):
-            entrance = Service(methods, self.gate, observer).entrance(service.full_name)
+            entrance = Service(methods, self.gate, observer, outbox).entrance(service.full_name)
             self._server.add_generic_rpc_handlers((entrance,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self.settings.server.reflection:
@@ -157,12 +161,10 @@ class Server:
 
     def open(self) -> None:
         """Answer: the models are loaded."""
-        if not self.gate.is_open:
+        if self.gate.is_starting:
             calm_collector()
-        self.gate.open()
-        self._health.tell("", serving=True)
-        for service in SERVICES:
-            self._health.tell(service.full_name, serving=True)
+            self.gate.open()
+            self._health.tell(True, *_HEALTH)
 
     def _tell_models(self, snapshot: Snapshot) -> None:
         self.metrics.models([(m, snapshot.is_current(m)) for m in snapshot.models.values()])
@@ -173,10 +175,11 @@ class Server:
         Returns:
             Whether all of them ended in time; the others are cut off.
         """
-        self._health.enter_graceful_shutdown()
+        self._health.tell(False, *_HEALTH)
         self.gate.drain()
         done = self.gate.wait_until_empty(self.settings.server.grace_s)
-        self._server.stop(0 if not done else 1).wait()
+        # A caller who takes nothing can keep gRPC from ever ending his call; the process ends it.
+        self._server.stop(0 if not done else 1).wait(_MOST_STOPPING_S)
         return done
 
 

@@ -23,9 +23,8 @@ T = TypeVar("T")
 class Gate(Protocol):
     """Tells whether there is room."""
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a call that arrives now would be refused for want of room."""
+    def is_full(self, method: str) -> bool:
+        """Whether a call of that method would be refused now for want of room."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,12 @@ class Door:
     """How the calls of one method end.
 
     Attributes:
+        method: what ``Gate`` calls it.
         answer: takes the message, as bytes; returns the answer, as bytes.
         refuse: sets code and details.
     """
 
+    method: str
     answer: Answer
     refuse: Refuse
 
@@ -46,19 +47,23 @@ class Entrance(grpc.GenericRpcHandler):
 
     def __init__(self, doors: Mapping[str, Door], gate: Gate) -> None:
         self._gate = gate
-        self._answers: dict[str, Handler] = {
-            name: grpc.unary_unary_rpc_method_handler(door.answer) for name, door in doors.items()
-        }
-        # As a method that streams, for such a one is called before there is a message.
-        self._refusals: dict[str, Handler] = {
-            name: grpc.stream_unary_rpc_method_handler(_at_once(door.refuse))
+        self._doors: dict[str, tuple[str, Handler, Handler]] = {
+            name: (
+                door.method,
+                grpc.unary_unary_rpc_method_handler(door.answer),
+                # As a method that streams, for such a one is called before there is a message.
+                grpc.stream_unary_rpc_method_handler(_at_once(door.refuse)),
+            )
             for name, door in doors.items()
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Who takes the call; None for a method that is not here."""
-        handlers = self._refusals if self._gate.is_full else self._answers
-        return handlers.get(handler_call_details.method)
+        door = self._doors.get(handler_call_details.method)
+        if door is None:
+            return None
+        method, answer, refuse = door
+        return refuse if self._gate.is_full(method) else answer
 
 
 class _AtOnce(futures.ThreadPoolExecutor):

@@ -23,6 +23,7 @@ from mulde import errors
 from mulde.v1 import common_pb2
 from serving.rpc.brevity import cut, fitting
 from serving.rpc.entrance import Door, Entrance, Refuse
+from serving.rpc.outbox import Outbox
 
 CODES: dict[type[errors.MuldeError], grpc.StatusCode] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -92,8 +93,7 @@ M = TypeVar("M", bound=Message)
 class Gate(Protocol):
     """Decides who may call what, and when."""
 
-    @property
-    def is_full(self) -> bool:
+    def is_full(self, method: str) -> bool:
         """See ``entrance.Gate.is_full``."""
 
     @property
@@ -130,15 +130,16 @@ class Service:
     """The methods of one proto service, ready for a gRPC server."""
 
     def __init__(
-        self, methods: dict[MethodDescriptor, Run], gate: Gate, observer: Observer
+        self, methods: dict[MethodDescriptor, Run], gate: Gate, observer: Observer, outbox: Outbox
     ) -> None:
         self._methods, self._gate, self._observer = methods, gate, observer
+        self._outbox = outbox
 
     def entrance(self, name: str) -> Entrance:
         """What a gRPC server needs to know of the service of that full name."""
         doors = {
             f"/{name}/{method.name}": Door(
-                self._behaviour(method, run), self._refusal(method.full_name)
+                method.full_name, self._behaviour(method, run), self._refusal(method.full_name)
             )
             for method, run in self._methods.items()
         }
@@ -149,6 +150,7 @@ class Service:
     ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         request_class = GetMessageClass(method.input_type)
         gate, observer, name = self._gate, self._observer, method.full_name
+        outbox = self._outbox
 
         def behave(data: bytes, context: grpc.ServicerContext) -> bytes:
             start = perf_counter()
@@ -162,6 +164,7 @@ class Service:
                     reply = run(_decode(request_class, data), call).SerializeToString()
                 finally:
                     gate.leave(name)
+                outbox.put(len(reply), context)
                 context.set_trailing_metadata(((REQUEST_ID, call.id),))
             except Exception as error:  # the last line of defence: the server stays up
                 code = self._fail(name, call, context, error)

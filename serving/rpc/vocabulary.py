@@ -51,7 +51,10 @@ class VocabularySearch:
         start = read_token(request.page_token, f"{model}:{queries[0]}")
         resolved = Resolved(len(queries))
         end = start + size
-        found = [self._find(model, i, text, end, resolved) for i, text in enumerate(queries)]
+        found = []
+        for place, text in enumerate(queries):
+            call.check()
+            found.append(self._find(model, place, text, end, resolved))
         pages = [rows[start:end] for rows in found]
         rows = np.array([row for page in pages for row in page], dtype=np.int64)
         token = ""

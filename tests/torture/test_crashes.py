@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,67 @@ from tests.torture.tools import Tally
 LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]
 
 
+def may_mount() -> bool:
+    """Whether a small disk can be had, which takes root and a kernel that lets it."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True)
+        return (
+            made.returncode == 0
+            and subprocess.run(["umount", folder], capture_output=True).returncode == 0
+        )
+
+
+needs_mount = pytest.mark.skipif(not may_mount(), reason="only root may mount a small disk")
+JOBS = ["training", "export", "download", "split", "predict"]
+
+
 @pytest.mark.parametrize("kills", [12, pytest.param(300, marks=LONG)])
-@pytest.mark.parametrize("job", ["training", "export", "download", "split", "predict"])
+@pytest.mark.parametrize("job", JOBS)
 def test_a_job_that_is_killed_again_and_again_ends_as_one_that_was_not(
     job: str, kills: int, tmp_path: Path, generator: np.random.Generator, tally: Tally
 ) -> None:
     """Nothing half-written is opened on the way, and no file is left over at the end."""
-    seed = str(generator.integers(2**31))
-    command = [sys.executable, "-m", "tests.torture.victims", job, str(tmp_path), seed, str(kills)]
+    toll = toll_of(job, tmp_path, generator, kills, "kill")
+    assert toll["kills"] >= kills
+    tally(f"killed: {job}", kills=toll["kills"], runs_that_ended_alike=toll["runs"])
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(100, marks=LONG)])
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_whose_files_may_not_grow_says_so_and_goes_on_when_they_may(
+    job: str, count: int, tmp_path: Path, generator: np.random.Generator, tally: Tally
+) -> None:
+    toll = toll_of(job, tmp_path, generator, count, "limit")
+    tally(f"no room: {job}", refusals=toll["kills"], runs_that_ended_alike=toll["runs"])
+
+
+@needs_mount
+@pytest.mark.parametrize("count", [4, pytest.param(100, marks=LONG)])
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_on_a_full_disk_says_so_loses_nothing_and_goes_on_when_there_is_room(
+    job: str, count: int, tmp_path: Path, generator: np.random.Generator, tally: Tally
+) -> None:
+    toll = toll_of(job, tmp_path, generator, count, "disk")
+    tally(f"full disk: {job}", refusals=toll["kills"], runs_that_ended_alike=toll["runs"])
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_that_may_not_write_says_so_and_goes_on_when_it_may(
+    job: str, tmp_path: Path, generator: np.random.Generator, tally: Tally
+) -> None:
+    toll = toll_of(job, tmp_path, generator, 3, "read-only")
+    tally(f"read-only: {job}", refusals=toll["kills"], runs_that_ended_alike=toll["runs"])
+
+
+def toll_of(
+    job: str, work: Path, generator: np.random.Generator, count: int, harm: str
+) -> dict[str, int]:
+    """What tests/torture/victims.py has done."""
+    arguments = [job, str(work), str(generator.integers(2**31)), str(count), harm]
+    command = [sys.executable, "-m", "tests.torture.victims", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    toll = json.loads(done.stdout)
-    assert toll["kills"] >= kills
-    tally(f"killed: {job}", kills=toll["kills"], runs_that_ended_alike=toll["runs"])
+    toll: dict[str, int] = json.loads(done.stdout)
+    return toll

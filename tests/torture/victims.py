@@ -1,6 +1,7 @@
 """The jobs that are killed: training, export, download, split and batch prediction; not a test.
 
-``python -m tests.torture.victims JOB WORK SEED KILLS`` kills one of them and prints what was done.
+``python -m tests.torture.victims JOB WORK SEED COUNT HARM`` does one kind of harm to one of them
+(see ``torture``) and prints what was done.
 """
 
 from __future__ import annotations
@@ -244,12 +245,14 @@ def in_child(work: Callable[[], Any]) -> Iterator[None]:
         os.waitpid(child, 0)
 
 
-def run(kind: str, work: Path, generator: np.random.Generator, kills: int) -> dict[str, int]:
+def run(
+    kind: str, work: Path, generator: np.random.Generator, count: int, harm: str
+) -> dict[str, int]:
     """Torture one job."""
     if kind == "download":
         with HTTPServer(("127.0.0.1", 0), _Slow) as server, in_child(server.serve_forever):
             job: Job = Download(f"http://127.0.0.1:{server.server_address[1]}")
-            return asdict(torture(job, work, kills, generator))
+            return asdict(torture(job, work, count, generator, harm))
     stand = work / "stand"
     stand.mkdir()
     if kind == "export":
@@ -261,11 +264,11 @@ def run(kind: str, work: Path, generator: np.random.Generator, kills: int) -> di
         assert os.waitpid(child, 0)[1] == 0
     else:
         job = {"training": Training, "split": Split, "predict": Predict}[kind](stand)
-    return asdict(torture(job, work, kills, generator))
+    return asdict(torture(job, work, count, generator, harm))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    named, place, seed, count = sys.argv[1:]
-    told = run(named, Path(place), np.random.default_rng(int(seed)), int(count))
+    named, place, seed, often, harmed = sys.argv[1:]
+    told = run(named, Path(place), np.random.default_rng(int(seed)), int(often), harmed)
     print(json.dumps(told))

@@ -1,0 +1,146 @@
+"""Hostile callers at the real port: honest ones are answered; memory and log stay in bounds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from serving.process.health import MOST_WATCHERS
+from tests.serving.process import ServerProcess, eventually, server
+from tests.support.toy import toy_bundle
+from tests.torture import attacks
+from tests.torture.frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    call_headers,
+    connected,
+    frame,
+    is_closed,
+    message,
+    plain,
+    settings,
+)
+from tests.torture.siege import HONEST, MIB, PREDICT, WATCH, Siege, descriptors
+from tests.torture.tools import Tally
+
+CONNECTIONS = 200
+LIMITS = {
+    "MULDE_SERVER__MAX_CONNECTIONS": str(CONNECTIONS),
+    "MULDE_SERVER__MAX_UNSENT_BYTES": str(8 * MIB),
+    "MULDE_LIMITS__MAX_MESSAGE_BYTES": str(MIB),
+}
+SLOWEST_S = 3.0
+MOST_GROWN = 128 * MIB
+OK, NO_ROOM = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED
+EFFORTS = [1, pytest.param(10, marks=pytest.mark.torture)]
+
+
+@pytest.fixture(scope="module")
+def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("fortress")
+    toy = toy_bundle(folder / "toy", entities=1200, relations=4)
+    with server(toy.path, "--low-memory", log=folder / "log", **LIMITS) as process:
+        yield process
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("attack", attacks.ALL, ids=lambda attack: attack.__name__)
+def test_honest_callers_are_answered_and_memory_is_bounded(
+    fortress: ServerProcess,
+    attack: attacks.Attack,
+    effort: int,
+    generator: np.random.Generator,
+    tally: Tally,
+) -> None:
+    with Siege(fortress) as siege:
+        inputs = attack(fortress.address, generator, effort)
+    grown = siege.grown_bytes / MIB
+    answers, refusals = siege.codes.count(OK), siege.codes.count(NO_ROOM)
+    told = {"honest_answers": answers, "refusals": refusals, "slowest_s": siege.slowest_s}
+    tally("wire", inputs=inputs, grown_mib=grown, **told)
+    assert answers > 0
+    assert answers + refusals == len(siege.codes), set(siege.codes)
+    assert siege.slowest_s < SLOWEST_S
+    assert grown < MOST_GROWN / MIB
+    assert_as_before(fortress)
+
+
+def assert_as_before(fortress: ServerProcess) -> None:
+    """A newcomer is answered, health is SERVING, and what was held is let go of."""
+    pid = fortress.process.pid
+    eventually(lambda: descriptors(pid) < CONNECTIONS // 4)
+    with grpc.insecure_channel(fortress.address) as channel:
+        channel.unary_unary(PREDICT)(HONEST, timeout=10)
+        reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+    for line in fortress.raw_log.splitlines():
+        assert json.loads(line)["event"] in {"serving"}, line
+
+
+def test_no_more_connections_than_allowed_are_held(fortress: ServerProcess) -> None:
+    pid = fortress.process.pid
+    before = descriptors(pid)
+    with ExitStack() as stack:
+        for _ in range(2 * CONNECTIONS):
+            stack.enter_context(plain(fortress.address))
+        eventually(lambda: descriptors(pid) >= CONNECTIONS // 2)
+        assert descriptors(pid) <= before + CONNECTIONS
+    assert_as_before(fortress)
+
+
+def test_a_client_that_says_nothing_is_hung_up_on(fortress: ServerProcess) -> None:
+    with plain(fortress.address) as connection:
+        assert is_closed(connection, within_s=20)
+
+
+def test_a_stuck_watcher_does_not_keep_the_server_from_stopping(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("watched")
+    toy = toy_bundle(folder / "toy")
+    with server(toy.path, "--grace-s", "2", log=folder / "log") as process:
+        headers = call_headers(WATCH)
+        opening = frame(HEADERS, END_HEADERS, 1, headers)
+        asked = frame(DATA, END_STREAM, 1, message(b""))
+        with connected(process.address, settings(s4=0), opening + asked):
+            time.sleep(0.5)  # now it watches, and what it was told first lies unread
+            assert process.terminate() == 0
+
+
+def test_watchers_beyond_the_bound_are_refused_and_those_who_go_make_room(
+    fortress: ServerProcess,
+) -> None:
+    channels = -(-MOST_WATCHERS // attacks.STREAMS) + 1
+    codes, watches = [], []  # a watch that nobody holds is cancelled
+    with ExitStack() as stack:
+        for _ in range(channels):
+            alone = [("grpc.use_local_subchannel_pool", 1)]
+            channel = stack.enter_context(grpc.insecure_channel(fortress.address, alone))
+            stub = health_pb2_grpc.HealthStub(channel)
+            for _ in range(attacks.STREAMS):
+                watches.append(stub.Watch(health_pb2.HealthCheckRequest()))
+                codes.append(code_of(watches[-1]))
+    assert codes.count(OK) == MOST_WATCHERS
+    assert codes.count(NO_ROOM) == channels * attacks.STREAMS - MOST_WATCHERS
+    assert_as_before(fortress)
+    with grpc.insecure_channel(fortress.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert code_of(watch) is OK
+
+
+def code_of(watch: Iterator[health_pb2.HealthCheckResponse]) -> grpc.StatusCode:
+    """OK for a watcher that was told something, else how it ended."""
+    try:
+        next(watch)
+    except grpc.RpcError as error:
+        return error.code()
+    return OK
