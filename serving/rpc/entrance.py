@@ -69,14 +69,21 @@ class Entrance(grpc.GenericRpcHandler):
 class _AtOnce(futures.ThreadPoolExecutor):
     """Not a pool, but where gRPC asks for one: runs in the thread that submits."""
 
+    def __init__(self) -> None:
+        super().__init__(1)
+        # gRPC asks no more of a future than to say that it is done, and a new one has its price.
+        self._done: futures.Future[Any] = futures.Future()
+        self._done.set_result(None)
+
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
-        """Run, then return what came of it."""
-        future: futures.Future[T] = futures.Future()
+        """Run, then return that it is done; or what went wrong."""
         try:
-            future.set_result(fn(*args, **kwargs))
+            fn(*args, **kwargs)
         except BaseException as error:  # it belongs to whoever asks the future, as in a pool
-            future.set_exception(error)
-        return future
+            failed: futures.Future[T] = futures.Future()
+            failed.set_exception(error)
+            return failed
+        return self._done
 
 
 def _at_once(refuse: Refuse) -> Callable[[Iterator[bytes], grpc.ServicerContext], bytes]:
@@ -86,5 +93,5 @@ def _at_once(refuse: Refuse) -> Callable[[Iterator[bytes], grpc.ServicerContext]
         refuse(context)
         return b""
 
-    behave.experimental_thread_pool = _AtOnce(1)  # type: ignore[attr-defined]
+    behave.experimental_thread_pool = _AtOnce()  # type: ignore[attr-defined]
     return behave
