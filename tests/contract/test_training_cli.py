@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,10 @@ def test_an_interrupt_is_quiet_and_leaves_a_run_that_can_go_on(
     arguments = ["train", long, "--data", graph_folder, "--out", tmp_path / "run", "--only", "twin"]
     command = [sys.executable, "-m", "mulde.cli", *map(str, arguments)]
     pipe = subprocess.PIPE
+    # A shell without job control has what it starts in the background ignore the signal.
+    heeding = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
-        command, cwd=ROOT, env=ENVIRONMENT, stderr=pipe, stdout=pipe, text=True
+        command, cwd=ROOT, env=ENVIRONMENT, stderr=pipe, stdout=pipe, text=True, preexec_fn=heeding
     ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
