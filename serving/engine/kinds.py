@@ -14,10 +14,11 @@ from serving.engine.candidates import Candidates
 from serving.engine.cells import Cells
 from serving.engine.codes import Codes, ProductCodes
 from serving.engine.encoder import Query
+from serving.engine.exact_bytes import InexactProducts
 from serving.engine.floats import FloatTable
 from serving.engine.index import EntityIndex
 from serving.engine.lists import Lists, Source, WholeTable
-from serving.engine.scan import InexactProducts, Scan
+from serving.engine.scan import Scan
 from serving.engine.soundness import Extent
 from serving.engine.view import Exhaustive
 

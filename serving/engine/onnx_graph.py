@@ -1,7 +1,7 @@
 """The two ONNX graphs that the server writes itself: a product of bytes, and one of floats.
 
-``products = MatMulInteger(queries, weights, zero)``: unsigned bytes [n, J] with a zero point of
-128, times signed bytes [J, N]; or ``products = MatMul(queries, weights)`` in float32. Written as
+``products = MatMulInteger(queries, weights, zero)``: unsigned bytes [n, J] with a zero point,
+times signed bytes [J, N]; or ``products = MatMul(queries, weights)`` in float32. Written as
 protobuf by hand, for the library that writes ONNX files is a training library; field numbers are
 those of onnx.proto, IR version 8, operator set 13.
 """
@@ -11,24 +11,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-ZERO = 128
-"""What the query byte 0 stands for."""
-
 _IR_VERSION, _OPSET = 8, 13
 _FLOAT, _UINT8, _INT8, _INT32 = 1, 2, 3, 6
 
 
-def product_graph(weights: NDArray[np.int8]) -> bytes:
+def product_graph(weights: NDArray[np.int8], zero: int) -> bytes:
     """A model with input ``queries`` uint8 [n, J] and output ``products`` int32 [n, N].
 
     Args:
         weights: [J, N].
+        zero: the byte of ``queries`` that stands for 0.
     """
     tensors = _tensor("weights", _INT8, weights.shape, weights.tobytes())
-    zero = _tensor("zero", _UINT8, (), bytes([ZERO]))
+    point = _tensor("zero", _UINT8, (), bytes([zero]))
     inputs = ("queries", "weights", "zero")
     node = _node("MatMulInteger", inputs)
-    return _model(node, [tensors, zero], (_UINT8, _INT32), weights.shape)
+    return _model(node, [tensors, point], (_UINT8, _INT32), weights.shape)
 
 
 def float_product_graph(weights: NDArray[np.float32]) -> bytes:

@@ -1,7 +1,8 @@
 """A quick look at every entity: inner products in bytes, with a bound on what that loses.
 
 The table is rounded to signed bytes, column by column, and a query to unsigned bytes; ONNX Runtime
-multiplies them exactly in 32-bit integers, several times faster than float32. For a query q and a
+multiplies them in 32-bit integers, several times faster than float32, and exactly where the bytes
+stay within what the processor can add (``exact_bytes.py``). For a query q and a
 row v, with m the middle of each column's range, s its step, w the bytes of the row, t the step of
 the query and z its bytes,
 
@@ -19,13 +20,12 @@ Shape letters: B queries, E entities, D dimension, J = D + 4 columns of bytes.
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mulde.layout import Layout
-from serving.engine.encoder import Query, session_options
+from serving.engine.encoder import Query
+from serving.engine.exact_bytes import exact_range, product_session
 from serving.engine.index import EntityIndex
-from serving.engine.onnx_graph import ZERO, product_graph
 from serving.engine.product import Product
 
 Array = NDArray[np.float64]
@@ -37,7 +37,6 @@ LOWEST = np.iinfo(np.int32).min
 _EXCESS_BYTES = 3
 _PADDED = 64
 _DECODED_ROWS = 8192
-_QUERY_STEPS = 127
 _LEAST_STEP = 1e-150
 # Far above what float64 loses when these bounds are computed, far below the bounds.
 _SLACK = 1e-12
@@ -110,7 +109,8 @@ class Scan:
             InexactProducts: if this machine's byte products are not exact.
         """
         self.size = index.entities
-        most = max_weight(threads)
+        self._range = exact_range(threads)
+        most = self._range.weights
         low, high = _ranges(index, layout)
         middle, step = (low + high) / 2, (high - low) / (2 * most)
         step[-2] /= _EXCESS_BYTES
@@ -131,17 +131,21 @@ class Scan:
         # Further bytes of the excess have their middle and their error in the first one's.
         self._middle, self._error = (np.pad(one, (0, len(more))) for one in (middle, error))
         self._row_norm = float(np.sqrt(norm))
-        self._product = Product(_session(weights, threads), padded, np.int32)
+        self._product = Product(product_session(weights, self._range, threads), padded, np.int32)
 
     def look(self, query: Query) -> Looks:
         """Round queries [B]."""
         exact = query.vector.take(self._columns, axis=1).astype(np.float64)
         scaled = exact * self._steps
-        step = np.maximum(np.maximum.reduce(np.abs(scaled), axis=1) / _QUERY_STEPS, _LEAST_STEP)
+        step = np.maximum(
+            np.maximum.reduce(np.abs(scaled), axis=1) / self._range.queries, _LEAST_STEP
+        )
         rounded = np.rint(scaled / step[:, None])
         scaled -= rounded * step[:, None]
         loss = np.abs(exact) @ self._error + np.sqrt(np.vecdot(scaled, scaled)) * self._row_norm
-        return Looks((rounded + ZERO).astype(np.uint8), step, exact @ self._middle, loss)
+        return Looks(
+            (rounded + self._range.zero).astype(np.uint8), step, exact @ self._middle, loss
+        )
 
     def products(self, looks: Looks) -> Products:
         """<z, w> of queries and rows, [B, N]; N is a multiple of 64 above E, LOWEST beyond E.
@@ -192,42 +196,3 @@ def _ranges(index: EntityIndex, layout: Layout) -> tuple[Array, Array]:
         columns = _folded(layout, index.decode(start, stop))
         low, high = np.minimum(low, columns.min(axis=0)), np.maximum(high, columns.max(axis=0))
     return low, high
-
-
-class InexactProducts(Exception):  # noqa: N818 - what is so, not what went wrong
-    """Byte products on this machine are not exact."""
-
-
-def max_weight(threads: int = 1) -> int:
-    """The greatest weight whose products with any query bytes this machine gets exactly.
-
-    Without an instruction for byte products, some kernels add two products in 16 bits, which holds
-    up to 255 * 64 * 2; so 127 is tried first, then 63.
-
-    Raises:
-        InexactProducts: if even small weights fail.
-    """
-    for most in (127, 63):
-        if _is_exact(most, threads):
-            return most
-    raise InexactProducts
-
-
-def _is_exact(most: int, threads: int) -> bool:
-    """Whether extreme products come out right."""
-    generator = np.random.default_rng(0)
-    weights = generator.choice([-most, most], size=(68, 300)).astype(np.int8)
-    weights[:, 0], weights[:, 1] = most, -most
-    session = _session(weights, threads)
-    for count in (1, 2, 5, 16):
-        queries = generator.choice([1, 255], size=(count, 68)).astype(np.uint8)
-        queries[0] = 255
-        expected = (queries.astype(np.int64) - ZERO) @ weights.astype(np.int64)
-        if not np.array_equal(session.run(["products"], {"queries": queries})[0], expected):
-            return False
-    return True
-
-
-def _session(weights: NDArray[np.int8], threads: int) -> ort.InferenceSession:
-    graph = product_graph(weights)
-    return ort.InferenceSession(graph, session_options(threads), providers=["CPUExecutionProvider"])

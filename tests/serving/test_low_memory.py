@@ -126,7 +126,7 @@ def test_answers_are_the_same_without_avx_512(tmp_path: Path) -> None:
         pytest.skip("this machine has no AVX-512 to do without")
     toy = toy_bundle(tmp_path / "toy", entities=3000, dimension=16)
     usual = answers_of(toy)
-    # ONNX Runtime has no such switch; what it may lose without VNNI is tried out by ``max_weight``.
+    # ONNX Runtime has no such switch; what it may lose without VNNI is tried out by ``exact_range``.
     masked = answers_of(
         toy,
         NPY_DISABLE_CPU_FEATURES=" ".join(wide),

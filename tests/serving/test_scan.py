@@ -12,11 +12,20 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from mulde.layout import Layout
+from serving.engine import exact_bytes
 from serving.engine import scan as scanning
 from serving.engine.encoder import Query
+from serving.engine.exact_bytes import (
+    NARROW,
+    WIDE,
+    ByteRange,
+    InexactProducts,
+    exact_range,
+    product_session,
+)
 from serving.engine.index import EntityIndex
 from serving.engine.onnx_graph import product_graph
-from serving.engine.scan import LOWEST, InexactProducts, Scan, max_weight
+from serving.engine.scan import LOWEST, Scan
 from tests.support.toy import write_index
 
 LAYOUT = Layout(7)
@@ -86,49 +95,101 @@ def test_a_floor_lets_through_every_row_that_reaches_the_product(tmp_path: Path)
     assert not (products >= looks.floors(np.full(40, 1e30))[:, None]).any()
 
 
-def test_the_graph_is_sound_onnx_and_multiplies(tmp_path: Path) -> None:
+def test_the_graph_is_sound_onnx_and_multiplies() -> None:
+    """Any bytes by the standard; in ONNX Runtime those of the narrow range, on any processor."""
     generator = np.random.default_rng(2)
-    weights = generator.integers(-127, 128, size=(12, 70)).astype(np.int8)
-    graph = product_graph(weights)
-    model = onnx.load_from_string(graph)
-    onnx.checker.check_model(model, full_check=True)
-    queries = generator.integers(0, 256, size=(5, 12)).astype(np.uint8)
-    expected = (queries.astype(np.int64) - 128) @ weights.astype(np.int64)
-    reference = ReferenceEvaluator(model).run(None, {"queries": queries})[0]
+    for most, zero in ((127, 128), (NARROW.weights, NARROW.zero)):
+        weights = generator.integers(-most, most + 1, size=(12, 70)).astype(np.int8)
+        queries = generator.integers(1, 2 * zero, size=(5, 12)).astype(np.uint8)
+        graph = product_graph(weights, zero)
+        model = onnx.load_from_string(graph)
+        onnx.checker.check_model(model, full_check=True)
+        expected = (queries.astype(np.int64) - zero) @ weights.astype(np.int64)
+        reference = ReferenceEvaluator(model).run(None, {"queries": queries})[0]
+        assert (reference == expected).all()
     session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    assert (reference == expected).all()
     assert (session.run(None, {"queries": queries})[0] == expected).all()
 
 
-def test_this_machine_multiplies_bytes_exactly() -> None:
-    assert max_weight() in (63, 127)
+def test_two_products_of_the_narrow_range_always_fit_in_16_bits() -> None:
+    assert NARROW.fits_16_bits
+    assert 2 * 181 * 90 <= 2**15 - 1 < 2 * 183 * 91
+    assert not WIDE.fits_16_bits
 
 
-def test_a_machine_that_saturates_gets_smaller_weights_or_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("columns", [1, 4, 12, 36, 37, 68])
+def test_the_extremes_of_a_range_are_multiplied_exactly(columns: int, threads: int) -> None:
+    """All of one sign, where sums of neighbours are greatest, and signs at random."""
+    generator = np.random.default_rng(columns)
+    for span in {NARROW, exact_range(threads)}:
+        signs = generator.choice([-1, 1], size=(columns, 1000))
+        signs[:, :50], signs[:, 50:100] = 1, -1
+        weights = (signs * span.weights).astype(np.int8)
+        session = product_session(weights, span, threads)
+        for count in (1, 2, 3, 4, 6, 9, 31, 64, 256):
+            queries = generator.choice([-1, 1], size=(count, columns)) * span.queries
+            queries[0], queries[-1] = span.queries, -span.queries
+            rounded = (queries + span.zero).astype(np.uint8)
+            (found,) = session.run(None, {"queries": rounded})
+            assert np.array_equal(found, queries @ weights.astype(np.int64))
+
+
+class Saturating:
     """Kernels that add two products in 16 bits, as some processors have, imitated."""
 
-    class Saturating:
-        def __init__(self, weights: NDArray[np.int8], threads: int) -> None:
-            self.weights = weights.astype(np.int64)
+    def __init__(self, weights: NDArray[np.int8], span: ByteRange, threads: int) -> None:
+        self.weights, self.zero = weights.astype(np.int64), span.zero
 
-        def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[object]:
-            queries = feeds["queries"].astype(np.int64)
-            pairs = [
-                np.clip(queries[:, i : i + 2] @ self.weights[i : i + 2], -(2**15), 2**15 - 1)
-                for i in range(0, queries.shape[1], 2)
-            ]
-            return [np.sum(pairs, axis=0) - 128 * self.weights.sum(axis=0)]
+    def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[object]:
+        queries = feeds["queries"].astype(np.int64)
+        pairs = [
+            np.clip(queries[:, i : i + 2] @ self.weights[i : i + 2], -(2**15), 2**15 - 1)
+            for i in range(0, queries.shape[1], 2)
+        ]
+        return [np.sum(pairs, axis=0) - self.zero * self.weights.sum(axis=0)]
 
-    monkeypatch.setattr(scanning, "_session", Saturating)
-    assert max_weight() == 63
 
-    class Wrong(Saturating):
-        def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[object]:
-            return [np.zeros((len(feeds["queries"]), self.weights.shape[1]))]
+class Wrong(Saturating):
+    """No product is right."""
 
-    monkeypatch.setattr(scanning, "_session", Wrong)
+    def run(self, names: list[str], feeds: dict[str, NDArray[np.uint8]]) -> list[object]:
+        return [np.zeros((len(feeds["queries"]), self.weights.shape[1]))]
+
+
+def test_a_machine_that_saturates_gets_the_narrow_range_or_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(exact_bytes, "product_session", Saturating)
+    assert exact_range() == NARROW
+    monkeypatch.setattr(exact_bytes, "product_session", Wrong)
     index, _ = table_of(tmp_path, np.zeros((4, LAYOUT.dimension)), np.zeros(4))
     with pytest.raises(InexactProducts):
         Scan(index, LAYOUT)
+
+
+@pytest.mark.parametrize("span", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_bound_holds_in_either_range(
+    span: ByteRange, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The range of another machine than this one, its products by numpy."""
+
+    monkeypatch.setattr(scanning, "exact_range", lambda threads: span)
+    generator = np.random.default_rng(4)
+    points = generator.normal(size=(500, LAYOUT.dimension)) * 3
+    index, table = table_of(tmp_path, points, generator.normal(size=500))
+    kept: list[NDArray[np.int8]] = []
+
+    def keep(weights: NDArray[np.int8], span: ByteRange, threads: int) -> object:
+        kept.append(weights)
+        return product_session(weights, span, threads)
+
+    monkeypatch.setattr(scanning, "product_session", keep)
+    scan, query = Scan(index, LAYOUT), queries_of(generator, 60, 2.0)
+    looks, weights = scan.look(query), kept[0].astype(np.int64)
+    assert np.abs(weights).max() == span.weights
+    whole = looks.bytes.astype(np.int64) - span.zero
+    assert np.abs(whole).max() == span.queries
+    exact = query.vector.astype(np.float64) @ table.T
+    rough = looks.base[:, None] + looks.step[:, None] * (whole @ weights[:, :500])
+    assert (np.abs(rough - exact) <= looks.loss[:, None] * (1 + 1e-9)).all()
