@@ -57,6 +57,7 @@ class Namer:
             nearest: entity ids or labels spelled like a name that is none.
         """
         self.vocabulary, self._limits, self._nearest = vocabulary, limits, nearest
+        # What was found lately. Only names within the limits get here, so it may be asked first.
         self._recent: dict[str, dict[str, int]] = {"entity": {}, "relation": {}}
 
     def entities(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
@@ -76,6 +77,23 @@ class Namer:
     def _rows(
         self, names: Names, field: str, wanted: Sequence[str], resolved: Resolved, nearest: Nearest
     ) -> Rows:
+        if len(wanted) > _FEW:
+            return np.maximum(self._look_up(names, field, wanted, resolved, nearest), 0)
+        recent = self._recent[names.kind]
+        kept = [recent.get(name) for name in wanted]
+        if None not in kept:
+            return np.array(kept, dtype=np.int64)
+        rows = self._look_up(names, field, wanted, resolved, nearest)
+        if len(recent) > _RECENT:
+            recent.clear()
+        found = zip(wanted, rows.tolist(), strict=True)
+        recent.update((name, row) for name, row in found if row >= 0)
+        return np.maximum(rows, 0)
+
+    def _look_up(
+        self, names: Names, field: str, wanted: Sequence[str], resolved: Resolved, nearest: Nearest
+    ) -> Rows:
+        """Rows [B]; -1 for names that are none, which are added to ``resolved``."""
         unsound = [place for place, name in enumerate(wanted) if not self._limits.allow(name)]
         for place in unsound:
             error = self._limits.problem_of_name(f"{field}[{place}]", wanted[place])
@@ -84,32 +102,15 @@ class Namer:
             wanted = list(wanted)
             for place in unsound:
                 wanted[place] = ""
-        rows = self._rows_of_ids(names, wanted)
-        rows[unsound] = 0
-        for place in np.flatnonzero(rows < 0).tolist():
+        rows = names.lookup(wanted)
+        missing = np.flatnonzero(rows < 0)
+        for place in np.setdiff1d(missing, unsound).tolist():
             try:
                 rows[place] = names.row(wanted[place])
             except MuldeError as error:
-                rows[place] = 0
                 near = nearest if len(resolved.errors) < _EXPLAINED else lambda name: ()
                 resolved.errors.setdefault(place, _placed(error, f"{field}[{place}]", near))
         return rows
-
-    def _rows_of_ids(self, names: Names, wanted: Sequence[str]) -> Rows:
-        """Rows [B] of exact ids, -1 for others; quick for a few that were asked for lately."""
-        if len(wanted) > _FEW:
-            return names.rows_of_ids(wanted)
-        recent = self._recent[names.kind]
-        rows = [recent.get(name) for name in wanted]
-        if None in rows:
-            found = names.rows_of_ids(wanted)
-            if len(recent) > _RECENT:
-                recent.clear()
-            recent.update(
-                (name, row) for name, row in zip(wanted, found.tolist(), strict=True) if row >= 0
-            )
-            return found
-        return np.array(rows)
 
     def all_entities(self, field: str, names: Sequence[str]) -> Rows:
         """Rows of entities that must all exist.

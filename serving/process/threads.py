@@ -36,11 +36,11 @@ class CallThreads(futures.ThreadPoolExecutor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
         """Run a call's work; cut off the longest in arriving if they are too many."""
-        ticket = object()
+        ticket, late = object(), None
         with self._lock:
             self._arriving[ticket] = _call_of(args)
-            oldest = next(iter(self._arriving)) if len(self._arriving) > self._most else None
-            late = self._arriving.pop(oldest, None)
+            if len(self._arriving) > self._most:
+                late = self._arriving.pop(next(iter(self._arriving)))
         if late is not None:
             late.cancel()
         return super().submit(self._run, ticket, fn, *args, **kwargs)
@@ -63,4 +63,8 @@ def _call_of(args: tuple[Any, ...]) -> Any:
 
     The event that announced the call holds it; ``ServicerContext.cancel`` does the same.
     """
-    return next((arg.call for arg in args if hasattr(arg, "call")), None)
+    for arg in args:
+        call = getattr(arg, "call", None)
+        if call is not None:
+            return call
+    return None

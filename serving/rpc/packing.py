@@ -78,9 +78,9 @@ def pack_answers(
 
 def _shortfalls(answers: Answers, k: int) -> NDArray[Any]:
     """Why each query that did not fail has fewer than k answers, [B]."""
+    if len(answers.rows) == k * len(answers):  # none has more than k
+        return np.zeros(len(answers), dtype=np.int64)
     counts = answers.counts
-    if (counts == k).all():
-        return np.zeros_like(counts)
     short = np.where(answers.candidates < k, _CANDIDATES, _THRESHOLD)
     return np.where(counts < k, short, 0)
 
