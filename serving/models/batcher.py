@@ -246,14 +246,22 @@ class Batcher(Generic[Work, Result]):
 class _Failure:
     """An error on its way to the waiter that it belongs to."""
 
-    __slots__ = ("error",)
+    __slots__ = ("_errors",)
 
     def __init__(self, error: Exception) -> None:
-        self.error = error
+        self._errors = [error]
+
+    def take(self) -> Exception:
+        """The error, once.
+
+        An error that is raised refers to its caller's frames, and these to the outcome. Referring
+        back, an outcome would keep them all, and the model with them, long after the call.
+        """
+        return self._errors.pop()
 
 
 def _unwrap(outcome: object) -> Any:
     """The result, or the error raised."""
     if isinstance(outcome, _Failure):
-        raise outcome.error
+        raise outcome.take()
     return outcome

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -114,6 +117,38 @@ def test_a_bad_job_fails_alone(kitchen: Kitchen) -> None:
     assert outcomes[0] == 2
     assert isinstance(outcomes[1], ValueError)
     assert outcomes[2] == 4
+
+
+def test_a_failure_holds_on_to_nothing_of_its_caller(kitchen: Kitchen) -> None:
+    """What a caller holds goes with it, such as the version of a model that is swapped meanwhile.
+
+    A ring of references would keep it until the garbage collector looks, which it seldom does.
+    """
+    batcher = Batcher(kitchen.cook)
+    kept: list[weakref.ref[Kitchen]] = []
+
+    def submit(number: int) -> int:
+        mine = Kitchen()
+        kept.append(weakref.ref(mine))
+        return batcher.submit(number)
+
+    def call(number: int) -> None:
+        with contextlib.suppress(ValueError):
+            submit(number)
+
+    gc.disable()
+    try:
+        first = hold(kitchen, batcher)
+        callers = [threading.Thread(target=call, args=(number,)) for number in (-1, -2, -3)]
+        for caller in callers:
+            caller.start()
+        eventually(lambda: batcher.waiting == 3)
+        kitchen.open.set()
+        for caller in (first, *callers):
+            caller.join()
+        assert [reference() for reference in kept] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_a_deadline_in_the_queue_is_kept_and_the_work_dropped(kitchen: Kitchen) -> None:
