@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture reproduce accuracy bench-serving protos wheel lock audit sbom clean
+.PHONY: help setup run test lint check coverage torture reproduce accuracy bench-serving protos wheel lock audit sbom fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -143,6 +143,20 @@ sbom: $(SUPPLY)/.ready wheel ## Write dist/mulde-serving.cdx.json: what a server
 	@$(SUPPLY)/bin/cyclonedx-py environment $(SHIPPED)/bin/python --pyproject pyproject.toml \
 		--output-reproducible --output-format JSON --output-file dist/mulde-serving.cdx.json
 	@$(PY) scripts/check_sbom.py dist/mulde-serving.cdx.json $(LOCK)
+
+# Atheris needs no torch, and mulde needs no atheris: an environment of its own.
+FUZZ := $(VENV)-fuzz
+FOR ?= 300
+
+$(FUZZ)/.ready: pyproject.toml $(LOCK) $(STAMP)
+	@$(PY) -m venv --clear $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet 'pip==$(PIP_VERSION)'
+	@$(FUZZ)/bin/python -m pip install --quiet --require-hashes -r $(LOCK)
+	@$(FUZZ)/bin/python -m pip install --quiet --group fuzz
+	@touch $@
+
+fuzz: $(FUZZ)/.ready ## Feed the requests and every reader whatever bytes atheris comes to, FOR=300 seconds each: SEED=1
+	@PYTHONPATH=. $(FUZZ)/bin/python -m tests.fuzz.long build/fuzz $(FOR) $(SEED)
 
 clean: ## Remove what was built; keeps trained runs and downloads
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache

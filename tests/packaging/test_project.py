@@ -39,7 +39,7 @@ def pins() -> dict[str, str]:
 
 APART = {  # what `make setup` does not install
     Requirement(text).name
-    for group in ("peers", "supply")
+    for group in ("fuzz", "peers", "supply")
     for text in PROJECT["dependency-groups"][group]
 }
 

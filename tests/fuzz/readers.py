@@ -1,0 +1,190 @@
+"""What is fuzzed: everything that reads bytes of strangers, as functions of bytes alone.
+
+Each takes a folder with a sound bundle and a scratch folder, and gives ``try_bytes``, which returns
+whether the bytes were taken. An error that is not mulde's leaves it as it is: that is a find.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mulde.bundle import (
+    CALIBRATION,
+    ENCODER,
+    ENTITIES,
+    KNOWN,
+    MANIFEST,
+    SEARCH,
+    TYPES,
+    VOCABULARY,
+    open_bundle,
+)
+from mulde.calibration import Calibration
+from mulde.errors import BundleError, DatasetError
+from mulde.graph import SPLITS, Graph, read_graph
+from mulde.known import KnownFacts
+from mulde.manifest import Manifest
+from mulde.search import SearchIndex
+from mulde.types import EntityTypes
+from mulde.vocabulary import Vocabulary
+from serving.engine.onnx_safety import check_graph
+from serving.engine.table_file import check_table
+
+TryBytes = Callable[[bytes], bool]
+T = TypeVar("T")
+
+GRAPH_FILES = (*(f"{split}.txt" for split in SPLITS), "labels.tsv", "relation_labels.tsv")
+BETWEEN_FILES = b"\n====\n"
+_GZIP = b"\x1f\x8b"
+_SCORES = np.array([-1e300, -1.0, 0.0, 1.0, 1e300])
+
+
+def bundle_file(
+    name: str, scratch: Path, read: Callable[[Path], T], use: Callable[[T], None]
+) -> TryBytes:
+    """Reads a file of a bundle, and uses what it holds where it is taken."""
+    path = scratch / name
+
+    def try_bytes(data: bytes) -> bool:
+        path.unlink(missing_ok=True)  # what was mapped before stays as it was
+        path.write_bytes(data)
+        try:
+            content = read(path)
+        except BundleError as error:
+            if error.path != path:
+                raise
+            return False
+        use(content)
+        return True
+
+    return try_bytes
+
+
+def manifest(bundle: Path, scratch: Path) -> TryBytes:
+    """``manifest.json``; what is taken is written and read again."""
+    path = scratch / MANIFEST
+
+    def again(found: Manifest) -> None:
+        assert Manifest.from_json(path, found.to_json()) == found
+
+    return bundle_file(
+        MANIFEST, scratch, lambda file: Manifest.from_json(file, file.read_bytes()), again
+    )
+
+
+def vocabulary(bundle: Path, scratch: Path) -> TryBytes:
+    """``vocabulary.bin``; each id that is taken leads to its row."""
+
+    def look_up(found: Vocabulary) -> None:
+        for names in (found.entities, found.relations):
+            rows = np.arange(len(names))
+            assert names.lookup(names.ids.take(rows)).tolist() == rows.tolist()
+        found.entity_labels(np.arange(len(found.entities)))
+
+    return bundle_file(VOCABULARY, scratch, Vocabulary.read, look_up)
+
+
+def known(bundle: Path, scratch: Path) -> TryBytes:
+    """``known.bin``; each fact that is taken names an entity."""
+
+    def ask(found: KnownFacts) -> None:
+        for entity in range(min(found.num_entities, 50)):
+            tails = found.of(entity, 0)
+            assert ((tails >= 0) & (tails < found.num_entities)).all()
+
+    return bundle_file(KNOWN, scratch, KnownFacts.read, ask)
+
+
+def types(bundle: Path, scratch: Path) -> TryBytes:
+    """``types.bin``; each member that is taken is an entity."""
+
+    def ask(found: EntityTypes) -> None:
+        for name in found.names:
+            members = found.of(name)
+            assert ((members >= 0) & (members < found.num_entities)).all()
+
+    return bundle_file(TYPES, scratch, EntityTypes.read, ask)
+
+
+def search(bundle: Path, scratch: Path) -> TryBytes:
+    """``search.bin``, beside the labels of the bundle."""
+    labels = open_bundle(bundle).vocabulary.entities.labels
+
+    def find(found: SearchIndex) -> None:
+        found.find("thing", 5)
+        found.nearest("thign 7")
+
+    return bundle_file(SEARCH, scratch, lambda file: SearchIndex.read(file, labels), find)
+
+
+def calibration(bundle: Path, scratch: Path) -> TryBytes:
+    """``calibration.json``; each probability is one."""
+
+    def ask(found: Calibration) -> None:
+        for reciprocal in (False, True):
+            probabilities = found.probabilities(_SCORES, reciprocal)
+            assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+    return bundle_file(CALIBRATION, scratch, Calibration.read, ask)
+
+
+def table(bundle: Path, scratch: Path) -> TryBytes:
+    """The head of ``entities.faiss``, for as many rows and columns as the bundle has."""
+    stated = open_bundle(bundle).manifest
+    entities, width = stated.entities, stated.width
+    return bundle_file(
+        ENTITIES, scratch, lambda f: check_table(f, entities, width), lambda number: None
+    )
+
+
+def encoder(bundle: Path, scratch: Path) -> TryBytes:
+    """What is looked at in ``encoder.onnx`` before ONNX Runtime is."""
+    return bundle_file(ENCODER, scratch, check_graph, lambda nothing: None)
+
+
+def graph(bundle: Path, scratch: Path) -> TryBytes:
+    """A graph folder: its files one after the other, plain or packed."""
+
+    def try_bytes(data: bytes) -> bool:
+        for path in scratch.iterdir():
+            path.unlink()
+        for name, content in zip(GRAPH_FILES, data.split(BETWEEN_FILES), strict=False):
+            packed = content.startswith(_GZIP)
+            (scratch / (f"{name}.gz" if packed else name)).write_bytes(content)
+        try:
+            found = read_graph(scratch)
+        except DatasetError:
+            return False
+        _check_rows(found)
+        return True
+
+    return try_bytes
+
+
+def _check_rows(found: Graph) -> None:
+    limits = [found.num_entities, found.num_relations, found.num_entities]
+    for split in SPLITS:
+        rows = found.split(split)
+        assert ((rows >= 0) & (rows < limits)).all()
+    found.vocabulary()
+
+
+READERS = (manifest, vocabulary, known, types, search, calibration, table, encoder, graph)
+
+
+def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
+    """Real content to begin with, for the reader of that name."""
+    files = {
+        "manifest": MANIFEST, "vocabulary": VOCABULARY, "known": KNOWN, "types": TYPES,
+        "search": SEARCH, "calibration": CALIBRATION, "table": ENTITIES, "encoder": ENCODER,
+    }  # fmt: skip
+    if name != "graph":
+        return [(bundle / files[name]).read_bytes()]
+    contents = [(data / file).read_bytes() for file in GRAPH_FILES if (data / file).exists()]
+    packed = [gzip.compress(content, mtime=0) for content in contents]
+    return [BETWEEN_FILES.join(contents), BETWEEN_FILES.join(packed)]

@@ -1,0 +1,165 @@
+"""The methods of the server as functions of the bytes of a request; no port between.
+
+Everything runs but the wire: decoding, limits, names, engine, packing and the table of codes. Only
+gRPC's own context is stood in for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
+from serving.models.director import Director
+from serving.models.limits import Limits
+from serving.models.model import Tuning
+from serving.models.registry import Registry
+from serving.models.repository import Repository
+from serving.process.access import Gate
+from serving.process.admission import Room
+from serving.rpc.administration import Administration
+from serving.rpc.outbox import Outbox
+from serving.rpc.prediction import LinkPrediction
+from serving.rpc.service import Call, Service
+from serving.rpc.vocabulary import VocabularySearch
+from tests.fuzz.readers import TryBytes
+
+LIMITS = Limits(max_batch_size=64, max_k=20, max_name_bytes=64, max_filter_names=200)
+REFUSALS = {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.PERMISSION_DENIED,
+}
+
+
+class Context:
+    """What a call of gRPC offers, as far as it is used: records how the call ended."""
+
+    def __init__(self) -> None:
+        self.code, self.details = grpc.StatusCode.OK, ""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def time_remaining(self) -> None:
+        return None
+
+    def is_active(self) -> bool:
+        return True
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        return False  # the call has ended: nothing waits in the outbox
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+    def set_trailing_metadata(self, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
+        assert sum(len(key) + len(value) for key, value in metadata) <= 8192
+
+
+class Unforgiving:
+    """Hands on the error that a server would only write down."""
+
+    def arrived(self) -> None:
+        """Nothing to do."""
+
+    def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
+        """Nothing to do."""
+
+    def failed(self, method: str, call: Call, error: BaseException) -> None:
+        raise error
+
+
+class Details(NamedTuple):
+    """What gRPC says of a call before its message is there."""
+
+    method: str
+
+
+def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Message]]]:
+    """Each method of the contract over a bundle, and what it answers with."""
+    registry = Registry(Tuning(limits=LIMITS))
+    director = Director(Repository(bundle), registry.apply)
+    director.start()
+    gate = Gate(None, Room(64, 1.0))
+    gate.open()
+    parts = (
+        LinkPrediction(registry, LIMITS).methods(),
+        VocabularySearch(registry, LIMITS).methods(),
+        Administration(registry, director, LIMITS).methods(),
+    )
+    found = []
+    for runs in parts:
+        service = Service(runs, gate, Unforgiving(), Outbox(1 << 30))
+        for method in runs:
+            name = method.containing_service.full_name
+            handler: Any = service.entrance(name).service(Details(f"/{name}/{method.name}"))
+            found.append((handler.unary_unary, GetMessageClass(method.output_type)))
+    return found
+
+
+def requests(bundle: Path, scratch: Path) -> TryBytes:
+    """A request: its first byte chooses the method, the others are the message."""
+    known = methods(bundle)
+
+    def try_bytes(data: bytes) -> bool:
+        answer_to, answer_class = known[data[0] % len(known) if data else 0]
+        context: Any = Context()
+        answer = answer_to(data[1:], context)
+        if context.code is not grpc.StatusCode.OK:
+            assert context.code in REFUSALS, (context.code, context.details)
+            return False
+        assert all(np.isfinite(number) for number in numbers_of(answer_class.FromString(answer)))
+        return True
+
+    return try_bytes
+
+
+def numbers_of(message: Message) -> Iterator[float]:
+    """All floating-point numbers of a message, also those within others."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else [value]
+        if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
+            yield from values
+        elif field.type == FieldDescriptor.TYPE_MESSAGE and not _is_map(field):
+            for part in values:
+                yield from numbers_of(part)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return bool(field.message_type.GetOptions().map_entry)
+
+
+def seeds() -> list[bytes]:
+    """A whole question for each method, in the order of the contract."""
+    who = common_pb2.ModelSelector(name="golden", version="1")
+    sieve = common_pb2.CandidateFilter(allow=["Q0000001", "Q0000002"], types=["tail:P0"])
+    options = prediction_pb2.PredictOptions(
+        k=2, exclude_known=True, score_threshold=-5.0, exact=True, view=1
+    )
+    pair = {"heads": ["Q0000001", "thing 2"], "tails": ["Q0000003", "nobody"]}
+    asked: list[Message] = [
+        prediction_pb2.PredictTailsRequest(
+            model=who, heads=pair["heads"], relations=["P0", "P1"], filter=sieve, options=options
+        ),
+        prediction_pb2.PredictHeadsRequest(relations=["P1"] * 2, tails=pair["tails"]),
+        prediction_pb2.PredictRelationsRequest(**pair, options=options),
+        prediction_pb2.ScoreTriplesRequest(**pair, relations=["P0", "P1"], ranks=True),
+        prediction_pb2.SimilarEntitiesRequest(entities=["Q0000001"], k=3, view=2),
+        vocabulary_pb2.SearchEntitiesRequest(queries=["thign 2"], page_size=5),
+        vocabulary_pb2.ListRelationsRequest(page_size=2),
+        model_pb2.ListModelsRequest(page_size=1),
+        model_pb2.GetModelRequest(model=who),
+    ]
+    return [bytes([place]) + message.SerializeToString() for place, message in enumerate(asked)]
