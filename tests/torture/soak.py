@@ -197,6 +197,7 @@ class Watch:
         private: [S][2] private memory, MiB, of each sample.
         resident_mib: all processes together, the highest.
         descriptors: [S][2].
+        seconds: that were watched, without those in which everything stood still.
     """
 
     served: ServerProcess
@@ -205,14 +206,18 @@ class Watch:
     private: list[list[float]] = field(default_factory=list)
     descriptors: list[list[int]] = field(default_factory=list)
     resident_mib: float = 0.0
+    seconds: float = 0.0
     _ticks: int = 0
 
     def step(self) -> None:
         """Wait a little; once a second take a sample."""
         before = time.monotonic()
         time.sleep(_TICK_S)
-        if time.monotonic() - before > _TICK_S + _STOOD_STILL_S:
-            self.pauses.add(before, time.monotonic() + _SETTLING_S)
+        passed = time.monotonic() - before
+        if passed > _TICK_S + _STOOD_STILL_S:
+            self.pauses.add(before, before + passed + _SETTLING_S)
+        else:
+            self.seconds += passed
         self._ticks += 1
         if self._ticks % 10 == 0:
             self.sample()
