@@ -26,6 +26,7 @@ from mulde.files import (
     ENTITIES,
     KNOWN,
     MANIFEST,
+    MEASURES,
     RECIPE,
     SEARCH,
     TYPES,
@@ -38,6 +39,7 @@ from mulde.files import (
 )
 from mulde.known import KnownFacts
 from mulde.manifest import Manifest
+from mulde.measures import Measures
 from mulde.search import SearchIndex
 from mulde.types import EntityTypes
 from mulde.vocabulary import Vocabulary
@@ -50,6 +52,7 @@ __all__ = [
     "ENTITIES",
     "KNOWN",
     "MANIFEST",
+    "MEASURES",
     "RECIPE",
     "SEARCH",
     "TYPES",
@@ -75,6 +78,9 @@ class Bundle:
         types: entities per type, or None.
         search: completions and misspellings of entity labels, or None.
         calibration: score -> probability, or None.
+        measures: of the table and its cells, or None; true where ``verified`` is False, for then
+            another process has seen that they are.
+        verified: whether every file was read and checked.
     """
 
     path: Path
@@ -84,6 +90,8 @@ class Bundle:
     types: EntityTypes | None
     search: SearchIndex | None
     calibration: Calibration | None
+    measures: Measures | None = None
+    verified: bool = True
 
     def file(self, name: str) -> Path:
         """Path of one of its files, such as ``encoder.onnx``.
@@ -237,7 +245,13 @@ def _map(path: Path, manifest: Manifest, check: bool) -> Bundle:
         types=EntityTypes.read(path / TYPES, check=check) if TYPES in has else None,
         search=SearchIndex.read(path / SEARCH, labels, check=check) if SEARCH in has else None,
         calibration=Calibration.read(path / CALIBRATION) if CALIBRATION in has else None,
+        measures=_measures(path / MEASURES, manifest) if MEASURES in has else None,
+        verified=check,
     )
+
+
+def _measures(path: Path, manifest: Manifest) -> Measures:
+    return Measures.read(path, manifest.width, manifest.index.cells)
 
 
 def _check_sizes(bundle: Bundle) -> None:

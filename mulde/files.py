@@ -15,6 +15,7 @@ DIGEST = "manifest.sha256"
 ENCODER = "encoder.onnx"
 ENTITIES = "entities.faiss"
 CANDIDATES = "candidates.faiss"
+MEASURES = "measures.bin"
 VOCABULARY = "vocabulary.bin"
 KNOWN = "known.bin"
 TYPES = "types.bin"
@@ -24,7 +25,7 @@ CARD = "card.md"
 RECIPE = "recipe.toml"
 
 REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
-OPTIONAL = frozenset({CANDIDATES, KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
+OPTIONAL = frozenset({CANDIDATES, MEASURES, KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
 
 _MAX_MANIFEST_BYTES = 1 << 20
 

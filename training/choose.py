@@ -16,11 +16,11 @@ from shutil import move
 from typing import Literal
 
 from mulde.errors import BundleError, ConfigError
-from mulde.files import CANDIDATES
+from mulde.files import CANDIDATES, MEASURES
 from mulde.layout import Precision
 from mulde.manifest import Index, Trial, describe
 from serving.engine.engine import Engine
-from serving.engine.trial import Bench, candidates_to_try
+from serving.engine.trial import TOP, Bench, candidates_to_try, sample_queries
 from training.codes import write_bytes, write_cells, write_product_codes
 
 Target = Literal["latency", "memory"]
@@ -31,6 +31,8 @@ ROW_BITS: dict[Precision, int] = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
 """Bits of a number, finest first."""
 
 _AUTOMATIC: tuple[Precision, ...] = ("fp16", "int8", "int4")
+_FIRST_SHARE = 40
+_FETCHED = 10
 _CARD_BYTES = 20_000
 """For the files that are written last: manifest, card, calibration."""
 
@@ -152,6 +154,46 @@ def _write(codes: Path, index: Index, engine: Engine) -> None:
         write_product_codes(codes, engine.table)
     elif index.kind == "ivf":
         write_cells(codes, engine.table, engine.column_weights, index.cells)
+
+
+def write_cell_index(
+    folder: Path, report: Callable[[str], None] = lambda step: None, least: float = 0.99
+) -> Index:
+    """Cut the table of a sealed draft into cells, and search as few of them as find enough.
+
+    Writes the cells and what was measured of them, so that the bundle opens without reading its
+    table again.
+
+    Args:
+        folder: of the draft.
+        report: is told what is being done.
+        least: share of the exhaustive top 10 that must be found.
+
+    Returns:
+        The index for the manifest.
+    """
+    engine, codes = Engine.open(folder), folder / CANDIDATES
+    cells = large_cells(engine.num_entities)
+    report(f"{cells} cells")
+    write_cells(codes, engine.table, engine.column_weights, cells)
+    report("measures")
+    measures = engine.measures(codes)
+    measures.write(folder / MEASURES)
+    report("recall")
+    bench = Bench(engine, sample_queries(engine))
+    probes = max(1, cells // _FIRST_SHARE)
+    while True:
+        index = Index("ivf", cells=cells, probes=probes, fetched=_FETCHED)
+        recall = bench.recall(engine.search_by(index, codes, measures))
+        report(f"{probes} of {cells} cells find {recall:.4f} of the best {TOP}")
+        if recall >= least or probes == cells:
+            return index
+        probes = min(cells, -(-probes * 5 // 4))
+
+
+def large_cells(entities: int) -> int:
+    """How many cells a large table is cut into: rows of a cell and cells are about as many."""
+    return int(min(max(1, entities // 8), max(4, 2 * entities**0.5)))
 
 
 def _refusal(wish: Wish, trials: tuple[Trial, ...], others: int) -> str:

@@ -22,6 +22,8 @@ Vectors = NDArray[np.float32]
 
 _DECODED_ROWS = 1 << 16
 _ROWS_PER_CELL = 128
+_MOST_SAMPLED = 1 << 18
+"""Rows that cells are found from; with thousands of cells it is they that take the time."""
 _ROUNDS = 15
 _CODE_COLUMNS = 2
 _CODE_BITS = 4
@@ -100,7 +102,8 @@ def write_cells(path: Path, table: Rows, weights: Array, cells: int, seed: int =
 def _cut(table: Rows, weights: Array, cells: int, seed: int) -> tuple[Any, Vectors]:
     """An index of the cells' middles in weighed columns, and the middles [C, W] in plain ones."""
     scale = weights.astype(np.float32)
-    sample = _sample(table, max(cells, cells * _ROWS_PER_CELL), seed) * scale
+    count = min(cells * _ROWS_PER_CELL, max(_MOST_SAMPLED, 32 * cells))
+    sample = _sample(table, count, seed) * scale
     clustering = faiss.Kmeans(
         table.width,
         cells,

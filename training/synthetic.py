@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mulde import bundle as files
 from mulde.bundle import draft_bundle
 from mulde.known import KnownFacts
-from mulde.layout import Layout, Precision
+from mulde.layout import PRECISIONS, Layout, Precision
 from mulde.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
 from mulde.names import Names
 from mulde.search import SearchIndex
@@ -30,7 +30,9 @@ from mulde.strings import Strings
 from mulde.synthetic import SyntheticGraph
 from mulde.vocabulary import Vocabulary
 from training import hyperbolic
+from training.choose import write_cell_index
 from training.encoder import Encoder, write_onnx
+from training.ranges import Points, fit_codec, pack_chunks
 from training.scorers.roth import RotH
 from training.table import stream_table
 
@@ -44,6 +46,7 @@ def write_synthetic_bundle(
     out: Path,
     *,
     precision: Precision = "fp16",
+    cells: bool = False,
     known: bool = True,
     search: bool = False,
     overwrite: bool = False,
@@ -54,7 +57,8 @@ def write_synthetic_bundle(
     Args:
         graph: what is in it.
         out: the bundle's folder.
-        precision: of the table.
+        precision: of the table: "fp16", "fp32" or "int8".
+        cells: whether a few cells of the table are searched for a query, instead of all rows.
         known: whether it carries the facts.
         search: whether ids can be completed and corrected.
         overwrite: whether a bundle that is there may be replaced.
@@ -66,8 +70,7 @@ def write_synthetic_bundle(
     layout = Layout(graph.dimension)
     with draft_bundle(out, overwrite=overwrite) as draft:
         report("table")
-        chunks = table_chunks(graph, layout, precision)
-        stream_table(draft.path / files.ENTITIES, chunks, graph.entities, layout.width, precision)
+        write_chunks(draft.path / files.ENTITIES, graph, layout, precision)
         report("encoder and names")
         scorer = junior_of(graph)
         slopes = scorer.scale(torch.arange(2 * graph.relations))
@@ -85,16 +88,33 @@ def write_synthetic_bundle(
             counts["train"] = len(facts) // 2
         report("digests")
         sealed = draft.seal(_manifest(graph, out.name, layout, precision, counts))
+        if cells:
+            index = write_cell_index(draft.path, report)
+            sealed = draft.seal(replace(sealed, index=index))
         draft.publish()
     return sealed
 
 
-def table_chunks(
-    graph: SyntheticGraph, layout: Layout, precision: Precision
-) -> Iterator[NDArray[np.float32]]:
-    """Rows of the entity table, [n, W] at a time."""
-    for start in graph.starts():
-        yield layout.pack(*graph.points(start), precision)
+def write_chunks(path: Path, graph: SyntheticGraph, layout: Layout, precision: Precision) -> None:
+    """Write the entity table; a chunk of it is in memory at a time.
+
+    Raises:
+        BundleError: if it cannot be written.
+        ValueError: for another precision than fp16, fp32 and int8.
+    """
+
+    def points() -> Iterator[Points]:
+        return map(graph.points, graph.starts())
+
+    if precision == "int8":
+        codec = fit_codec(layout, points)
+        rows = pack_chunks(layout, codec, points())
+        stream_table(path, rows, graph.entities, layout.width, codec)
+    elif precision in PRECISIONS:
+        rows = (layout.pack(*chunk, precision) for chunk in points())
+        stream_table(path, rows, graph.entities, layout.width, precision)
+    else:
+        raise ValueError(f"precision: expected fp16, fp32 or int8, found {precision}")
 
 
 def junior_of(graph: SyntheticGraph) -> RotH:

@@ -64,6 +64,10 @@ def write_quantised(path: Path, table: NDArray[np.float32], codec: Codec) -> Non
     Raises:
         BundleError: if it cannot be written, for want of space perhaps.
     """
+    _write(_quantised_index(table, codec), path)
+
+
+def _quantised_index(table: NDArray[np.float32], codec: Codec) -> Any:
     kinds = {8: faiss.ScalarQuantizer.QT_8bit, 4: faiss.ScalarQuantizer.QT_4bit}
     width = table.shape[1]
     index: Any = faiss.IndexScalarQuantizer(width, kinds[codec.bits], faiss.METRIC_INNER_PRODUCT)
@@ -71,7 +75,7 @@ def write_quantised(path: Path, table: NDArray[np.float32], codec: Codec) -> Non
     faiss.copy_array_to_vector(np.concatenate([codec.low, codec.span]), index.sq.trained)
     faiss.copy_array_to_vector(codec.encode(table).reshape(-1), index.codes)
     index.ntotal = len(table)
-    _write(index, path)
+    return index
 
 
 def stream_table(
@@ -79,16 +83,18 @@ def stream_table(
     chunks: Iterable[NDArray[np.float32]],
     entities: int,
     width: int,
-    precision: Precision,
+    precision: Precision | Codec,
 ) -> None:
-    """Write the file that ``write_table`` writes, from chunks; only one of them is in memory.
+    """Write the file that ``write_table`` or ``write_quantised`` writes, from chunks.
+
+    Only one of them is in memory.
 
     Args:
         path: a file that does not exist.
         chunks: rows of the table in order, [n, W] each; E together.
         entities: E.
         width: W.
-        precision: as for ``write_table``.
+        precision: as for ``write_table``, or the codec of ``write_quantised``.
 
     Raises:
         BundleError: if it cannot be written, for want of space perhaps.
@@ -101,7 +107,7 @@ def stream_table(
             for chunk in chunks:
                 if chunk.shape[1] != width:
                     raise ValueError(f"expected chunks of width {width}, found {chunk.shape[1]}")
-                file.write(np.ascontiguousarray(chunk, dtype=PRECISIONS[precision]).data)
+                file.write(_codes(chunk, precision).data)
                 written += len(chunk)
     except OSError as error:
         raise BundleError(path, f"cannot be written: {error}") from error
@@ -109,11 +115,19 @@ def stream_table(
         raise ValueError(f"expected {entities} rows, found {written}")
 
 
-def _head(entities: int, width: int, precision: Precision) -> bytes:
+def _codes(rows: NDArray[np.float32], precision: Precision | Codec) -> NDArray[Any]:
+    if isinstance(precision, Codec):
+        return precision.encode(rows)
+    return np.ascontiguousarray(rows, dtype=PRECISIONS[precision])
+
+
+def _head(entities: int, width: int, precision: Precision | Codec) -> bytes:
     """What FAISS writes before the codes: that of a table of one row, with the sizes replaced."""
     row = np.zeros((1, width), dtype=np.float32)
-    one: bytes = faiss.serialize_index(_index(row, precision)).tobytes()
-    head = bytearray(one[: -width * np.dtype(PRECISIONS[precision]).itemsize])
+    make = _quantised_index if isinstance(precision, Codec) else _index
+    index = make(row, precision)  # type: ignore[arg-type]
+    one: bytes = faiss.serialize_index(index).tobytes()
+    head = bytearray(one[: -_codes(row, precision).nbytes])
     (codes,) = _COUNT.unpack_from(head, len(head) - _COUNT.size)
     _COUNT.pack_into(head, len(head) - _COUNT.size, codes * entities)
     _COUNT.pack_into(head, _ROWS_AT, entities)

@@ -11,8 +11,11 @@ from rich.console import Console
 
 from mulde.atomic import new_folder, publish
 from mulde.errors import ConfigError
+from mulde.layout import Precision
 from mulde.plain import printable
 from mulde.synthetic import SyntheticGraph
+
+_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32", "int8")
 
 
 def synth(
@@ -26,6 +29,12 @@ def synth(
     bundle: Annotated[
         bool, typer.Option("--bundle", help="Make a bundle to serve, not a graph to train on.")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="With --bundle: of the table: fp16, fp32 or int8.")
+    ] = "fp16",
+    cells: Annotated[
+        bool, typer.Option("--cells", help="With --bundle: search a few cells of the table.")
+    ] = False,
     known: Annotated[bool, typer.Option(help="With --bundle: with the facts.")] = True,
     search: Annotated[bool, typer.Option(help="With --bundle: with search of names.")] = False,
 ) -> None:
@@ -35,8 +44,8 @@ def synth(
     be served without training (this needs mulde[training]).
     """
     graph = _graph(entities, relations, dimension, facts_per_entity, seed)
-    if not bundle and (search or not known):
-        raise typer.BadParameter("--no-known and --search go with --bundle")
+    if not bundle and (search or cells or not known or precision != "fp16"):
+        raise typer.BadParameter("--precision, --cells, --no-known and --search go with --bundle")
     console = Console(stderr=True)
     if bundle:
         from training.synthetic import write_synthetic_bundle
@@ -44,6 +53,8 @@ def synth(
         write_synthetic_bundle(
             graph,
             out,
+            precision=_precision(precision),
+            cells=cells,
             known=known,
             search=search,
             report=lambda step: console.print(f"writing {step}", highlight=False),
@@ -57,6 +68,18 @@ def synth(
         publish(folder, out, overwrite=False)
     shown = ", ".join(f"{count:,} facts in {name}" for name, count in counts.items())
     console.print(printable(f"{shown}: graph is in {out}"), highlight=False, markup=False)
+
+
+def _precision(text: str) -> Precision:
+    """One that a table can be streamed in.
+
+    Raises:
+        ConfigError: for another one.
+    """
+    for one in _PRECISIONS:
+        if text == one:
+            return one
+    raise ConfigError("--precision", ", ".join(_PRECISIONS), text)
 
 
 def _graph(

@@ -24,13 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
+from mulde.measures import Measures
 from serving.engine.codes import Array, CodeLoss, Rows, Vectors, open_codes
 from serving.engine.index import EntityIndex
 from serving.engine.lists import WholeTable
+from serving.engine.measuring import Claims, check_claims, measure_cells
+from serving.engine.soundness import Extent
 
 _SPREAD = 0.4
 """a, by measurement on WN18RR and FB15k-237: .3 to .5 do equally well."""
-_SLACK = 1e-9
 
 
 class Cells:
@@ -44,8 +46,10 @@ class Cells:
         weights: Array,
         probes: int,
         fetched: int,
+        extent: Extent,
+        claims: Claims | None = None,
     ) -> None:
-        """Map the cells, and measure them against the table.
+        """Map the cells, and measure them against the table unless that was done.
 
         Args:
             path: ``candidates.faiss``, an inverted file of FAISS.
@@ -54,27 +58,42 @@ class Cells:
             weights: [W], w; near the usual size of a query's numbers. 0 where queries have 0.
             probes: P.
             fetched: how many rows are scored beyond those that are asked for.
+            extent: of the table.
+            claims: what the bundle says of the cells, and whether that was seen to be so.
 
         Raises:
-            BundleError: if the file is of another kind or size, or a row is not in one cell.
+            BundleError: if the file is of another kind or size, a row is not in one cell, or the
+                claims are not true.
         """
         self.entities, self.spare = table.entities, fetched
-        self._table, self._whole = table, whole
+        self._whole = whole
         kind = faiss.IndexIVFScalarQuantizer
         self._path, self._index = path, open_codes(path, kind, table.entities, table.width)
-        self._check()
         self.cells = int(self._index.nlist)
         self.probes = min(probes, self.cells)
         self._index.nprobe = self.probes
-        self._inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
-        self._measure(weights)
+        if claims is None:
+            self._check()
+            self.measures = self._measure(table, extent, weights)
+        else:
+            self.measures = claims.measures
+            if not claims.seen:
+                self._check()
+                self._check_claims(claims, table, extent, weights)
+        self._use(self.measures)
 
     def _check(self) -> None:
         index = self._index
         if index.by_residual or index.sq.qtype != faiss.ScalarQuantizer.QT_8bit:
             raise BundleError(self._path, "expected codes of 8 bits of the rows themselves")
-        members = np.concatenate([rows for rows, _ in self._members()])
-        if not np.array_equal(np.sort(members), np.arange(self.entities)):
+        seen = np.zeros(self.entities, dtype=bool)
+        for rows, _ in self._members():
+            inside = rows[(rows >= 0) & (rows < self.entities)]
+            if len(inside) < len(rows) or seen[inside].any():
+                raise BundleError(self._path, "expected each row in one cell")
+            seen[inside] = True
+        # There are as many entries as rows, and a cell may name a row twice.
+        if not seen.all():
             raise BundleError(self._path, "expected each row in one cell")
 
     def _members(self) -> Iterator[tuple[Rows, NDArray[np.uint8]]]:
@@ -89,27 +108,25 @@ class Cells:
             codes: Any = faiss.rev_swig_ptr(lists.get_codes(cell), size * index.code_size)
             yield rows, codes.reshape(size, -1)
 
-    def _measure(self, weights: Array) -> None:
-        """Means, reaches, spreads, and what the codes lose."""
-        means = np.zeros((self.cells, self._table.width))
-        reach, spread = np.zeros(self.cells), np.zeros(self.cells)
-        self._loss = CodeLoss(self._table.width)
-        for cell, (rows, codes) in enumerate(self._members()):
-            if not len(rows):
-                reach[cell] = -np.inf
-                continue
-            table = self._table.rows(rows).astype(np.float64)
-            self._loss.see(table, self._index.sq.decode(codes))
-            means[cell] = table.mean(axis=0)
-            apart = np.square((table - means[cell]) * weights).sum(axis=1)
-            reach[cell], spread[cell] = np.sqrt(apart.max()), np.sqrt(apart.mean())
-        for rows, codes in self._members():
-            self._loss.measure(self._table.rows(rows), self._index.sq.decode(codes))
-        self._means = np.ascontiguousarray(means.T.astype(np.float32))
-        lost = np.abs(means - self._means.T.astype(np.float64)) * weights
-        # The means in float32 are the means; what rounding them moved is part of the reach.
-        self._reach = (reach + np.sqrt(np.square(lost).sum(axis=1))) * (1 + _SLACK)
-        self._spread = spread.astype(np.float32)
+    def _measure(
+        self, table: EntityIndex, extent: Extent, weights: Array, means: Vectors | None = None
+    ) -> Measures:
+        return measure_cells(table, extent, self._members, self._index.sq, weights, means)
+
+    def _check_claims(
+        self, claims: Claims, table: EntityIndex, extent: Extent, weights: Array
+    ) -> None:
+        claimed = claims.measures
+        if claimed.means.shape[1] != self.cells or (claimed.weights[weights > 0] <= 0).any():
+            raise BundleError(claims.path, f"expected measures of these {self.cells} cells")
+        found = self._measure(table, extent, claimed.weights, claimed.means)
+        check_claims(claims.path, claimed, found)
+
+    def _use(self, measures: Measures) -> None:
+        weights = measures.weights
+        self._inverse = np.divide(1.0, weights, out=np.zeros_like(weights), where=weights > 0)
+        self._means, self._reach, self._spread = measures.means, measures.reach, measures.spread
+        self._loss = CodeLoss.of(measures.error, measures.length, measures.norm)
 
     def best(self, vectors: Vectors, count: int) -> tuple[Rows, Array]:
         """See ``lists.Source``."""

@@ -36,28 +36,41 @@ class CodeLoss:
     """The bound above, and what float32 loses on top of it."""
 
     def __init__(self, width: int) -> None:
-        """Nothing lost so far, in ``width`` columns."""
+        """Nothing lost so far, in ``width`` columns.
+
+        Attributes:
+            error: [W], e.
+            length: the largest square of r.
+            norm: the largest square of a row's length, decoded or not.
+        """
         self._width = width
-        self._error, self._length, self._norm = np.zeros(width), 0.0, 0.0
+        self.error, self.length, self.norm = np.zeros(width), 0.0, 0.0
+
+    @classmethod
+    def of(cls, error: Array, length: float, norm: float) -> CodeLoss:
+        """What was measured before."""
+        loss = cls(len(error))
+        loss.error, loss.length, loss.norm = error, length, norm
+        return loss
 
     def see(self, rows: NDArray[np.floating], decoded: Vectors) -> None:
         """Widen the largest error of each column to that of these rows, both [n, W]."""
         lost = np.abs(rows.astype(np.float64) - decoded)
-        self._error = np.maximum(self._error, lost.max(axis=0, initial=0.0))
+        self.error = np.maximum(self.error, lost.max(axis=0, initial=0.0))
         for seen in (decoded, rows.astype(np.float64)):
-            self._norm = max(self._norm, float(np.vecdot(seen, seen).max(initial=0.0)))
+            self.norm = max(self.norm, float(np.vecdot(seen, seen).max(initial=0.0)))
 
     def measure(self, rows: NDArray[np.floating], decoded: Vectors) -> None:
         """Widen the length, once every row was seen."""
-        lost = (rows.astype(np.float64) - decoded) / np.where(self._error > 0, self._error, 1.0)
-        self._length = max(self._length, float(np.vecdot(lost, lost).max(initial=0.0)))
+        lost = (rows.astype(np.float64) - decoded) / np.where(self.error > 0, self.error, 1.0)
+        self.length = max(self.length, float(np.vecdot(lost, lost).max(initial=0.0)))
 
     def __call__(self, vectors: Vectors) -> Array:
         """By how much products with ``vectors`` [b, W] may be wrong, [b]."""
-        wide = np.abs(vectors.astype(np.float64)) * self._error
-        length = np.sqrt(np.vecdot(wide, wide) * self._length) * (1 + 1e-9)
+        wide = np.abs(vectors.astype(np.float64)) * self.error
+        length = np.sqrt(np.vecdot(wide, wide) * self.length) * (1 + 1e-9)
         loss: Array = np.minimum(wide.sum(axis=1) * (1 + 1e-9), length)
-        norm = float(np.sqrt(self._norm)) * (1 + 1e-6)
+        norm = float(np.sqrt(self.norm)) * (1 + 1e-6)
         return loss + float32_loss(vectors, norm, self._width, DECODING)
 
 

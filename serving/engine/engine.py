@@ -22,9 +22,11 @@ from mulde.bundle import ENCODER, ENTITIES, Bundle, open_bundle
 from mulde.errors import BundleError, InvalidArgument
 from mulde.files import CANDIDATES
 from mulde.manifest import CODED, Index
+from mulde.measures import Measures
 from mulde.ranking import filtered_ranks
 from serving.engine.answers import Answers
 from serving.engine.candidates import Candidates
+from serving.engine.cells import Cells
 from serving.engine.certificate import Certificate
 from serving.engine.checks import row_numbers, same_length
 from serving.engine.encoder import Encoder, Query
@@ -32,10 +34,12 @@ from serving.engine.excluded import Excluded, Rows
 from serving.engine.found import top
 from serving.engine.index import EntityIndex, use_threads
 from serving.engine.kinds import candidates_for, column_weights
+from serving.engine.lists import WholeTable
+from serving.engine.measuring import Claims, extent_of, with_margin
 from serving.engine.neighbours import Neighbours
 from serving.engine.retrieval import Retriever
 from serving.engine.scoring import Array, scorer_for
-from serving.engine.soundness import check_queries, scan_table
+from serving.engine.soundness import check_queries
 
 _RANKED_PAIRS = 1 << 21
 _PROBES = 64
@@ -65,14 +69,15 @@ class Engine:
         self._index = EntityIndex(bundle.file(ENTITIES), self.num_entities, layout.width)
         path = bundle.file(ENCODER)
         self._encoder = Encoder(path, layout.width, threads=threads, low_memory=low_memory)
-        extent = scan_table(self._index, layout)
+        claims = Claims.of(bundle)
+        extent = extent_of(self._index, layout, claims)
         self._scorer = scorer_for(self.manifest.score, layout, extent.tail_bias)
         weights = column_weights(self._probe(), layout)
         self._parts = layout, extent, weights, threads
         index = self.manifest.index
         if low_memory and index.kind not in CODED:
             index = Index("table")
-        candidates = self._candidates(index, bundle.path / CANDIDATES)
+        candidates = self._candidates(index, bundle.path / CANDIDATES, claims)
         self._retriever = self._retriever_of(candidates)
         curvature = self.manifest.score.curvature
         self._neighbours = Neighbours(self._index, layout, curvature, extent.row_norm, candidates)
@@ -100,8 +105,8 @@ class Engine:
     ) -> None:
         """Nothing is left open: the maps go when the last answer that refers to them goes."""
 
-    def _candidates(self, index: Index, codes: Path) -> Candidates:
-        return candidates_for(index, codes, self._index, *self._parts)
+    def _candidates(self, index: Index, codes: Path, claims: Claims | None = None) -> Candidates:
+        return candidates_for(index, codes, self._index, *self._parts, claims)
 
     def _retriever_of(self, candidates: Candidates) -> Retriever:
         certificate = Certificate(self._scorer, self._parts[1].row_norm)
@@ -117,17 +122,33 @@ class Engine:
         """How much each column of the table weighs in products, [W] (``kinds.column_weights``)."""
         return self._parts[2]
 
-    def search_by(self, index: Index, codes: Path) -> Retriever:
+    def measures(self, codes: Path) -> Measures:
+        """What holds for every row of the table and of these cells, to write beside them.
+
+        Args:
+            codes: of kind ``ivf``.
+
+        Raises:
+            BundleError: as for opening a bundle with them.
+        """
+        _, extent, weights, _ = self._parts
+        whole = WholeTable(self._index, extent.row_norm)
+        cells = Cells(codes, self._index, whole, weights, 1, 1, extent)
+        return with_margin(cells.measures)
+
+    def search_by(self, index: Index, codes: Path, measures: Measures | None = None) -> Retriever:
         """The search of this engine by another kind of index, to compare them.
 
         Args:
             index: which.
             codes: its file, for the kinds that have one.
+            measures: of its cells where ``measures`` gave them, to open it sooner.
 
         Raises:
             BundleError: as for opening a bundle with that index.
         """
-        return self._retriever_of(self._candidates(index, codes))
+        claims = None if measures is None else Claims(codes, measures, seen=True)
+        return self._retriever_of(self._candidates(index, codes, claims))
 
     def _probe(self) -> Query:
         """A few queries of every relation, checked for what the search relies on."""

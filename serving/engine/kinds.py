@@ -17,7 +17,8 @@ from serving.engine.encoder import Query
 from serving.engine.exact_bytes import InexactProducts
 from serving.engine.floats import FloatTable
 from serving.engine.index import EntityIndex
-from serving.engine.lists import Lists, Source, WholeTable
+from serving.engine.lists import Lists, WholeTable
+from serving.engine.measuring import Claims
 from serving.engine.scan import Scan
 from serving.engine.soundness import Extent
 from serving.engine.view import Exhaustive
@@ -33,6 +34,7 @@ def candidates_for(
     extent: Extent,
     weights: NDArray[np.float64],
     threads: int,
+    claims: Claims | None = None,
 ) -> Candidates:
     """The index that a manifest asks for.
 
@@ -44,9 +46,11 @@ def candidates_for(
         extent: how large their numbers are.
         weights: [W], see ``column_weights``.
         threads: for one call.
+        claims: what the bundle says of the table and its cells, if it does.
 
     Raises:
-        BundleError: if the codes are missing, of another kind or of another table.
+        BundleError: if the codes are missing, of another kind or of another table, or the claims
+            are not true.
     """
     whole = WholeTable(table, extent.row_norm)
     if index.kind == "int8":
@@ -60,21 +64,12 @@ def candidates_for(
         return Lists(whole)
     if not codes.is_file():
         raise BundleError(codes, f"an index of kind {index.kind} needs this file")
-    return Lists(_coded(index, codes, table, whole, weights))
-
-
-def _coded(
-    index: Index,
-    codes: Path,
-    table: EntityIndex,
-    whole: WholeTable,
-    weights: NDArray[np.float64],
-) -> Source:
     if index.kind == "sq8":
-        return Codes(codes, table, index.fetched)
+        return Lists(Codes(codes, table, index.fetched))
     if index.kind == "pq":
-        return ProductCodes(codes, whole, index.fetched)
-    return Cells(codes, table, whole, weights, index.probes, index.fetched)
+        return Lists(ProductCodes(codes, whole, index.fetched))
+    probes, fetched = index.probes, index.fetched
+    return Lists(Cells(codes, table, whole, weights, probes, fetched, extent, claims))
 
 
 def column_weights(query: Query, layout: Layout) -> NDArray[np.float64]:
