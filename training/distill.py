@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from training.losses import binary_cross_entropy, senior_loss, soft_label_loss
 from training.negatives import sample_shared, target_mask
+from training.parallel import shared_out
 from training.queries import Batch, QuerySet
 from training.recipe import Distillation, Training
 from training.scorers import Scorer
@@ -42,9 +43,9 @@ class HardLabels(nn.Module):
     def forward(
         self, batch: Batch, epoch: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and its parts."""
+        """The loss and its parts: what this batch adds to those of the whole batch."""
         query = self.scorer.query(batch.entity, batch.relation)
-        loss = self.hard(query, batch, generator)
+        loss = self.hard(query, batch, generator) * batch.of_triples
         return loss, {"hard": loss.detach()}
 
     def hard(self, query: Any, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -107,12 +108,12 @@ class Distilled(HardLabels):
         """Ask for all queries at once where the recipe says so and it is time."""
         every = self.distillation.ask_every
         if every and (epoch % every == 0 or self._asked is None):
-            parts = [
-                self.ask(queries.entity[part], queries.relation[part])
-                for part in torch.arange(len(queries), device=queries.entity.device).split(1024)
-            ]
-            rows, scores = zip(*parts, strict=True)
-            self._asked = torch.cat(rows), torch.cat(scores)
+            rows, scores = shared_out(
+                len(queries),
+                queries.entity.device,
+                lambda part: self.ask(queries.entity[part], queries.relation[part]),
+            )
+            self._asked = rows, scores
 
     @torch.no_grad()
     def ask(self, entity: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,16 +141,18 @@ class Distilled(HardLabels):
             rows, opinions = (kept[batch.index] for kept in self._asked)
         rows = rows.long()
         query = self.scorer.query(batch.entity, batch.relation)
-        hard = self.hard(query, batch, generator)
+        hard = self.hard(query, batch, generator) * batch.of_triples
         junior = self.scorer.score_own(query, rows)
         tau = attention_temperature(epoch, settings.attention_period)
         blended = self.senior(opinions, junior, batch.relation, tau)
-        weight = batch.count.float() if settings.weight == "triple" else None
+        per_triple = settings.weight == "triple"
+        weight = batch.count.float() if per_triple else None
+        share = batch.of_triples if per_triple else batch.of_queries
         answered = self.labels(batch, rows)
-        own = senior_loss(blended, answered, weight)
+        own = senior_loss(blended, answered, weight) * share
         labels = blended.detach() if settings.detach else blended
         ignored = answered > 0 if settings.soft_over == "unanswered" else None
-        soft = soft_label_loss(labels, junior, settings.temperature, weight, ignored)
+        soft = soft_label_loss(labels, junior, settings.temperature, weight, ignored) * share
         total = hard + own + settings.gamma * soft
         return total, {"hard": hard.detach(), "senior": own.detach(), "soft": soft.detach()}
 

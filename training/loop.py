@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mulde.atomic import new_file
 from mulde.errors import TrainingDiverged
 from mulde.evaluation import RankingTask, Scores
+from training import parallel
 from training.checkpoint import alone, expect, read_checkpoint, write_checkpoint, writing
 from training.distill import HardLabels
 from training.evaluate import scores_of
@@ -102,13 +104,20 @@ class Run:
             CheckpointError: when ``last.pt`` is damaged or belongs to another run, nothing can be
                 written, or another process is training into the folder.
         """
-        self._resume()
+        self._continue()
         if self.progress.epoch < self.settings.epochs:
-            with alone(self.folder):
-                self._resume()  # another process may just have finished
-                self._cut_record()
+            with alone(self.folder) if parallel.leads() else nullcontext():
+                self._continue()  # another run may just have finished
+                if parallel.leads():
+                    self._cut_record()
                 self._train(report)
+        parallel.wait()
         return self.folder / "best.pt"
+
+    def _continue(self) -> None:
+        """Resume, all processes from the same epoch."""
+        self._resume()
+        parallel.agree(self.folder / "last.pt", self.progress.epoch)
 
     def _train(self, report: Report) -> None:
         while self.progress.epoch < self.settings.epochs:
@@ -153,28 +162,31 @@ class Run:
         return TrainingDiverged(epoch, what, last if last.exists() else None)
 
     def _epoch(self) -> dict[str, float]:
-        """One pass over all queries in a fresh order; mean losses."""
+        """One pass over all queries in a fresh order; mean losses, of all processes."""
         epoch, device = self.progress.epoch, self.queries.entity.device
         self.objective.begin_epoch(epoch, self.queries)
         order = torch.randperm(len(self.queries), generator=self.generator, device=device)
         sums: dict[str, torch.Tensor] = {}
         parts = torch.split(order, self.settings.batch)
         for index in parts:
-            loss, shares = self.objective(self.queries.batch(index), epoch, self.generator)
+            batch = self.queries.share(index, *parallel.place())
+            loss, shares = self.objective(batch, epoch, self.generator)
             self.optimiser.zero_grad()
             loss.backward()
+            parallel.sum_gradients(self._weights())
             self.optimiser.step()
             self.schedule.step()
             if self.average is not None:
                 self.average.update_parameters(self.scorer)
             for name, value in shares.items():
                 sums[name] = sums[name] + value if name in sums else value
-        return {name: float(value) / len(parts) for name, value in sums.items()}
+        return {name: float(parallel.summed(v)) / len(parts) for name, v in sums.items()}
 
     def _validate(self) -> None:
-        """Rank the valid split, keep the best, write the checkpoint and the record."""
+        """Rank the valid split; if this process writes, keep what is to be kept."""
         model = self.scorer if self.average is None else cast("Scorer", self.average.module)
-        quality = self.valid.quality(self._finite(scores_of(model)))
+        device = self.queries.entity.device
+        quality = parallel.quality(self.valid, self._finite(scores_of(model)), device)
         mrr, progress = quality["total"]["mrr"], self.progress
         best = mrr > progress.best or not (self.folder / "best.pt").exists()
         self.progress = replace(
@@ -184,12 +196,17 @@ class Run:
             best_epoch=progress.epoch if best else progress.best_epoch,
             validated=progress.epoch,
         )
+        if parallel.leads():
+            self._keep(model, quality, best)
+
+    def _keep(self, model: Scorer, quality: dict[str, dict[str, float]], best: bool) -> None:
+        """Write the checkpoints and the record."""
         facts = {"identity": self.identity, "progress": asdict(self.progress)}
         if best:
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
             kept = {
                 **facts,
-                "machine": describe_machine(),
+                "machine": describe_machine() + parallel.described(),
                 "model": weights,
                 "objective": self.objective.state_dict(),
             }

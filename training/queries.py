@@ -10,7 +10,7 @@ Shape letters: n triples, R relations, Q distinct queries, B queries of a batch,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class Batch:
         count: [B], number of targets of each query.
         owner: [P], ascending, the position in the batch that each target belongs to.
         target: [P], rows of entities.
+        of_queries, of_triples: what share of the whole batch's this is, where several processes
+            work on one batch: its means times these add up to the means of the whole.
     """
 
     index: Tensor
@@ -43,6 +45,8 @@ class Batch:
     count: Tensor
     owner: Tensor
     target: Tensor
+    of_queries: float = 1.0
+    of_triples: Tensor | float = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,4 +90,20 @@ class QuerySet:
         place = torch.arange(len(owner), device=index.device) - before[owner] + start[owner]
         return Batch(
             index, self.entity[index], self.relation[index], count, owner, self.target[place]
+        )
+
+    def share(self, index: Tensor, rank: int, processes: int) -> Batch:
+        """One process' part of the batch ``index`` [B]: every so manieth query from its own on.
+
+        A process that gets none, since the batch is smaller, takes the first with a share of 0: it
+        then draws what the others draw, and adds nothing.
+        """
+        if processes == 1:
+            return self.batch(index)
+        mine = index[rank::processes]
+        part = self.batch(mine if len(mine) else index[:1])
+        triples = (self.offsets[index + 1] - self.offsets[index]).sum()
+        share = len(mine) / len(index)
+        return replace(
+            part, of_queries=share, of_triples=bool(len(mine)) * len(part.target) / triples
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,11 @@ from mulde.errors import ConfigError
 from mulde.plain import printable
 
 if TYPE_CHECKING:
+    import torch
+
+    from mulde.graph import Graph
+    from training.loop import Progress
+    from training.pipeline import Stage
     from training.recipe import Recipe
 
 WHAT = ("all", "teachers", "junior", "twin")
@@ -46,10 +52,12 @@ def train(
     """Train a recipe's models; run it again after an interrupt and it goes on.
 
     ``--only junior`` (the default) trains the teachers first where they are missing;
-    ``all`` adds the twin, the same model trained without teachers.
+    ``all`` adds the twin, the same model trained without teachers. ``torchrun -m mulde.cli train``
+    trains each model on several processes.
     """
     from mulde.graph import read_graph
-    from training.pipeline import pick_device, stages, train_side_by_side, train_stage
+    from training import parallel
+    from training.pipeline import pick_device, stages
     from training.recipe import read_recipe
     from training.reporting import TrainingReport
     from training.variants import resized
@@ -59,20 +67,39 @@ def train(
     read = resized(read_recipe(recipe), dimension, seed, "--dimension or --seed")
     graph = read_graph(_graph_folder(data, read))
     run = out or Path("runs") / (read.name if seed is None else f"{read.name}-seed{seed}")
-    *teaching, junior, twin = stages(read, run, teachers)
-    chosen = pick_device(device)
-    run.mkdir(parents=True, exist_ok=True)
-    kept = run / "recipe.toml"
-    if not kept.exists():
-        _keep(recipe, read, kept)
-    with TrainingReport(progress_console, run if tensorboard else None) as report:
-        if only in ("all", "teachers", "junior"):
-            train_side_by_side(teaching, read, graph, chosen, jobs, report)
-        for stage, wanted in ((junior, ("all", "junior")), (twin, ("all", "twin"))):
-            if only in wanted:
-                train_stage(stage, read, graph, chosen, report)
+    planned = stages(read, run, teachers)
+    with parallel.started_by_torchrun(pick_device(device), jobs) as chosen:
+        if not parallel.leads():
+            _train_stages(planned, only, read, graph, chosen, jobs, lambda name, progress: None)
+            return
+        run.mkdir(parents=True, exist_ok=True)
+        kept = run / "recipe.toml"
+        if not kept.exists():
+            _keep(recipe, read, kept)
+        with TrainingReport(progress_console, run if tensorboard else None) as report:
+            _train_stages(planned, only, read, graph, chosen, jobs, report)
     _keep(recipe, read, kept)  # replaced only by a recipe that the checkpoints have accepted
     _say(f"models are in {run}")
+
+
+def _train_stages(
+    planned: Sequence[Stage],
+    only: str,
+    recipe: Recipe,
+    graph: Graph,
+    device: torch.device,
+    jobs: int,
+    report: Callable[[str, Progress], None],
+) -> None:
+    """Train what ``--only`` names, in order."""
+    from training.pipeline import train_side_by_side, train_stage
+
+    *teaching, junior, twin = planned
+    if only in ("all", "teachers", "junior"):
+        train_side_by_side(teaching, recipe, graph, device, jobs, report)
+    for stage, wanted in ((junior, ("all", "junior")), (twin, ("all", "twin"))):
+        if only in wanted:
+            train_stage(stage, recipe, graph, device, report)
 
 
 def export(
