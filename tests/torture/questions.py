@@ -122,6 +122,6 @@ def answers(address: str, asked: Sequence[Question]) -> tuple[str, list[bytes]]:
     """
     with grpc.insecure_channel(address) as channel:
         method = cache(channel.unary_unary)
-        read = [one.read(method(one.path)(one.request, timeout=60)) for one in asked]
+        read = [one.read(method(one.path)(one.request, timeout=600)) for one in asked]
     (version,) = {version for version, _ in read}
     return version, [answer for _, answer in read]
