@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -43,11 +45,12 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving(folder: Path, *flags: str) -> Iterator[dict[str, Any]]:
-    """Serve a folder until the end of the block.
+def serving(folder: Path, *flags: str, core: int | None = None) -> Iterator[dict[str, Any]]:
+    """Serve a folder until the end of the block, on one core where one is given.
 
     Yields:
-        The server's first line: host and ports; ``start_s`` is how long it took to say so.
+        The server's first line: host and ports; ``start_s`` is how long it took to say so, ``pid``
+        its process.
     """
     command = [sys.executable, "-m", "mulde.cli", "serve", str(folder), "--grpc-port", "0"]
     begin = perf_counter()
@@ -56,17 +59,25 @@ def serving(folder: Path, *flags: str) -> Iterator[dict[str, Any]]:
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=None if core is None else partial(os.sched_setaffinity, 0, {core}),
     )
     assert process.stdout is not None
     try:
         ready = json.loads(process.stdout.readline())
         with calls(address(ready), EMPTY) as send:
             send(b"")
-        yield {**ready, "start_s": perf_counter() - begin}
+        yield {**ready, "start_s": perf_counter() - begin, "pid": process.pid}
     finally:
         process.terminate()
         process.wait(20)
         process.stdout.close()
+
+
+def machine() -> str:
+    """The processor's name, how many cores, and the Python."""
+    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores, Python {platform.python_version()}"
 
 
 def address(ready: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +20,7 @@ import typer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import serving_figures as figures
-from benchmarks.served import serving
+from benchmarks.served import machine, serving
 from benchmarks.serving_page import write_page
 from mulde.bundle import open_bundle
 
@@ -53,7 +52,7 @@ def measure(
         "bytes": sum(opened.file(name).stat().st_size for name in manifest.files),
         "known_facts": opened.known is not None,
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(),
+        "machine": machine(),
         "libraries": {name: version(name) for name in ("grpcio", "onnxruntime", "numpy")},
         "rounds": rounds,
     }
@@ -73,13 +72,6 @@ def measure(
     path = RECORDS / f"{manifest.name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     typer.echo(path)
-
-
-def _machine() -> str:
-    """The processor's name, how many cores, and the Python."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores, Python {platform.python_version()}"
 
 
 def _tell(what: str, found: figures.Figures) -> None:

@@ -1,0 +1,142 @@
+"""The page and the picture of `benchmarks/load.py`, from records alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+from mulde.plain import markdown
+
+Record = dict[str, Any]
+
+PREAMBLE = """# More than the server can answer
+
+Written by `make load` from `benchmarks/records/load/`; not to be edited. The real server process
+has one core and the generator another. Calls of 64 queries leave at the moments of a Poisson
+process, whatever became of those before, and a latency counts from the moment at which a call was
+due. The load is a share of what the server answers when four callers wait for each other's answers.
+Goodput is calls answered well, a second, until the last answer.
+
+A server that answers late what it could have refused at once answers nobody in time. This one lets
+in as many calls of a method as it will answer within `max_wait_ms` (50), as far as can be told from
+the calls before, and refuses the others before their messages are read.
+"""
+
+BARS = """Bars: goodput at twice the load at least 90 % of the greatest; 99 % of refused calls are
+refused within 20 ms; p99 of accepted calls at twice the load at most 3 times that at 70 %. What a
+bar asks and the table misses is missed, by what the table says.
+"""
+
+
+def bars(record: Record) -> dict[str, float]:
+    """What the bars are about: share of the greatest goodput, ms to a refusal, growth of p99."""
+    by_share = {one["share"]: one for one in record["rates"]}
+    calm, double = by_share[0.7], by_share[2.0]
+    refused = double["refused_ms"]
+    return {
+        "goodput_share": double["goodput_per_s"]
+        / max(one["goodput_per_s"] for one in record["rates"]),
+        "refused_ms_p99": refused["p99"] if refused else float("nan"),
+        "accepted_p99_ratio": double["accepted_ms"]["p99"] / calm["accepted_ms"]["p99"],
+    }
+
+
+def write_page(records: Sequence[Record], folder: Path) -> None:
+    """Write ``load.json``, ``load.md`` and ``load.svg``."""
+    whole = json.dumps(list(records), indent=1)
+    (folder / "load.json").write_text(whole + "\n", encoding="utf-8")
+    parts = [PREAMBLE, _bars(records), BARS, "![goodput and latency](load.svg)\n"]
+    for record in records:
+        parts += [f"## {markdown(record['bundle'])}\n", _about(record), _rates(record)]
+    (folder / "load.md").write_text("\n".join(parts), encoding="utf-8")
+    _draw(records, folder / "load.svg")
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [names, ["---"] * len(names), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _bars(records: Sequence[Record]) -> str:
+    found = [bars(record) for record in records]
+    lines = (
+        ("goodput at twice the load / the greatest", "≥ 0.90", "goodput_share", ".2f"),
+        ("time to refusal at twice the load, p99, ms", "≤ 20", "refused_ms_p99", ".1f"),
+        ("p99 of accepted calls at twice the load / at 70 %", "≤ 3", "accepted_p99_ratio", ".2f"),
+    )
+    names = ["", "bar", *(markdown(record["bundle"]) for record in records)]
+    rows = [
+        [text, bar, *(format(one[key], form) for one in found)] for text, bar, key, form in lines
+    ]
+    return _table(names, rows)
+
+
+def _about(record: Record) -> str:
+    libraries = ", ".join(f"{name} {number}" for name, number in record["libraries"].items())
+    others = max(max(one["others_cores"]) for one in record["rates"])
+    closed = record["closed_loop"]
+    return (
+        f"{record['entities']:,} entities; {record['rounds']} rounds of {record['seconds']:g} s at "
+        f"each rate; {closed['in_flight']} callers in a closed loop: "
+        f"{closed['calls_per_s']:.0f} calls a second. Other programs took at most {others:.2f} "
+        f"cores during any run.\n\n"
+        f"{markdown(record['machine'])}; {libraries}; {record['measured']}.\n"
+    )
+
+
+def _rates(record: Record) -> str:
+    names = ["load", "calls/s", "goodput/s", "refused", "accepted, ms: p50", "p99"]
+    names += ["refused, ms: p50", "p99", "generator's delay, ms: p99"]
+    rows = []
+    for one in record["rates"]:
+        accepted, refused = (
+            [f"{found['p50']:.1f}", f"{found['p99']:.1f}"] if found else ["–", "–"]
+            for found in (one["accepted_ms"], one["refused_ms"])
+        )
+        first = [
+            f"{one['share']:.0%}",
+            f"{one['offered_per_s']:.0f}",
+            f"{one['goodput_per_s']:.0f}",
+        ]
+        rest = [f"{one['lag_ms_p99']:.1f}"]
+        rows.append([*first, f"{one['refused']:.1%}", *accepted, *refused, *rest])
+    return _table(names, rows)
+
+
+def _draw(records: Sequence[Record], path: Path) -> None:
+    """Goodput above, latency below, against offered load; one column for each bundle."""
+    mpl.rcParams["svg.hashsalt"] = "load"
+    figure, panels = plt.subplots(
+        2, len(records), figsize=(5 * len(records), 6), layout="constrained", squeeze=False,
+        sharex="col",
+    )  # fmt: skip
+    for (above, below), record in zip(panels.T, records, strict=True):
+        rates = record["rates"]
+        offered = [one["offered_per_s"] for one in rates]
+        above.plot(offered, [one["goodput_per_s"] for one in rates], marker="o", label="goodput")
+        greatest = max(one["goodput_per_s"] for one in rates)
+        above.axhline(0.9 * greatest, color="C0", linestyle=":", label="90 % of the greatest")
+        above.set(title=record["bundle"], ylim=(0, None))
+        for key, color in (("accepted_ms", "C0"), ("refused_ms", "C1")):
+            chosen = [one for one in rates if one[key]]
+            for percentile, style in (("p99", "-"), ("p50", "--")):
+                below.plot(
+                    [one["offered_per_s"] for one in chosen],
+                    [one[key][percentile] for one in chosen],
+                    style, color=color, marker="o", label=f"{key[:-3]}, {percentile}",
+                )  # fmt: skip
+        below.set(xlabel="offered calls of 64 queries a second", yscale="log")
+        for panel in (above, below):
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize="small")
+    panels[0][0].set_ylabel("calls answered a second")
+    panels[1][0].set_ylabel("ms from due to ended")
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

@@ -1,0 +1,94 @@
+"""More calls than can be answered: those that find no room cost little, and hear of it at once."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import load
+from benchmarks.load_page import bars
+from tests.serving.process import ROOT, ServerProcess, server
+from tests.support.toy import toy_bundle
+from tests.torture.frames import END_HEADERS, END_STREAM, HEADERS, call_headers, connected, frame
+from tests.torture.siege import HONEST, PREDICT
+from tests.torture.tools import Tally
+
+PLACES = 3
+WAIT_S = 1.0
+"""A call that is let in waits so long for company that never comes."""
+LIMITS = {
+    "MULDE_SERVER__MAX_CONCURRENT_REQUESTS": str(PLACES),
+    "MULDE_BATCHING__MAX_QUEUE_DELAY_US": str(int(1e6 * WAIT_S)),
+}
+OK, NO_ROOM = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("small")
+    with server(toy_bundle(folder / "toy").path, log=folder / "log", **LIMITS) as process:
+        yield process
+
+
+@contextmanager
+def full(served: ServerProcess) -> Iterator[list[grpc.Future]]:
+    """While all places are taken; yields the calls that have them."""
+    with grpc.insecure_channel(served.address) as channel:
+        ask = channel.unary_unary(PREDICT)
+        inside = [ask.future(HONEST, timeout=30) for _ in range(PLACES)]
+        end = time.monotonic() + WAIT_S / 2
+        while served.metric("mulde_requests_in_flight") < PLACES:
+            assert time.monotonic() < end, "they did not come in"
+        yield inside
+        assert [call.code() for call in inside] == [OK] * PLACES
+
+
+def test_whoever_finds_no_room_hears_of_it_before_those_inside_are_done(
+    small: ServerProcess,
+) -> None:
+    with full(small) as inside, grpc.insecure_channel(small.address) as channel:
+        ask = channel.unary_unary(PREDICT)
+        codes = [ask.future(HONEST, timeout=30).code() for _ in range(20)]
+        assert codes == [NO_ROOM] * 20
+        assert not any(call.done() for call in inside)
+
+
+def test_a_call_without_room_is_refused_before_its_message_comes(small: ServerProcess) -> None:
+    opening = frame(HEADERS, END_HEADERS, 1, call_headers(PREDICT))
+    with full(small) as inside, ExitStack() as stack:
+        refused = [stack.enter_context(connected(small.address, opening)) for _ in range(50)]
+        assert all(has_ended(connection) for connection in refused)
+        assert not any(call.done() for call in inside)
+
+
+def has_ended(connection: socket.socket) -> bool:
+    """Whether headers come that end the stream, while the connection goes on."""
+    connection.settimeout(5)
+    stream = connection.makefile("rb")
+    while head := stream.read(9):
+        stream.read(int.from_bytes(head[:3], "big"))
+        if head[3] == HEADERS and head[4] & END_STREAM:
+            return True
+    return False
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+def test_twice_the_load_is_answered_nearly_as_well_as_once(tmp_path: Path, tally: Tally) -> None:
+    """What the figures must be is for a machine of one's own (`make load`); here far less."""
+    flags = ["--rounds", "2", "--seconds", "4", "--records", str(tmp_path)]
+    bundle = str(ROOT / "models/wn18rr-32")
+    done = CliRunner().invoke(load.app, ["measure", bundle, *flags])
+    assert done.exit_code == 0, done.output
+    record = json.loads((tmp_path / "wn18rr-32.json").read_text("utf-8"))
+    tally("load", calls=sum(one["calls"] for one in record["rates"]), **bars(record))
+    assert all(one["otherwise"] == 0 for one in record["rates"])
+    assert bars(record)["goodput_share"] > 0.5
