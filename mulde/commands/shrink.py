@@ -1,0 +1,68 @@
+"""``mulde shrink``: a smaller bundle from a bundle, and what that cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from mulde.commands.asking import shown
+from mulde.errors import ConfigError
+from mulde.graph import read_graph
+from mulde.layout import Precision
+from mulde.manifest import Manifest
+from mulde.quantised import BITS
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command()(shrink)
+
+
+def shrink(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    data: Annotated[Path, typer.Option(help="Graph folder that it was trained on.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the smaller bundle.")],
+    precision: Annotated[str, typer.Option(help="Of the table: int8 or int4.")] = "int8",
+    without: Annotated[
+        list[str] | None, typer.Option(help="labels, search, types or known; may be repeated.")
+    ] = None,
+) -> None:
+    """Store a bundle's numbers in fewer bits, and measure what that cost.
+
+    Needs no checkpoint (but mulde[training]). Prints size and test MRR before and after.
+    """
+    from mulde.bundle import read_manifest
+    from training.shrink import shrink as make
+
+    console = Console(stderr=True)
+    before = read_manifest(bundle)
+    after = make(
+        bundle,
+        out,
+        _precision(precision),
+        read_graph(data),
+        without=without or (),
+        report=lambda step: console.print(step, highlight=False),
+    )
+    table = Table("bundle", "precision", "MB", "test MRR", title=shown(str(out)))
+    for name, manifest in (("before", before), ("after", after)):
+        table.add_row(name, manifest.precision, *_figures(manifest))
+    Console().print(table)
+
+
+def _figures(manifest: Manifest) -> tuple[str, str]:
+    """Megabytes of all files, and MRR on test."""
+    size = sum(stamp.bytes for stamp in manifest.files.values())
+    quality = manifest.quality.get("test")
+    return f"{size / 1e6:.2f}", "" if quality is None else f"{quality['total']['mrr']:.4f}"
+
+
+def _precision(text: str) -> Precision:
+    for one in BITS:
+        if text == one:
+            return one
+    raise ConfigError("--precision", " or ".join(BITS), text)
