@@ -17,6 +17,7 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice, zip_longest
 from operator import ne
 from pathlib import Path
@@ -36,6 +37,7 @@ MAX_LETTERS = 256
 
 _EXPECTED = {"order": ("u4",), "hashes": ("u4",), "places": ("u4",), "alphabet": ("u4",)}
 _COMPLETIONS = 1024
+_LEADERS = 1024
 _SPACES = re.compile(r"[^\S\n]+")
 _MARGINS = re.compile(r"(?m)^ | $")
 
@@ -45,6 +47,10 @@ def fold(text: str) -> str:
 
     Line feeds stay, so that many labels fold at once.
     """
+    if text.isascii():  # whose NFKC is itself
+        lower = text.lower()
+        if " ".join(lower.split()) == lower:
+            return lower
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return _MARGINS.sub("", _SPACES.sub(" ", folded))
 
@@ -101,13 +107,12 @@ class SearchIndex:
         query = fold(text.replace("\n", " "))[:MAX_LETTERS]
         if not query:
             return []
-        ordered = _Folded(self)
-        start = bisect_left(ordered, query)
-        after = bisect_left(ordered, query + "\0", lo=start)
+        start = self._first(query)
+        after = self._from(start, query + "\0")
         exact: list[int] = self.order[start : min(after, start + k)].tolist()
         if len(exact) == k:
             return exact
-        end = bisect_left(ordered, query + chr(0x10FFFF), lo=after)
+        end = self._from(after, query + chr(0x10FFFF))
         wrong = self._misspelt(query)
         mixed = zip_longest(self.order[wrong].tolist(), self._completions(after, end))
         homonyms = chain.from_iterable(map(self._run, wrong))
@@ -119,16 +124,38 @@ class SearchIndex:
         labels = list(dict.fromkeys(self.labels.take(np.array(rows, dtype=np.int64))))
         if labels:
             return labels[:count]
-        place = bisect_left(_Folded(self), fold(text.replace("\n", " ")))
+        place = self._first(fold(text.replace("\n", " ")))
         around = self.order[max(0, place - 8) : place + 8].astype(np.int64)
         return nearest_names(self.labels.take(around), text, count)
 
+    @cached_property
+    def _leaders(self) -> tuple[int, list[str]]:
+        """A step, and the folded labels at its multiples: some 1,024 of them, in memory."""
+        step = -(-len(self.order) // _LEADERS)
+        folded = _Folded(self)
+        return step, [folded[place] for place in range(0, len(self.order), step)]
+
+    def _first(self, text: str) -> int:
+        """The first place whose folded label is not below a text."""
+        step, leaders = self._leaders
+        above = bisect_left(leaders, text)
+        low, high = max(0, (above - 1) * step), min(above * step, len(self.order))
+        return bisect_left(_Folded(self), text, low, high)
+
+    def _from(self, start: int, text: str) -> int:
+        """The same, for a text whose place is mostly soon after ``start`` and never before."""
+        folded, step = _Folded(self), 1
+        while start + step <= len(folded) and folded[start + step - 1] < text:
+            start, step = start + step, 2 * step
+        return bisect_left(folded, text, start, min(start + step, len(folded)))
+
     def _misspelt(self, query: str) -> list[int]:
         """Places of labels one edit away from the query, likeliest first."""
-        wanted = np.unique(hashes_one_edit_away(query, self.alphabet))
+        wanted = hashes_one_edit_away(query, self.alphabet)
+        wanted.sort()  # one look-up then finds in the cache what the one before it read
         at = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
         at = at[self.hashes[at] == wanted]
-        places = self.places[at].tolist()
+        places = set(self.places[at].tolist())
         folded = _Folded(self)
         ranked = ((likelihood(query, folded[place]), place) for place in places)
         return [place for rank, place in sorted(ranked) if rank < UNLIKE]
