@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -147,10 +148,12 @@ class Journal:
         """What piece ``number`` amounts to, if it is done."""
         return read_record(self.folder, number)
 
-    def parts(self, suffix: str, pieces: int) -> list[Path]:
-        """The parts with this suffix of pieces 0 to ``pieces`` - 1, those that there are."""
-        paths = [part_path(self.folder, number, suffix) for number in range(pieces)]
-        return [path for path in paths if path.exists()]
+    def join(self, suffix: str, pieces: Iterable[int], append: Callable[[Path], object]) -> None:
+        """Append the parts with this suffix of some pieces, in order, those that there are."""
+        for number in pieces:
+            path = part_path(self.folder, number, suffix)
+            if path.exists():
+                append(path)
 
     def temporary(self) -> Path:
         """A name in the folder for a result in the making."""

@@ -20,9 +20,10 @@ from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
 from serving.batch.completion import candidates, check_completable
 from serving.batch.crew import Duty, Piece, work
 from serving.batch.journal import Journal, Tally
-from serving.batch.predictor import ANSWERS, SKIPPED, Heads, Options, resolve, unknown
+from serving.batch.predictor import ANSWERS, SKIPPED, Heads, Options
 from serving.batch.questions import read_questions
 from serving.batch.records import format_of, tab_separated
+from serving.batch.resolver import Resolver
 
 _SKIPPED_COLUMNS = ("line", "head", "relation", "tail", "reason")
 
@@ -149,15 +150,15 @@ def _check(bundle: Path, output: Output, options: Options) -> Bundle:
 
 def _survey(source: Path, bundle: Bundle, options: Options) -> int:
     """Read all questions once, so that a bad one is found before hours of work; their number."""
-    total = 0
+    total, resolver = 0, Resolver(bundle.vocabulary)
     for piece in read_questions(source, options.size):
         total += len(piece)
         if options.skip_unknown:
             continue
-        entities, relations = resolve(bundle.vocabulary, piece)
+        entities, relations = resolver.rows(piece)
         bad = np.flatnonzero((entities < 0) | (relations < 0))
         if bad.size:
-            raise unknown(bundle.vocabulary, source, piece, int(bad[0]))
+            raise resolver.unknown(source, piece, int(bad[0]))
     return total
 
 
@@ -193,8 +194,9 @@ def _run(
     report: Report,
 ) -> Tally:
     journal = Journal(output.answers, job, restart=output.restart)
+    draft = journal.temporary()
     try:
-        tally, count = Tally(), 0
+        tally, count, joined = Tally(), 0, 0
 
         def open_pieces() -> Iterator[tuple[int, Piece]]:
             nonlocal tally, count
@@ -208,10 +210,17 @@ def _run(
                     report(tally.done, total)
 
         report(0, total)
-        for _, done in work(duty, open_pieces(), workers):
-            tally += done
-            report(tally.done, total)
-        _publish(journal, output, count)
+        with format_of(output.answers).whole(draft) as join:
+            # While others answer, this process joins what lies before.
+            for number, done in work(duty, open_pieces(), workers):
+                tally += done
+                report(tally.done, total)
+                journal.join(ANSWERS, range(joined, number + 1), join)
+                joined = number + 1
+            journal.join(ANSWERS, range(joined, count), join)
+        if output.skipped is not None:
+            _place_skipped(journal, output.skipped, count)
+        journal.place(draft, output.answers)
         journal.remove()
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}; what is done is kept"
@@ -221,16 +230,10 @@ def _run(
     return tally
 
 
-def _publish(journal: Journal, output: Output, pieces: int) -> None:
-    """Join the parts; each file appears whole."""
-    if output.skipped is not None:
-        draft = output.skipped.with_name(f".{output.skipped.name}.draft")
-        parts = journal.parts(SKIPPED, pieces)
-        with draft.open("wb") as file:
-            file.write(tab_separated([name] for name in _SKIPPED_COLUMNS))
-            for path in parts:
-                file.write(path.read_bytes())
-        journal.place(draft, output.skipped)
-    draft = journal.temporary()
-    format_of(output.answers).join(journal.parts(ANSWERS, pieces), draft)
-    journal.place(draft, output.answers)
+def _place_skipped(journal: Journal, path: Path, pieces: int) -> None:
+    """Join what was skipped; the file appears whole."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("wb") as file:
+        file.write(tab_separated([name] for name in _SKIPPED_COLUMNS))
+        journal.join(SKIPPED, range(pieces), lambda part: file.write(part.read_bytes()))
+    journal.place(draft, path)

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.bundle import Bundle
-from mulde.errors import DatasetError, RequestError
-from mulde.vocabulary import Vocabulary
 from serving.batch.completion import Ranked, candidates, probable
 from serving.batch.journal import Tally, draft_of, part_path, settle, write_record
 from serving.batch.questions import Questions
-from serving.batch.records import Records, Writer, format_of, tab_separated
+from serving.batch.records import Names, Records, Writer, format_of, tab_separated
+from serving.batch.resolver import Resolver
 from serving.engine.answers import Answers
 from serving.engine.engine import Engine
 from serving.engine.excluded import Rows
 
-Names = NDArray[np.object_]
+Asked = tuple[list[str], list[str], list[str]]
+"""Heads, relations and tails of questions, [B] each."""
+
 ANSWERS, SKIPPED = "answers", "skipped"
 
 _ASKED_AT_ONCE = 1024
@@ -96,6 +96,7 @@ class Predictor:
         self._engine = Engine(bundle, threads=1, low_memory=large)
         self._bundle, self._options, self._folder = bundle, options, folder
         self._format, self._source = format_of(answers), source
+        self._resolver = Resolver(bundle.vocabulary)
 
     def __call__(self, number: int, piece: Questions | Heads) -> Tally:
         """Answer a piece and record it.
@@ -118,11 +119,11 @@ class Predictor:
         return tally
 
     def _predict(self, number: int, piece: Questions, writer: Writer) -> Tally:
-        entities, relations = resolve(self._bundle.vocabulary, piece)
+        entities, relations = self._resolver.rows(piece)
         bad = np.flatnonzero((entities < 0) | (relations < 0))
         if bad.size:
             if not self._options.skip_unknown:
-                raise unknown(self._bundle.vocabulary, self._source, piece, int(bad[0]))
+                raise self._resolver.unknown(self._source, piece, int(bad[0]))
             self._write_skipped(number, piece, bad)
         good = np.flatnonzero((entities >= 0) & (relations >= 0))
         relations = relations + piece.asks_head * self._bundle.manifest.relations
@@ -132,8 +133,8 @@ class Predictor:
             part = good[start : start + step]
             answers = self._ask(entities[part], relations[part])
             ranked = self._ranked(answers, relations[part])
-            names = _question_names(piece, part)
-            writer.write(self._records(piece.first + part, names, ranked))
+            asked = _asked(piece, part)
+            writer.write(self._records(piece.first + part, asked, ranked))
             tally += Tally(len(part), len(ranked.rows), int(ranked.exact.sum()))
         return tally
 
@@ -162,25 +163,26 @@ class Predictor:
             entities = piece.entities[start : start + _COMPLETED_AT_ONCE]
             least, exact = options.min_probability, options.exact
             ranked = probable(self._engine, entities, piece.relation, least, allow, exact=exact)
-            heads = np.array(vocabulary.entity_ids(entities), dtype=object)
-            others = np.full((2, len(entities)), [[relation], ["?"]], dtype=object)
-            numbers = piece.first + start + np.arange(len(entities))
-            writer.write(self._records(numbers, np.stack([heads, *others]), ranked))
-            tally += Tally(len(entities), len(ranked.rows), int(ranked.exact.sum()))
+            heads, count = vocabulary.entity_ids(entities), len(entities)
+            asked = heads, [relation] * count, ["?"] * count
+            numbers = piece.first + start + np.arange(count)
+            writer.write(self._records(numbers, asked, ranked))
+            tally += Tally(count, len(ranked.rows), int(ranked.exact.sum()))
         return tally
 
-    def _records(self, numbers: Rows, names: Names, ranked: Ranked) -> Records:
-        """Answers to questions [B] with these numbers and names [3, B]."""
+    def _records(self, numbers: Rows, asked: Asked, ranked: Ranked) -> Records:
+        """Answers to questions [B] with these numbers and names."""
         owners, vocabulary = ranked.owners, self._bundle.vocabulary
-        head, relation, tail = names[:, owners].tolist()
+        head, relation, tail = (Names(owners, names) for names in asked)
+        entities, places = np.unique(ranked.rows, return_inverse=True)
         return Records(
             query=numbers[owners],
             head=head,
             relation=relation,
             tail=tail,
             rank=ranked.ranks,
-            answer=vocabulary.entity_ids(ranked.rows),
-            label=vocabulary.entity_labels(ranked.rows),
+            answer=Names(places, vocabulary.entity_ids(entities)),
+            label=Names(places, vocabulary.entity_labels(entities)),
             score=ranked.scores,
             probability=ranked.probabilities,
             exact=ranked.exact[owners],
@@ -191,8 +193,7 @@ class Predictor:
         path = part_path(self._folder, number, SKIPPED)
         names = np.array([piece.heads, piece.relations, piece.tails], dtype=object)[:, bad]
         reasons = [
-            unknown(self._bundle.vocabulary, self._source, piece, place).problem
-            for place in bad.tolist()
+            self._resolver.unknown(self._source, piece, place).problem for place in bad.tolist()
         ]
         draft = draft_of(path)
         lines = list(map(str, (piece.line + bad).tolist()))
@@ -200,24 +201,12 @@ class Predictor:
         settle(draft, path)
 
 
-def _question_names(piece: Questions, which: Rows) -> Names:
-    """Head, relation and tail [3, n] of some questions; ``?`` is what they ask for."""
-    names = np.array([piece.heads, piece.relations, piece.tails], dtype=object)
-    names[0, piece.asks_head] = "?"
-    names[2, ~piece.asks_head] = "?"
-    return names[:, which]
-
-
-def resolve(vocabulary: Vocabulary, piece: Questions) -> tuple[Rows, Rows]:
-    """Rows of the given entities [B] and of the relations [B]; -1 for unknown names."""
-    return vocabulary.entities.lookup(piece.entities), vocabulary.relations.lookup(piece.relations)
-
-
-def unknown(vocabulary: Vocabulary, source: Path, piece: Questions, place: int) -> DatasetError:
-    """Why a question of the piece, one that ``resolve`` refuses, is refused."""
-    try:
-        vocabulary.relations.row(piece.relations[place])
-        vocabulary.entities.row(piece.entities[place])
-    except RequestError as error:
-        return DatasetError(source, str(error), piece.line + place)
-    raise AssertionError("called with a question that can be asked")
+def _asked(piece: Questions, which: Rows) -> Asked:
+    """Head, relation and tail of some questions; ``?`` is what they ask for."""
+    heads, relations, tails = (
+        [names[place] for place in which.tolist()]
+        for names in (piece.heads, piece.relations, piece.tails)
+    )
+    for place, asks_head in enumerate(piece.asks_head[which].tolist()):
+        (heads if asks_head else tails)[place] = "?"
+    return heads, relations, tails

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import gzip
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -21,7 +21,21 @@ from numpy.typing import NDArray
 
 _LEVEL = 6
 _GROUP_ROWS = 1 << 20
+_DICTIONARY_BYTES = 1 << 23
 _ESCAPES = str.maketrans({"\t": "\\t", "\r": "\\r", "\n": "\\n"})
+
+
+@dataclass(frozen=True)
+class Names:
+    """A column of strings, most of them there several times.
+
+    Attributes:
+        places: int64 [A], which of the strings each is.
+        strings: equal ones among them are allowed.
+    """
+
+    places: NDArray[np.int64]
+    strings: list[str]
 
 
 @dataclass(frozen=True)
@@ -30,9 +44,9 @@ class Records:
 
     Attributes:
         query: int64 [A], number of the question, from 1.
-        head, relation, tail: [A], the question; ``?`` is what it asks for.
+        head, relation, tail: the question; ``?`` is what it asks for.
         rank: int64 [A], from 1.
-        answer, label: [A], id and label of the entity.
+        answer, label: id and label of the entity.
         score: float64 [A].
         probability: float64 [A]; NaN where the bundle has no calibration, empty in the file.
         exact: bool [A], whether the answers to the question are certainly the exhaustive ones.
@@ -40,12 +54,12 @@ class Records:
     """
 
     query: NDArray[np.int64]
-    head: list[str]
-    relation: list[str]
-    tail: list[str]
+    head: Names
+    relation: Names
+    tail: Names
     rank: NDArray[np.int64]
-    answer: list[str]
-    label: list[str]
+    answer: Names
+    label: Names
     score: NDArray[np.float64]
     probability: NDArray[np.float64]
     exact: NDArray[np.bool_]
@@ -74,14 +88,18 @@ class Writer(Protocol):
         """Finish the part."""
 
 
+Join = Callable[[Path], None]
+"""Appends a part; parts are joined in their order."""
+
+
 class Format(Protocol):
     """How answers are kept."""
 
     def part(self, path: Path) -> Writer:
         """Begin a part."""
 
-    def join(self, parts: Iterable[Path], target: Path) -> None:
-        """Write the parts, in order, as one file."""
+    def whole(self, target: Path) -> AbstractContextManager[Join]:
+        """Begin the file that parts are joined to; it is whole at the end of the block."""
 
 
 def format_of(path: Path) -> Format:
@@ -115,13 +133,17 @@ class _Text:
     def part(self, path: Path) -> Writer:
         return _TextWriter(path, zipped=self._zipped)
 
-    def join(self, parts: Iterable[Path], target: Path) -> None:
+    @contextmanager
+    def whole(self, target: Path) -> Iterator[Join]:
         with target.open("wb") as file:
             with _zipping(file, self._zipped) as stream:
                 stream.write(tab_separated([name] for name in COLUMNS))
-            for path in parts:
+
+            def join(path: Path) -> None:
                 with path.open("rb") as part:
                     shutil.copyfileobj(part, file)
+
+            yield join
 
 
 class _TextWriter:
@@ -147,10 +169,10 @@ def _zipping(file: BinaryIO, zipped: bool) -> Iterator[BinaryIO]:
         yield cast("BinaryIO", stream)
 
 
-def _text(column: list[str] | NDArray[Any]) -> list[str]:
+def _text(column: Names | NDArray[Any]) -> list[str]:
     """A column as text: numbers so that they read back to the same bits; NaN is empty."""
-    if isinstance(column, list):
-        return column
+    if isinstance(column, Names):
+        return list(map(column.strings.__getitem__, column.places.tolist()))
     if column.dtype == np.bool_:
         texts: list[str] = np.where(column, "true", "false").tolist()
         return texts
@@ -160,29 +182,48 @@ def _text(column: list[str] | NDArray[Any]) -> list[str]:
 
 
 class _Parquet:
-    """Parts are Arrow files, which are mapped to join them; each becomes groups of rows."""
+    """Parts are streams of Arrow, which are mapped to join them; each becomes a group of rows.
+
+    Strings are kept as places in a dictionary until Parquet has them, which keeps them so too: each
+    is written once for a group of rows, and nothing compares the others.
+    """
 
     def __init__(self) -> None:
         import pyarrow
 
-        kinds = ((name, _TYPES.get(name, "string")) for name in COLUMNS)
+        names = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+        kinds = ((name, _TYPES.get(name)) for name in COLUMNS)
         self._schema = pyarrow.schema(
-            [(name, pyarrow.type_for_alias(kind)) for name, kind in kinds]
+            [(name, pyarrow.type_for_alias(kind) if kind else names) for name, kind in kinds]
         )
 
     def part(self, path: Path) -> Writer:
         return _ArrowWriter(path, self._schema)
 
-    def join(self, parts: Iterable[Path], target: Path) -> None:
+    @contextmanager
+    def whole(self, target: Path) -> Iterator[Join]:
         import pyarrow
         from pyarrow import parquet
 
-        with parquet.ParquetWriter(target, self._schema, compression="zstd") as file:
-            for path in parts:
+        repeated = [name for name in COLUMNS if _TYPES.get(name) != "float64"]
+        repeated = [name for name in repeated if _TYPES.get(name) != "bool"]
+        with parquet.ParquetWriter(
+            target,
+            self._schema,
+            compression="zstd",
+            use_dictionary=repeated,
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            write_statistics=list(_TYPES),
+            store_schema=False,  # readers shall find plain strings
+        ) as file:
+
+            def join(path: Path) -> None:
                 with pyarrow.memory_map(str(path)) as mapped, closing(mapped):
-                    table = pyarrow.ipc.open_file(mapped).read_all()
+                    table = pyarrow.ipc.open_stream(mapped).read_all()
                     if len(table):
-                        file.write_table(table, row_group_size=_GROUP_ROWS)
+                        file.write_table(table.unify_dictionaries(), row_group_size=_GROUP_ROWS)
+
+            yield join
 
 
 class _ArrowWriter:
@@ -190,20 +231,24 @@ class _ArrowWriter:
         import pyarrow
 
         self._schema = schema
-        self._file = pyarrow.ipc.new_file(str(path), schema)
+        self._file = pyarrow.ipc.new_stream(str(path), schema)
 
     def write(self, records: Records) -> None:
         import pyarrow
 
-        columns = {
-            field.name: pyarrow.array(
-                getattr(records, field.name),
-                field.type,
-                from_pandas=True,  # NaN is null
-            )
-            for field in self._schema
-        }
-        self._file.write_batch(pyarrow.record_batch(columns, self._schema))
+        arrays = [_arrow(getattr(records, field.name), field.type) for field in self._schema]
+        self._file.write_batch(pyarrow.record_batch(arrays, schema=self._schema))
 
     def close(self) -> None:
         self._file.close()
+
+
+def _arrow(column: Names | NDArray[Any], kind: Any) -> Any:
+    import pyarrow
+
+    if not isinstance(column, Names):
+        return pyarrow.array(column, kind, from_pandas=True)  # NaN is null
+    # Parquet wants a dictionary without repetitions.
+    coded = pyarrow.array(column.strings, pyarrow.string()).dictionary_encode()
+    places = coded.indices.take(pyarrow.array(column.places))
+    return pyarrow.DictionaryArray.from_arrays(places, coded.dictionary)

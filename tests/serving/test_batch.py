@@ -22,6 +22,8 @@ from mulde.errors import (
 from serving.batch.journal import Tally
 from serving.batch.predict import Output, complete, predict_file
 from serving.batch.predictor import Options
+from serving.batch.questions import Questions
+from serving.batch.resolver import Resolver
 from tests.support.toy import Toy, toy_bundle
 
 E, R = 300, 3
@@ -301,3 +303,29 @@ def test_a_completion_needs_known_facts(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy", known=False)
     with pytest.raises(Unsupported, match="known facts"):
         complete(toy.path, Output(tmp_path / "c.tsv"), Options(), workers=1)
+
+
+def test_parquet_has_plain_strings_each_kept_once_in_a_group_of_rows(
+    toy: Toy, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "q.tsv", questions(64))
+    run(source, toy, tmp_path / "a.parquet", Options(k=20, piece=32))
+    with parquet.ParquetFile(tmp_path / "a.parquet") as file:
+        names = ("head", "relation", "tail", "answer", "label")
+        assert {str(file.schema_arrow.field(name).type) for name in names} == {"string"}
+        assert file.metadata.num_row_groups == 2
+        group = file.metadata.row_group(0)
+        columns = {group.column(i).path_in_schema: group.column(i) for i in range(11)}
+        assert all(columns[name].has_dictionary_page for name in names)
+        assert not columns["score"].has_dictionary_page
+
+
+def test_a_name_found_before_is_found_again_and_an_unknown_one_is_not_kept(toy: Toy) -> None:
+    resolver = Resolver(open_bundle(toy.path).vocabulary)
+    heads = ["Q0000007", "nobody", "thing 9", "Q0000007"]
+    piece = Questions(1, 1, heads, ["P1", "relation 2", "P1", "P9"], ["?"] * 4)
+    for _ in range(2):
+        entities, relations = resolver.rows(piece)
+        assert entities.tolist() == [7, -1, 9, 7]
+        assert relations.tolist() == [1, 2, 1, -1]
+        assert "nobody" in str(resolver.unknown(Path("q.tsv"), piece, 1))

@@ -1,0 +1,67 @@
+"""Names of questions to rows, many at a time.
+
+Shape letters: B questions of a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mulde.errors import DatasetError, RequestError
+from mulde.names import Names
+from mulde.vocabulary import Vocabulary
+from serving.batch.questions import Questions
+from serving.engine.excluded import Rows
+
+_RECENT = 1 << 17
+
+
+class Resolver:
+    """Looks names up; those that were found lately are remembered, for files repeat them."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """Remember nothing yet.
+
+        Args:
+            vocabulary: of the bundle.
+        """
+        self._vocabulary = vocabulary
+        self._recent: dict[str, dict[str, int]] = {"entity": {}, "relation": {}}
+
+    def rows(self, piece: Questions) -> tuple[Rows, Rows]:
+        """Rows of the given entities [B] and of the relations [B]; -1 for unknown names."""
+        vocabulary = self._vocabulary
+        entities = self._look_up(vocabulary.entities, piece.entities)
+        return entities, self._look_up(vocabulary.relations, piece.relations)
+
+    def _look_up(self, names: Names, wanted: Sequence[str]) -> Rows:
+        recent = self._recent[names.kind]
+        rows = np.fromiter((recent.get(name, -1) for name in wanted), np.int64, len(wanted))
+        missing = np.flatnonzero(rows < 0)
+        if missing.size:
+            asked = [wanted[place] for place in missing.tolist()]
+            rows[missing] = found = names.lookup(asked)
+            if len(recent) > _RECENT:
+                recent.clear()
+            # What is unknown is not kept: it could be anything, of any length.
+            pairs = zip(asked, found.tolist(), strict=True)
+            recent.update((name, row) for name, row in pairs if row >= 0)
+        return rows
+
+    def unknown(self, source: Path, piece: Questions, place: int) -> DatasetError:
+        """Why a question of the piece, one whose row is -1, is refused.
+
+        Args:
+            source: the file, for the message.
+            piece: of it.
+            place: of the question in the piece.
+        """
+        try:
+            self._vocabulary.relations.row(piece.relations[place])
+            self._vocabulary.entities.row(piece.entities[place])
+        except RequestError as error:
+            return DatasetError(source, str(error), piece.line + place)
+        raise AssertionError("called with a question that can be asked")
