@@ -81,6 +81,22 @@ def test_known_facts_are_marked_on_request(client: Client, served_toy: Toy) -> N
     assert tail in facts
 
 
+def test_k_unknown_answers_come_whenever_there_are_as_many(client: Client, served_toy: Toy) -> None:
+    """All candidates that are not known facts and no more, for the queries with most facts."""
+    queries, counts = np.unique(served_toy.triples[:, :2], axis=0, return_counts=True)
+    for head, relation in queries[np.argsort(-counts)][:5].tolist():
+        asked = (served_toy.triples[:, :2] == (head, relation)).all(axis=1)
+        facts = set(served_toy.triples[asked, 2].tolist())
+        candidates = facts | set(range(900))
+        name, unknown = f"Q{head:07d}", candidates - facts
+        for k, why in ((len(unknown), ""), (len(unknown) + 1, "candidates")):
+            answers = client.predict_tails(
+                name, f"P{relation}", allow=ids(np.array(sorted(candidates))), k=k
+            )
+            assert sorted(answers.rows.tolist()) == sorted(unknown)
+            assert answers.shortfalls == [why]
+
+
 def test_labels_name_entities_as_ids_do(client: Client) -> None:
     by_id = client.predict_tails("Q0000007", "P1", k=3)[0]
     assert client.predict_tails("thing 7", "relation 1", k=3)[0] == by_id

@@ -113,6 +113,29 @@ def names(count: int) -> list[str]:
     return [f"Q{row:07d}" for row in range(count)]
 
 
+PARTS: dict[Send, tuple[str, ...]] = {
+    heads: ("tails", "relations"),
+    relations: ("heads", "tails"),
+    score: ("heads", "relations", "tails"),
+    similar: ("entities",),
+    search: ("queries",),
+}
+"""Calls besides PredictTails, and their parallel fields, the one that counts the batch first."""
+
+
+def batch(send: Send, count: int) -> dict[str, Any]:
+    """The fields of a call with so many queries."""
+    return {part: [NAME_OF[part]] * count for part in PARTS[send]}
+
+
+NAME_OF = {
+    "heads": "Q0000001",
+    "relations": "P0",
+    "tails": "Q0000002",
+    "entities": "Q0000003",
+    "queries": "thing",
+}
+
 ACCEPTED: list[tuple[str, Send, dict[str, Any]]] = [
     ("one query", tails, {}),
     ("most queries", tails, {"count": 8}),
@@ -134,6 +157,23 @@ ACCEPTED: list[tuple[str, Send, dict[str, Any]]] = [
     ("no page size", list_relations, {"page_size": 0}),
     ("greatest page", list_models, {"page_size": 1000}),
     ("more than the greatest page of models", list_models, {"page_size": 5000}),
+    *((f"most queries, {send.__name__}", send, batch(send, 8)) for send in PARTS),
+    *(
+        (f"longest name, {send.__name__} {part}", send, {part: ["x" * 32]})
+        for send, parts in PARTS.items()
+        for part in parts
+        if send is not search
+    ),
+    ("k of all but itself", similar, {"k": 1}),
+    *(
+        (f"most {part}, {send.__name__}", send, {"filter": Filter(**{part: names(5)})})
+        for send in (heads, similar)
+        for part in ("allow", "deny")
+    ),
+    ("a score of relations", relations, {"options": Options(score_threshold=0.0)}),
+    ("least k of relations", relations, {"options": Options(k=1)}),
+    ("shortest search", search, {"queries": ["t"]}),
+    ("longest search in letters of 4 bytes", search, {"queries": ["\U0001f40d" * 256]}),
     ("by name and version", get_model, {"model": {"name": "toy", "version": "1"}}),
 ]
 
@@ -144,6 +184,63 @@ REFUSED: list[tuple[str, Send, dict[str, Any], str, str]] = [
     ("empty search", search, {"queries": []}, "INVALID_ARGUMENT", "queries"),
     ("empty similar", similar, {"entities": []}, "INVALID_ARGUMENT", "entities"),
     ("too many queries", tails, {"count": 9}, "INVALID_ARGUMENT", "heads"),
+    *(
+        (
+            f"too many queries, {send.__name__}",
+            send,
+            batch(send, 9),
+            "INVALID_ARGUMENT",
+            parts[0],
+        )
+        for send, parts in PARTS.items()
+    ),
+    *(
+        (
+            f"{count} {part} beside 2, {send.__name__}",
+            send,
+            {**batch(send, 2), part: [NAME_OF[part]] * count},
+            "INVALID_ARGUMENT",
+            part,
+        )
+        for send, parts in PARTS.items()
+        for part in parts[1:]
+        for count in (1, 3)
+    ),
+    (
+        "no answers of relations",
+        relations,
+        {"options": Options(k=0)},
+        "INVALID_ARGUMENT",
+        "options.k",
+    ),
+    *((f"k {k} of neighbours", similar, {"k": k}, "INVALID_ARGUMENT", "k") for k in (-1, 0)),
+    *(
+        (
+            f"too many {part}, {send.__name__}",
+            send,
+            {"filter": Filter(**{part: names(6)})},
+            "INVALID_ARGUMENT",
+            f"filter.{part}",
+        )
+        for send in (heads, similar)
+        for part in ("allow", "deny")
+    ),
+    *(
+        (
+            f"score {value}",
+            relations,
+            {"options": Options(score_threshold=value)},
+            "INVALID_ARGUMENT",
+            "options.score_threshold",
+        )
+        for value in (NAN, -INFINITY)
+    ),
+    ("negative page", list_models, {"page_size": -1}, "INVALID_ARGUMENT", "page_size"),
+    ("no token", list_relations, {"page_token": "!"}, "INVALID_ARGUMENT", "page_token"),
+    *(
+        (f"other model, {send.__name__}", send, {"model": {"name": "other"}}, "NOT_FOUND", "")
+        for send in (*PARTS, list_relations, get_model)
+    ),
     ("fewer relations", tails, {"relations": []}, "INVALID_ARGUMENT", "relations"),
     ("more relations", tails, {"relations": ["P0"] * 2}, "INVALID_ARGUMENT", "relations"),
     ("more tails", relations, {"tails": names(2)}, "INVALID_ARGUMENT", "tails"),
@@ -230,6 +327,25 @@ FAILED_QUERIES: list[tuple[str, Send, dict[str, Any], int, str]] = [
     ("empty name", tails, {"heads": [""]}, 3, "heads[0]"),
     ("name too long", tails, {"heads": ["x" * 33]}, 3, "heads[0]"),
     ("too long in letters of 4 bytes", tails, {"heads": ["\U0001f40d" * 9]}, 3, "heads[0]"),
+    *(
+        (f"{what} name, {send.__name__} {part}", send, {part: [name]}, 3, f"{part}[0]")
+        for send, parts in PARTS.items()
+        for part in parts
+        for what, name in (("empty", ""), ("long", "x" * 33))
+        if send is not search
+    ),
+    *(
+        (f"unknown, {send.__name__} {part}", send, {part: ["nobody"]}, 5, f"{part}[0]")
+        for send, parts in PARTS.items()
+        for part in parts
+        if send is not search
+    ),
+    *(
+        (f"ambiguous, {send.__name__} {part}", send, {part: ["twin"]}, 3, f"{part}[0]")
+        for send, parts in PARTS.items()
+        for part in parts
+        if part not in ("relations", "queries")
+    ),
     ("unknown entity", heads, {"tails": ["nobody"]}, 5, "tails[0]"),
     ("unknown relation", score, {"relations": ["nothing"]}, 5, "relations[0]"),
     ("ambiguous label", similar, {"entities": ["twin"]}, 3, "entities[0]"),
@@ -292,11 +408,18 @@ def test_a_default_k_is_no_more_than_there_is(channel: grpc.Channel) -> None:
     assert len(relations(channel, options=Options(exclude_known=False)).answers.rows) == R
 
 
-def test_a_message_above_the_limit_is_refused(channel: grpc.Channel) -> None:
-    search(channel, queries=["x" * 256] * 8)
+@pytest.mark.parametrize(
+    ("size", "code"), [(8191, "NOT_FOUND"), (8192, "NOT_FOUND"), (8193, "RESOURCE_EXHAUSTED")]
+)
+def test_a_message_above_the_limit_is_refused(channel: grpc.Channel, size: int, code: str) -> None:
+    """Below and at it the message is read, and its type found to be none."""
+    request = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P0"])
+    request.filter.types.append("?" * (size - request.ByteSize() - 6))
+    assert request.ByteSize() == size
+    stub = prediction_pb2_grpc.LinkPredictionServiceStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
-        tails(channel, filter=Filter(deny=["x" * 9000]))
-    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        stub.PredictTails(request)
+    assert caught.value.code().name == code
     tails(channel)
 
 
