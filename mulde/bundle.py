@@ -31,9 +31,11 @@ from mulde.files import (
     SEARCH,
     TYPES,
     VOCABULARY,
+    Identity,
     check_listing,
     check_names,
     check_stamp,
+    identity_of,
     read_small,
     stamp_of,
 )
@@ -81,6 +83,7 @@ class Bundle:
         measures: of the table and its cells, or None; true where ``verified`` is False, for then
             another process has seen that they are.
         verified: whether every file was read and checked.
+        identity: which folder lay at ``path``, see ``files.identity_of``.
     """
 
     path: Path
@@ -90,8 +93,21 @@ class Bundle:
     types: EntityTypes | None
     search: SearchIndex | None
     calibration: Calibration | None
+    identity: Identity
     measures: Measures | None = None
     verified: bool = True
+
+    def check_same(self) -> None:
+        """Make sure that all that was opened so far by its name is of this one bundle.
+
+        Whoever opens files of a bundle asks this afterwards: a bundle can be replaced at any time,
+        and half of the one and half of the other would answer as if it were a model.
+
+        Raises:
+            BundleError: if another folder lies at ``path``, or a file came to it.
+        """
+        if identity_of(self.path) != self.identity:
+            raise BundleError(self.path, "it was replaced while it was read; open it again")
 
     def file(self, name: str) -> Path:
         """Path of one of its files, such as ``encoder.onnx``.
@@ -207,13 +223,15 @@ def open_bundle(directory: Path | str | os.PathLike[str], *, verify: bool = True
         BundleError: naming the file, and what was expected and found.
     """
     path = Path(directory)
+    identity = identity_of(path)
     manifest = read_manifest(path)
     check_listing(path, manifest)
     if verify:
         for name, stamp in manifest.files.items():
             check_stamp(path / name, stamp)
-    bundle = _map(path, manifest, verify)
+    bundle = _map(path, manifest, identity, verify)
     _check_sizes(bundle)
+    bundle.check_same()
     return bundle
 
 
@@ -233,7 +251,7 @@ def read_manifest(directory: Path) -> Manifest:
     return Manifest.from_json(directory / MANIFEST, text)
 
 
-def _map(path: Path, manifest: Manifest, check: bool) -> Bundle:
+def _map(path: Path, manifest: Manifest, identity: Identity, check: bool) -> Bundle:
     has = manifest.files
     names = Vocabulary.read(path / VOCABULARY, check=check)
     labels = names.entities.labels
@@ -245,6 +263,7 @@ def _map(path: Path, manifest: Manifest, check: bool) -> Bundle:
         types=EntityTypes.read(path / TYPES, check=check) if TYPES in has else None,
         search=SearchIndex.read(path / SEARCH, labels, check=check) if SEARCH in has else None,
         calibration=Calibration.read(path / CALIBRATION) if CALIBRATION in has else None,
+        identity=identity,
         measures=_measures(path / MEASURES, manifest) if MEASURES in has else None,
         verified=check,
     )

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 from stat import S_ISREG
+from typing import TypeAlias
 
 from mulde.errors import BundleError, shorten
 from mulde.manifest import NAME, FileStamp, Manifest
@@ -29,6 +30,23 @@ OPTIONAL = frozenset({CANDIDATES, MEASURES, KNOWN, TYPES, SEARCH, CALIBRATION, C
 
 _MAX_MANIFEST_BYTES = 1 << 20
 
+Identity: TypeAlias = tuple[int, int, int]
+
+
+def identity_of(folder: Path) -> Identity:
+    """Which folder lies at a path: device, inode, and the time of the inode's last change.
+
+    A number of an inode is soon used again; the time is renewed by renaming a folder to its place.
+
+    Raises:
+        BundleError: if there is none.
+    """
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise BundleError(folder, f"expected the folder of a bundle: {error.strerror}") from error
+    return status.st_dev, status.st_ino, status.st_ctime_ns
+
 
 def check_names(folder: Path, names: set[str]) -> None:
     """Refuse a bundle without what it must have, or with what the format does not know."""
@@ -42,6 +60,13 @@ def check_listing(folder: Path, manifest: Manifest) -> None:
     """Refuse a folder that is not exactly what its manifest lists, as regular files."""
     check_names(folder, set(manifest.files))
     expected = {*manifest.files, MANIFEST, DIGEST}
+    try:
+        _check_files(folder, manifest, expected)
+    except OSError as error:  # it is being replaced, or the disk is bad
+        raise BundleError(folder, f"cannot be read: {error}") from error
+
+
+def _check_files(folder: Path, manifest: Manifest, expected: set[str]) -> None:
     with os.scandir(folder) as entries:
         found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
     for name in sorted(expected | set(found)):

@@ -81,6 +81,7 @@ class Engine:
         self._retriever = self._retriever_of(candidates)
         curvature = self.manifest.score.curvature
         self._neighbours = Neighbours(self._index, layout, curvature, extent.row_norm, candidates)
+        bundle.check_same()
 
     @classmethod
     def open(cls, bundle: Bundle | Path | str, *, threads: int = 1) -> Engine:

@@ -37,7 +37,7 @@ def main(name: str, work: Path, seconds: int, seed: int) -> None:
         f"-max_len={MOST_BYTES}",
         f"-rss_limit_mb={MOST_MIB}",
         f"-artifact_prefix={found}/",
-        "-timeout=10",
+        "-timeout=120",  # of the clock: others may have the machine meanwhile
         "-print_final_stats=1",
         "-verbosity=0",
     ]

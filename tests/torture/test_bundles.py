@@ -18,6 +18,7 @@ import pytest
 
 from mulde.bundle import DIGEST, ENCODER, ENTITIES, KNOWN, MANIFEST, VOCABULARY, open_bundle
 from mulde.errors import BundleError
+from serving.engine.engine import Engine
 from tests.serving.process import ROOT, environment
 from tests.support.toy import toy_bundle
 from tests.torture.tools import Opener, Tally
@@ -73,6 +74,15 @@ def test_no_file_of_another_bundle_is_believed(copy: Path, foreign: Path) -> Non
         with pytest.raises(BundleError):
             open_bundle(copy)
         path.write_bytes(whole)
+
+
+def test_no_engine_is_made_of_two_bundles(tmp_path: Path) -> None:
+    """Replaced between the check of its sums and the opening of its table, by a sound one."""
+    opened = open_bundle(toy_bundle(tmp_path / "toy"))
+    toy_bundle(tmp_path / "toy", seed=1, overwrite=True)
+    with pytest.raises(BundleError, match="it was replaced while it was read"):
+        Engine(opened)
+    Engine(open_bundle(tmp_path / "toy"))
 
 
 # Bytes that were changed on purpose, with digests to match

@@ -69,12 +69,27 @@ def test_a_job_that_may_not_write_says_so_and_goes_on_when_it_may(
     tally(f"read-only: {job}", refusals=toll["kills"], runs_that_ended_alike=toll["runs"])
 
 
+@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=LONG)])
+def test_a_server_killed_while_it_swaps_leaves_whole_versions_and_the_next_one_serves_them(
+    kills: int, tmp_path: Path, generator: np.random.Generator, tally: Tally
+) -> None:
+    """Callers ask all the while, and a version is replaced; each answer is one of its version."""
+    told = printed("tests.torture.swaps", tmp_path, generator.integers(2**31), kills)
+    assert told["kills"] == kills
+    assert told["while_it_listened"] > 0
+    tally("killed: swapping server", **told)
+
+
 def toll_of(
     job: str, work: Path, generator: np.random.Generator, count: int, harm: str
 ) -> dict[str, int]:
     """What tests/torture/victims.py has done."""
-    arguments = [job, str(work), str(generator.integers(2**31)), str(count), harm]
-    command = [sys.executable, "-m", "tests.torture.victims", *arguments]
+    return printed("tests.torture.victims", job, work, generator.integers(2**31), count, harm)
+
+
+def printed(module: str, *arguments: object) -> dict[str, int]:
+    """What a program of this folder says that it has done."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
