@@ -1,10 +1,13 @@
-"""PyKEEN and TorchKGE asked for the ten best tails, for `benchmarks/serving.py`; prints JSON.
+"""PyKEEN, TorchKGE and hnswlib asked for the ten best tails; prints JSON.
 
-    PYTHON benchmarks/peers.py ENTITIES RELATIONS DIMENSION SECONDS
+    PYTHON benchmarks/peers.py ENTITIES RELATIONS DIMENSION SECONDS [FOLDER]
 
-PYTHON has the dependency group ``peers`` and the same torch; nothing of mulde is imported. Both use
-DistMult, whose prediction is one product with the table, the least that a model can cost. Their
-vectors are random: the time does not depend on them.
+PYTHON has the dependency group ``peers`` and the same torch; nothing of mulde is imported. DistMult
+is the least that a model can cost: its prediction is one product with the table. MuRE is the
+nearest to what mulde serves: a squared distance and two biases. The vectors of both are random: the
+time does not depend on them. hnswlib is asked where there is a FOLDER with ``table.npy`` [E, W],
+``queries.npy`` [B, W] and ``best.npy`` [B, 10], the rows of the greatest products; its graph,
+which takes minutes to build, is kept there as ``hnsw.bin``.
 """
 
 from __future__ import annotations
@@ -13,15 +16,26 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 
 K = 10
 BATCH = 256
+SMALL_BATCH = 16
+"""For MuRE, which holds [B, E, D] numbers at once."""
+
+_LINKS, _BUILD_WIDTH = 16, 200
+_WIDTHS = (20, 40, 80, 160, 320, 640)
+_RECALL = 0.99
+
+Found = dict[str, Any]
 
 
 def timed(run: Callable[[], object], seconds: float) -> float:
@@ -36,9 +50,9 @@ def timed(run: Callable[[], object], seconds: float) -> float:
     return median(taken)
 
 
-def pykeen(entities: int, relations: int, dimension: int, seconds: float) -> dict[str, object]:
-    """``predict_target``, which takes one query at a time."""
-    from pykeen.models import DistMult
+def pykeen(entities: int, relations: int, dimension: int, seconds: float) -> list[Found]:
+    """``predict_target`` takes one query at a time; ``predict_t`` is the model's own batch."""
+    from pykeen.models import DistMult, MuRE
     from pykeen.predict import predict_target
     from pykeen.triples import TriplesFactory
 
@@ -49,18 +63,35 @@ def pykeen(entities: int, relations: int, dimension: int, seconds: float) -> dic
         entity_to_id={f"e{row}": row for row in range(entities)},
         relation_to_id={f"r{row}": row for row in range(relations)},
     )
-    model = DistMult(triples_factory=factory, embedding_dim=dimension, random_seed=0).eval()
+    found = []
+    for kind, size in ((DistMult, BATCH), (MuRE, SMALL_BATCH)):
+        model: Any = kind(triples_factory=factory, embedding_dim=dimension, random_seed=0).eval()
+        asked = torch.stack([torch.arange(size), torch.arange(size) % relations], dim=1)
 
-    def ask() -> object:
-        found = predict_target(model, head=7, relation=1, triples_factory=factory)
-        return found.df.nlargest(K, "score")
+        def ask(model: Any = model) -> Any:
+            return predict_target(model, head="e7", relation="r1", triples_factory=factory)
 
-    alone = timed(ask, seconds)
-    what = "predict_target, then nlargest"
-    return {"name": "PyKEEN", "version": version("pykeen"), "call": what, "alone_ms": alone * 1e3}
+        def best(ask: Callable[[], Any] = ask) -> object:
+            return ask().df.nlargest(K, "score")
+
+        def unknown(ask: Callable[[], Any] = ask) -> object:
+            return ask().filter_triples(factory).df.nlargest(K, "score")
+
+        def together(size: int, model: Any = model, asked: Any = asked) -> object:
+            return model.predict_t(asked[:size]).topk(K)
+
+        whose = f"{kind.__name__}: "
+        calls = {"predict_target, nlargest": best}
+        calls["predict_target, filter_triples, nlargest"] = unknown
+        for name, call in calls.items():
+            found.append(_of("pykeen", "PyKEEN", whose + name, timed(call, seconds)))
+        alone, batch = timed(partial(together, 1), seconds), timed(partial(together, size), seconds)
+        call = f"{whose}predict_t of 1 and of {size}, topk"
+        found.append(_of("pykeen", "PyKEEN", call, alone, size / batch))
+    return found
 
 
-def torchkge(entities: int, relations: int, dimension: int, seconds: float) -> dict[str, object]:
+def torchkge(entities: int, relations: int, dimension: int, seconds: float) -> list[Found]:
     """The steps of ``EntityInference.evaluate``, which itself fails in 0.17.7 (a wrong index)."""
     from torchkge.models import DistMultModel
 
@@ -76,20 +107,62 @@ def torchkge(entities: int, relations: int, dimension: int, seconds: float) -> d
         ranked, indices = scores.sort(descending=True)
         return ranked[:, :K], indices[:, :K]
 
-    found = {"name": "TorchKGE", "version": version("torchkge"), "call": "EntityInference's steps"}
     alone, batch = timed(lambda: ask(1), seconds), timed(lambda: ask(BATCH), seconds)
-    return {**found, "alone_ms": alone * 1e3, "queries_per_s": BATCH / batch}
+    call = "DistMult: EntityInference's steps"
+    return [_of("torchkge", "TorchKGE", call, alone, BATCH / batch)]
 
 
-def main(entities: int, relations: int, dimension: int, seconds: float) -> None:
-    """Measure both on one thread."""
+def hnsw(folder: Path, seconds: float) -> list[Found]:
+    """The narrowest search that finds 99 % of the ten greatest products, or the widest tried."""
+    import hnswlib
+
+    table, queries, best = (np.load(folder / f"{n}.npy") for n in ("table", "queries", "best"))
+    index: Any = hnswlib.Index(space="ip", dim=table.shape[1])
+    path = folder / "hnsw.bin"
+    if path.exists():
+        index.load_index(str(path), max_elements=len(table))
+    else:
+        index.init_index(len(table), M=_LINKS, ef_construction=_BUILD_WIDTH)
+        index.add_items(table)
+        index.save_index(str(path))
+    index.set_num_threads(1)
+    for width in _WIDTHS:
+        index.set_ef(width)
+        rows = index.knn_query(queries, K)[0]
+        same = [len(np.intersect1d(*pair)) for pair in zip(rows, best, strict=True)]
+        recall = sum(same) / best.size
+        if recall >= _RECALL:
+            break
+    place = iter(np.resize(np.arange(len(queries)), 1 << 20).tolist())
+    alone = timed(lambda: index.knn_query(queries[next(place)], K), seconds)
+    batch = timed(lambda: index.knn_query(queries[:BATCH], K), seconds)
+    call = f"knn_query, M {_LINKS}, ef {width}"
+    rate = min(BATCH, len(queries)) / batch
+    return [{**_of("hnswlib", "hnswlib", call, alone, rate), "recall": recall}]
+
+
+def _of(package: str, name: str, call: str, alone: float, rate: float | None = None) -> Found:
+    found: Found = {"name": name, "version": version(package), "call": call}
+    found["alone_ms"] = alone * 1e3
+    if rate is not None:
+        found["queries_per_s"] = rate
+    return found
+
+
+def main(sizes: list[int], seconds: float, folder: Path | None) -> None:
+    """Measure all on one thread."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     with torch.inference_mode():
-        found = [run(entities, relations, dimension, seconds) for run in (pykeen, torchkge)]
+        found = [*pykeen(*sizes, seconds), *torchkge(*sizes, seconds)]
+    if folder is not None:
+        found += hnsw(folder, seconds)
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    sizes = [int(argument) for argument in sys.argv[1:4]]
-    main(sizes[0], sizes[1], sizes[2], float(sys.argv[4]))
+    main(
+        [int(argument) for argument in sys.argv[1:4]],
+        float(sys.argv[4]),
+        Path(sys.argv[5]) if len(sys.argv) > 5 else None,
+    )
