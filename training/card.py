@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from mulde.calibration import Calibration
 from mulde.manifest import Manifest, describe
 from mulde.plain import markdown
+from training.lessons import Lesson
+from training.machine import GPU
+
+BAR = 8
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Provenance:
         teachers: names of those that taught it; empty for a direct training.
         notes: of the recipe.
         licence: a sentence about the data's licence.
+        lessons: what the teachers know relation by relation, where they were at hand.
     """
 
     trained_on: str | None
@@ -32,6 +37,7 @@ class Provenance:
     teachers: tuple[str, ...]
     notes: str
     licence: str
+    lessons: tuple[Lesson, ...] = ()
 
 
 def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -> str:
@@ -50,6 +56,7 @@ def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -
         _probabilities(calibration),
         "## How it was made",
         _making(manifest, provenance),
+        *_lessons(provenance),
         "## Data",
         _data(manifest, provenance),
     ]
@@ -135,9 +142,42 @@ def _making(manifest: Manifest, provenance: Provenance) -> str:
     ]
     if provenance.notes:
         lines.append(f"- {markdown(provenance.notes)}")
+    if f", {GPU} " not in trained_on:
+        lines.append("- not tested on a GPU")
     libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
     lines.append(f"- {markdown(libraries)}")
     return "\n".join(lines)
+
+
+def _lessons(provenance: Provenance) -> list[str]:
+    """Bars of the teachers' quality per relation, and what W made of it."""
+    if not provenance.lessons:
+        return []
+    trained = provenance.lessons[0].trust is not None
+    names = [f"teacher {number}" for number, _ in enumerate(provenance.teachers, start=1)]
+    trust = [f"sigmoid(W), {name}" for name in names] if trained else []
+    head = ["relation", "queries", *names, "Junior", *trust]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for one in provenance.lessons:
+        name = markdown(one.relation) + (", asked for heads" if one.reciprocal else "")
+        figures = [_bar(value) for value in (*one.teachers, one.junior, *(one.trust or ()))]
+        lines.append(f"| {name} | {one.count} | " + " | ".join(figures) + " |")
+    text = (
+        "MRR on valid of the relations asked about most, in the order of the teachers above; the "
+        "Junior is as trained, before its table is rounded. "
+    )
+    learnt = (
+        "W began at sigmoid(1) = .73 everywhere."
+        if trained
+        else "W was not trained: the recipe has no relation scaling."
+    )
+    return ["## What the teachers know", text + learnt, "\n".join(lines)]
+
+
+def _bar(value: float) -> str:
+    """A number in [0, 1] as a picture and in figures."""
+    full = round(value * BAR)
+    return "█" * full + "░" * (BAR - full) + f" {value:.3f}"
 
 
 def _data(manifest: Manifest, provenance: Provenance) -> str:

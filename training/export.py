@@ -37,6 +37,7 @@ from training.calibrate import calibrate
 from training.card import Provenance, card
 from training.choose import Wish, choose_index, choose_precision
 from training.encoder import Encoder, choose_slopes, write_onnx
+from training.lessons import lessons
 from training.machine import describe_machine
 from training.parity import measure, refuse_differences, sample
 from training.pipeline import load_scorer
@@ -88,6 +89,7 @@ def export(
     version: str = "1",
     recipe: Path | None = None,
     licence: str = "",
+    teachers: Path | None = None,
     report: Report = lambda step: None,
 ) -> Manifest:
     """Write a bundle of a trained model.
@@ -106,6 +108,8 @@ def export(
         version: of the model.
         recipe: the recipe file; by default the one in the run's folder, ``RUN/recipe.toml``.
         licence: a sentence for the card about the licence of the data.
+        teachers: folder of the teachers' folders, for the card's figures per relation; by default
+            ``RUN/teachers``. Where they are not there, the card goes without.
         report: is told what is being done.
 
     Returns:
@@ -142,7 +146,10 @@ def export(
             refuse_differences(out, checks, checked, len(valid.target))
             manifest = replace(manifest, checks=checks, quality=quality)
             manifest, calibration = _test(manifest, engine, source.graph, valid, report)
-        manifest = _describe(draft, manifest, calibration, _provenance(source, licence))
+        report("asking the teachers about each relation")
+        shelf = teachers or checkpoint.resolve().parent.parent / "teachers"
+        provenance = _provenance(source, licence, valid, shelf)
+        manifest = _describe(draft, manifest, calibration, provenance)
         open_bundle(draft.path)
         draft.publish()
     return manifest
@@ -267,8 +274,10 @@ def _write_table(
     return table
 
 
-def _provenance(source: Source, licence: str) -> Provenance:
+def _provenance(source: Source, licence: str, valid: RankingTask, shelf: Path) -> Provenance:
     identity, progress = source.state["identity"], source.state["progress"]
+    scaling = source.recipe.distillation.scaling
+    learnt = lessons(source.scorer, source.state, source.graph, valid, shelf, scaling)
     return Provenance(
         trained_on=source.state.get("machine"),
         exported_on=describe_machine(),
@@ -278,6 +287,7 @@ def _provenance(source: Source, licence: str) -> Provenance:
         teachers=tuple(identity.get("teachers", ())),
         notes=source.recipe.notes,
         licence=licence or _licence(source.folder),
+        lessons=tuple(learnt),
     )
 
 

@@ -206,7 +206,7 @@ class Run:
             weights = {name: value.cpu() for name, value in model.state_dict().items()}
             kept = {
                 **facts,
-                "machine": describe_machine() + parallel.described(),
+                "machine": describe_machine(self.queries.entity.device) + parallel.described(),
                 "model": weights,
                 "objective": self.objective.state_dict(),
             }

@@ -129,6 +129,9 @@ def export(
         Path | None, typer.Option(help="Recipe file; default: the run's recipe.toml.")
     ] = None,
     licence: Annotated[str, typer.Option(help="A sentence about the data's, for the card.")] = "",
+    teachers: Annotated[
+        Path | None, typer.Option(help="Where teachers are, for the card; default: RUN/teachers.")
+    ] = None,
 ) -> None:
     """Write a bundle, reopen it with the code that serves it, and compare before publishing."""
     from training.choose import wish_of
@@ -148,6 +151,7 @@ def export(
             version=version,
             recipe=recipe,
             licence=licence,
+            teachers=teachers,
             report=status.update,
         )
     _say(f"bundle is in {out}")

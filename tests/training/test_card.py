@@ -15,6 +15,7 @@ from mulde.errors import BundleError
 from mulde.manifest import Dataset, Manifest, RecipeStamp, Score
 from tests.support.hostile import HOSTILE, steering
 from training.card import Provenance, card
+from training.lessons import Lesson
 
 FIGURES = {"mrr": 0.5, "hits@1": 0.4, "hits@3": 0.5, "hits@10": 0.6}
 CHECKS = ("mrr_trained", "mrr_rounded", "mrr_served", "onnx_error", "recall@10")
@@ -59,6 +60,24 @@ def test_a_card_shows_a_hostile_name_as_text(name: str) -> None:
     assert not steering(text)
     assert not re.search(r"(?<!\\)[<>`\[]", text)
     assert len(text.splitlines()) == len(card(MANIFEST, CALIBRATION, PLAIN).splitlines())
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_card_shows_a_hostile_relation_as_text(name: str) -> None:
+    told = replace(PLAIN, lessons=(Lesson(name, True, 9, (0.25,), 0.5, (0.75,)),))
+    text = card(MANIFEST, CALIBRATION, told)
+    assert not steering(text)
+    assert not re.search(r"(?<!\\)[<>`\[]", text)
+    assert "| 9 | ██░░░░░░ 0.250 | ████░░░░ 0.500 | ██████░░ 0.750 |" in text
+
+
+def test_a_card_says_where_w_was_not_trained_and_what_no_gpu_saw() -> None:
+    told = replace(PLAIN, lessons=(Lesson("likes", False, 9, (0.25,), 0.5, None),))
+    text = card(MANIFEST, CALIBRATION, told)
+    assert "W was not trained" in text
+    assert "- not tested on a GPU" in text
+    on_a_gpu = replace(told, trained_on="a machine, 8 cores, GPU of some name")
+    assert "not tested on a GPU" not in card(MANIFEST, CALIBRATION, on_a_gpu)
 
 
 @pytest.mark.parametrize("family", ["", "<b>", "a b", "\x1b[2J", "x" * 65, "a\n"])
