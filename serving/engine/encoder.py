@@ -13,11 +13,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError, shorten
+from serving.engine.alone import SCALARS, Alone
 from serving.engine.onnx_safety import check_graph
 from serving.engine.onnx_trial import reason, try_graph
 
 _INPUTS = {"head": "tensor(float)", "relation": "tensor(int64)"}
-_OUTPUTS = ("query", "offset", "bias", "slope")
+_OUTPUTS = ("query", *SCALARS)
 _NUMBERS = "tensor(float)"
 _STEP = 16
 _LARGEST = 1024
@@ -56,7 +57,8 @@ class Encoder:
     """``encoder.onnx``, loaded.
 
     Batches are padded to a multiple of 16, so that a query meets the same vector instructions
-    whatever else is in its batch; its numbers are then the same to the last bit.
+    whatever else is in its batch; its numbers are then the same to the last bit. One query alone
+    goes without where that was tried and changed no bit (``pad_less``).
     """
 
     def __init__(
@@ -89,9 +91,36 @@ class Encoder:
         except Exception as error:  # ONNX Runtime raises a family of types without a public root
             raise BundleError(path, f"ONNX Runtime refuses it: {reason(error)}") from error
         self._check_signature()
+        self._alone = Alone(self._session, _STEP, width)
         largest = self._largest
         heads, relations = np.zeros((largest, width), np.float32), np.zeros(largest, np.int64)
         try_graph(path, self._feed(heads, relations))
+
+    def pad_less(
+        self, heads: NDArray[np.float32], relations: NDArray[np.integer], batch: Query
+    ) -> None:
+        """Run a query alone without padding, if it gets the same bits that way.
+
+        Most graphs treat each query by itself in any batch; then padding only costs time.
+
+        Args:
+            heads: [B, W], of queries to try.
+            relations: [B].
+            batch: the same, encoded together.
+        """
+        lone = Alone(self._session, 1, self._width)
+        for at in range(len(batch)):
+            one = slice(at, at + 1)
+            try:
+                vector, scalars = lone.run(heads[one], relations[one])
+            except Exception:  # as above; a graph that needs the padding keeps it
+                return
+            expected = batch.offset[one], batch.bias[one], batch.slope[one]
+            if not np.array_equal(vector, batch.vector[one]):
+                return
+            if not np.array_equal(scalars, expected):
+                return
+        self._alone = lone
 
     def _check_signature(self) -> None:
         inputs = {node.name: node.type for node in self._session.get_inputs()}
@@ -119,6 +148,8 @@ class Encoder:
 
     def _encode(self, heads: NDArray[np.float32], relations: NDArray[np.integer]) -> Query:
         count = len(heads)
+        if count == 1:
+            return self._encode_alone(heads, relations)
         feed = self._feed(heads, relations)
         try:
             outputs = self._session.run(_OUTPUTS, feed)
@@ -128,6 +159,13 @@ class Encoder:
         self._check_outputs(vector, scalars, len(feed["relation"]))
         offset, bias, slope = (scalar[:count].astype(np.float64) for scalar in scalars)
         return Query(vector[:count], offset, bias, slope)
+
+    def _encode_alone(self, head: NDArray[np.float32], relation: NDArray[np.integer]) -> Query:
+        try:
+            vector, scalars = self._alone.run(head, relation)
+        except Exception as error:  # as above
+            raise BundleError(self._path, f"the encoder failed: {reason(error)}") from error
+        return Query(vector, *scalars)
 
     def _feed(
         self, heads: NDArray[np.float32], relations: NDArray[np.integer]

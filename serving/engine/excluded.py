@@ -28,6 +28,8 @@ class Excluded:
     @classmethod
     def nothing(cls, queries: int) -> Excluded:
         """No row, for any query."""
+        if queries == 1:
+            return _NOTHING
         return cls(np.zeros(queries + 1, np.int64), np.zeros(0, np.int64))
 
     @classmethod
@@ -72,3 +74,6 @@ class Excluded:
         places = np.minimum(np.searchsorted(allowed, rows), len(allowed) - 1)
         here = allowed[places] == rows
         return owners[here], places[here]
+
+
+_NOTHING = Excluded(np.zeros(2, np.int64), np.zeros(0, np.int64))

@@ -19,6 +19,8 @@ Shape letters: B queries, E entities, D dimension, J = D + 4 columns of bytes.
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,70 +28,13 @@ from mulde.layout import Layout
 from serving.engine.encoder import Query
 from serving.engine.exact_bytes import exact_range, product_session
 from serving.engine.index import EntityIndex
+from serving.engine.looks import LOWEST, SLACK, Array, Looks, Products
 from serving.engine.product import Product
-
-Array = NDArray[np.float64]
-Products = NDArray[np.int32]
-
-LOWEST = np.iinfo(np.int32).min
-"""The product of what may not be chosen."""
 
 _EXCESS_BYTES = 3
 _PADDED = 64
 _DECODED_ROWS = 8192
 _LEAST_STEP = 1e-150
-# Far above what float64 loses when these bounds are computed, far below the bounds.
-_SLACK = 1e-12
-_ROUNDING = 3.0
-
-
-class Looks:
-    """Queries for the scan.
-
-    Attributes:
-        bytes: uint8 [B, J].
-        step: [B], t, above 0.
-        base: [B], <q, m>.
-        loss: [B], the bound on |loss|.
-    """
-
-    __slots__ = ("base", "bytes", "loss", "step")
-
-    def __init__(self, rounded: NDArray[np.uint8], step: Array, base: Array, loss: Array) -> None:
-        """See the attributes."""
-        self.bytes, self.step, self.base, self.loss = rounded, step, base, loss
-
-    def take(self, which: NDArray[np.integer]) -> Looks:
-        """Some of the queries."""
-        return Looks(self.bytes[which], self.step[which], self.base[which], self.loss[which])
-
-    def floors(self, products: Array) -> Products:
-        """Whole numbers [B] that rows with an exact product of at least ``products`` [B] reach."""
-        wanted = (products - self.base - self.loss) / self.step
-        slack = 1.0 + _SLACK * np.abs(products / self.step)
-        return _whole(wanted - slack)
-
-    def safe(self, kth: Products) -> Products:
-        """Whole numbers [B] that every row with one of the k greatest exact products reaches.
-
-        Args:
-            kth: [B], at most the k-th greatest whole number.
-        """
-        # The k-th may have gained the loss, and others may have lost it; rounding costs a little.
-        return _whole(kth - (2 * self.loss / self.step + _ROUNDING))
-
-    def most_below(self, floors: Products) -> Array:
-        """Exact products [B] that rows below ``floors`` [B] do not exceed."""
-        most = self.base + self.step * (floors - 1.0) + self.loss
-        most += _SLACK * (np.abs(most) + np.abs(self.base) + self.step)
-        return np.where(floors == LOWEST + 1, -np.inf, most)
-
-
-def _whole(floors: Array) -> Products:
-    """Without fractions, and within the range of products that may be chosen."""
-    # Towards 0 where that is up: a floor that is higher by less than 1 keeps no whole number out
-    # that reaches it, and callers took off more than 1.
-    return np.minimum(np.maximum(floors, LOWEST + 1), -(LOWEST + 1)).astype(np.int32)
 
 
 class Scan:
@@ -135,6 +80,8 @@ class Scan:
 
     def look(self, query: Query) -> Looks:
         """Round queries [B]."""
+        if len(query) == 1:
+            return self._look_alone(query)
         exact = query.vector.take(self._columns, axis=1).astype(np.float64)
         scaled = exact * self._steps
         step = np.maximum(
@@ -146,6 +93,18 @@ class Scan:
         return Looks(
             (rounded + self._range.zero).astype(np.uint8), step, exact @ self._middle, loss
         )
+
+    def _look_alone(self, query: Query) -> Looks:
+        """The same for one query, with numbers in place of arrays of one number."""
+        exact = query.vector[0].take(self._columns).astype(np.float64)
+        scaled = exact * self._steps
+        largest = float(np.maximum.reduce(np.abs(scaled)))
+        step = max(largest / self._range.queries, _LEAST_STEP)
+        rounded = np.rint(scaled / step)
+        scaled -= rounded * step
+        loss = float(np.abs(exact) @ self._error) + sqrt(float(scaled @ scaled)) * self._row_norm
+        whole = (rounded + self._range.zero).astype(np.uint8)
+        return Looks(whole[None], step, float(exact @ self._middle), loss)
 
     def products(self, looks: Looks) -> Products:
         """<z, w> of queries and rows, [B, N]; N is a multiple of 64 above E, LOWEST beyond E.
@@ -179,7 +138,7 @@ def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Arr
     rows = np.clip(np.rint((columns - middle) / divisor), -limit, limit)
     lost = np.abs(columns - middle - rows * step)
     # The slack also covers what float64 loses where a query is rounded.
-    error = lost.max(axis=0) + _SLACK * (np.abs(columns).max(axis=0) + np.abs(middle))
+    error = lost.max(axis=0) + SLACK * (np.abs(columns).max(axis=0) + np.abs(middle))
     left, more = rows[:, -2].copy(), []
     for share in range(_EXCESS_BYTES, 1, -1):
         more.append(np.rint(left / share))

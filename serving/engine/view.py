@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from serving.engine.encoder import Query
 from serving.engine.excluded import Excluded, Rows
+from serving.engine.lone_view import BLOCK, LoneView
 
 Array = NDArray[np.float64]
 Products = NDArray[Any]
 
-_BLOCK = 16
 _PAIRS = 5 << 19
 _TILE = 16
 _MOST_QUERIES = 256
@@ -71,18 +71,20 @@ class Exhaustive:
         fitting = _PAIRS // table.size // _TILE * _TILE
         self.queries = min(max(fitting, 1), _MOST_QUERIES)
 
-    def look(self, query: Query, excluded: Excluded, allowed: Rows | None) -> BlockView:
+    def look(self, query: Query, excluded: Excluded, allowed: Rows | None) -> BlockView | LoneView:
         """See ``Candidates.look``."""
         looks = self._table.look(query)
         products, rows = self._table.products(looks), None
         lowest = self._table.lowest
         if allowed is not None:
-            padding = -len(allowed) % _BLOCK
+            padding = -len(allowed) % BLOCK
             rows = np.concatenate([allowed, np.full(padding, self._table.size)])
             products = products[:, rows]
         if len(excluded.rows):
             owners, places = excluded.within(allowed)
             products[owners, places] = lowest
+        if len(query) == 1:
+            return LoneView(looks, products[0], rows, lowest)
         return BlockView(looks, products, rows, lowest)
 
 
@@ -105,7 +107,7 @@ class BlockView:
         """
         self._looks, self._products, self._rows = looks, products, rows
         self._lowest = lowest
-        folded = products.reshape(len(products), _BLOCK, -1)
+        folded = products.reshape(len(products), BLOCK, -1)
         self._maxima: Products = np.maximum.reduce(folded, axis=1)
         self._floors: Products = self._maxima[:, 0]
 
@@ -136,12 +138,6 @@ class BlockView:
         """Pairs (query, row) whose product is at least ``floors`` [n], of queries ``which`` [n]."""
         size, blocks = self._products.shape[1], self._maxima.shape[1]
         within, products = np.arange(0, size, blocks), self._products.reshape(-1)
-        if len(self._maxima) == 1:
-            (block,) = (self._maxima[0] >= floors).nonzero()
-            places = (block[:, None] + within).reshape(-1)
-            places = places[products.take(places) >= floors]
-            owners = np.zeros(len(places), dtype=np.int64)
-            return owners, places if self._rows is None else self._rows[places]
         maxima = self._maxima if len(which) == len(self._maxima) else self._maxima[which]
         # Everything on flat arrays, which numpy searches and gathers several times faster.
         (flat,) = (maxima >= floors[:, None]).reshape(-1).nonzero()

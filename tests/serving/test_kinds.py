@@ -130,7 +130,7 @@ def exhaustive(
 def test_a_certified_answer_is_the_exhaustive_one(
     tmp_path: Path, world: str, score: str, kind: str
 ) -> None:
-    """60 cases of 350 queries; each answer that claims to be exact is compared."""
+    """60 cases of 350 queries, some of them alone too; what claims to be exact is compared."""
     one = retriever(tmp_path, world, score, kind)
     generator = np.random.default_rng(7)
     for k, barred in ((1, 0), (10, 100), (10, 14_000), (100, 700), (ENTITIES - 3, 200)):
@@ -148,6 +148,13 @@ def test_a_certified_answer_is_the_exhaustive_one(
                 real = rows[at] >= 0
                 assert found.rows[mine].tolist() == rows[at][real].tolist()
                 assert found.scores[mine].tolist() == scores[at][real].tolist()
+        for at in (0, 23, 69):
+            single, barred_here = query.take(slice(at, at + 1)), excluded.take(at, at + 1)
+            alone = one.best(single, k, barred_here, None, exact=True)
+            real = rows[at] >= 0
+            assert alone.exact.all()
+            assert alone.rows.tolist() == rows[at][real].tolist()
+            assert alone.scores.tolist() == scores[at][real].tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)

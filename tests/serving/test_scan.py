@@ -24,8 +24,9 @@ from serving.engine.exact_bytes import (
     product_session,
 )
 from serving.engine.index import EntityIndex
+from serving.engine.looks import LOWEST
 from serving.engine.onnx_graph import product_graph
-from serving.engine.scan import LOWEST, Scan
+from serving.engine.scan import Scan
 from tests.support.toy import write_index
 
 LAYOUT = Layout(7)
