@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture reproduce accuracy bench-serving protos wheel lock audit sbom fuzz clean
+.PHONY: help setup run test lint check coverage torture soak load reproduce accuracy bench-serving protos wheel lock audit sbom fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,12 @@ SEED ?= 1
 torture: $(STAMP) ## Kill, fill, damage and flood it, at length, and print what held: SEED=1
 	@MULDE_TORTURE_SEED=$(SEED) $(PY) -m pytest -q -m torture tests/torture
 
+MINUTES ?= 20
+
+soak: $(STAMP) ## Ask, swap, cancel and kill workers at once, and check every answer: MINUTES=20
+	@MULDE_SOAK_MINUTES=$(MINUTES) MULDE_TORTURE_SEED=$(SEED) \
+		$(PY) -m pytest -q -m torture tests/torture/test_soak.py
+
 SET ?= wn18rr
 DATA ?= $(or $(MULDE_DATA),data)/$(SET)
 RECIPE ?= models/recipes/best/$(SET)-32.toml
@@ -108,6 +114,11 @@ bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measur
 	@$(PY) -m benchmarks.serving measure models/wn18rr-32 --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.serving measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.serving page
+
+load: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Ask up to twice what the server can answer, and write benchmarks/load.md
+	@$(PY) -m benchmarks.load measure models/wn18rr-32
+	@$(PY) -m benchmarks.load measure $(BENCH_WORDNET)
+	@$(PY) -m benchmarks.load page
 
 protos: $(STAMP) ## Generate mulde/v1 from protos/
 	@$(PY) scripts/generate_stubs.py
