@@ -19,6 +19,7 @@ from mulde.bundle import (
     ENTITIES,
     KNOWN,
     MANIFEST,
+    MEASURES,
     SEARCH,
     TYPES,
     VOCABULARY,
@@ -29,6 +30,7 @@ from mulde.errors import BundleError, DatasetError
 from mulde.graph import SPLITS, Graph, read_graph
 from mulde.known import KnownFacts
 from mulde.manifest import Manifest
+from mulde.measures import Measures
 from mulde.search import SearchIndex
 from mulde.types import EntityTypes
 from mulde.vocabulary import Vocabulary
@@ -40,6 +42,7 @@ T = TypeVar("T")
 
 GRAPH_FILES = (*(f"{split}.txt" for split in SPLITS), "labels.tsv", "relation_labels.tsv")
 BETWEEN_FILES = b"\n====\n"
+COLUMNS, CELLS = 16, 4
 _GZIP = b"\x1f\x8b"
 _SCORES = np.array([-1e300, -1.0, 0.0, 1.0, 1e300])
 
@@ -142,6 +145,24 @@ def table(bundle: Path, scratch: Path) -> TryBytes:
     )
 
 
+def measures(bundle: Path, scratch: Path) -> TryBytes:
+    """``measures.bin`` of a table that is cut into cells."""
+
+    def look(found: Measures) -> None:
+        assert found.means.shape == (COLUMNS, CELLS)
+        assert np.isfinite(found.error[found.error != -np.inf]).all()
+
+    return bundle_file(MEASURES, scratch, lambda f: Measures.read(f, COLUMNS, CELLS), look)
+
+
+def _measured(path: Path) -> bytes:
+    each = {"weights": COLUMNS, "error": COLUMNS, "reach": CELLS}
+    wide = {name: np.linspace(0.5, 1.0, size) for name, size in each.items()}
+    spread, means = np.ones(CELLS, np.float32), np.zeros((COLUMNS, CELLS), np.float32)
+    Measures(2.0, 0.5, 0.1, 1.5, **wide, spread=spread, means=means).write(path)
+    return path.read_bytes()
+
+
 def encoder(bundle: Path, scratch: Path) -> TryBytes:
     """What is looked at in ``encoder.onnx`` before ONNX Runtime is."""
     return bundle_file(ENCODER, scratch, check_graph, lambda nothing: None)
@@ -174,7 +195,9 @@ def _check_rows(found: Graph) -> None:
     found.vocabulary()
 
 
-READERS = (manifest, vocabulary, known, types, search, calibration, table, encoder, graph)
+READERS = (
+    manifest, vocabulary, known, types, search, calibration, measures, table, encoder, graph,
+)  # fmt: skip
 
 
 def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
@@ -183,6 +206,8 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
         "manifest": MANIFEST, "vocabulary": VOCABULARY, "known": KNOWN, "types": TYPES,
         "search": SEARCH, "calibration": CALIBRATION, "table": ENTITIES, "encoder": ENCODER,
     }  # fmt: skip
+    if name == "measures":
+        return [_measured(data / MEASURES)]
     if name != "graph":
         return [(bundle / files[name]).read_bytes()]
     contents = [(data / file).read_bytes() for file in GRAPH_FILES if (data / file).exists()]
