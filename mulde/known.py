@@ -174,8 +174,7 @@ class KnownFacts:
             raise BundleError(path, "the known tails of a query must end with a whole number")
         size = 0
         for first in range(0, len(self.keys), _PIECE):
-            places = np.arange(first, min(first + _PIECE, len(self.keys)))
-            offsets, tails = self._unpack(places, places + 1)
+            offsets, tails = self._unpack_run(first, min(first + _PIECE, len(self.keys)))
             size += len(tails)
             if tails.size and (tails.min() < 0 or tails.max() >= self.num_entities):
                 raise BundleError(path, f"a known tail is outside {self.num_entities} entities")
@@ -208,6 +207,16 @@ class KnownFacts:
         stored = self.tails[int(self.offsets[first[0]]) : int(self.offsets[stop[0]])]
         tails = deltas.decode(stored.view(np.uint8)) if stored.dtype == np.uint8 else stored
         return np.array([0, len(tails)]), tails
+
+    def _unpack_run(self, first: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+        """The same for all queries from ``first`` to ``stop``, which lie one after another."""
+        bounds = self.offsets[first : stop + 1].astype(np.int64)
+        stored = self.tails[bounds[0] : bounds[-1]]
+        offsets = bounds - bounds[0]
+        if stored.dtype != np.uint8:
+            return offsets, stored
+        tails, bounds = deltas.decode_groups(stored.view(np.uint8), offsets)
+        return bounds, tails
 
     def _unpack(
         self, first: NDArray[np.int64], stop: NDArray[np.int64]
