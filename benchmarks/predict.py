@@ -46,7 +46,7 @@ SIZES = (64, 256)
 """Queries of a product; the quickest counts."""
 
 _PRODUCT_S = 1.0
-_LOOK_S = 0.05
+_LOOK_S = 0.2
 
 Record = dict[str, Any]
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -58,7 +58,7 @@ def measure(
     graph: Annotated[
         Path | None, typer.Option(help="A data set; its facts are known, and it is completed.")
     ] = None,
-    queries: Annotated[int, typer.Option(min=1, help="Of one file.")] = 400_000,
+    queries: Annotated[int, typer.Option(min=1, help="Of one file.")] = 600_000,
     rounds: Annotated[int, typer.Option(min=1, help="Alternations; the median counts.")] = 3,
     complete: Annotated[
         bool, typer.Option("--complete", help="Complete it; it has known facts of its own.")
@@ -78,8 +78,8 @@ def measure(
         columns: dict[str, list[float]] = {}
         for _ in range(rounds):
             product = machine_product(opened, cores)
-            took, _ = _run(ask, out)
-            now = {"product": product, "predict": queries / took}
+            took, most = _run(ask, out)
+            now = {"product": product, "predict": queries / took, "peak_mb": most}
             now["share"] = now["predict"] / now["product"]
             for key, value in now.items():
                 columns.setdefault(key, []).append(value)
@@ -97,7 +97,6 @@ def measure(
             "queries": queries,
             "rounds": rounds,
             "columns": {key: spread(values) for key, values in columns.items()},
-            "peak_mb": _run(ask, out, watched=True)[1],
             "answers_mb": out.stat().st_size / 1e6,
             "completion": None,
         }
@@ -172,13 +171,13 @@ def _products(path: Path, entities: int, width: int, size: int, threads: int) ->
         return count / (perf_counter() - begin)
 
 
-def _run(arguments: list[str], out: Path, *, watched: bool = False) -> tuple[float, float]:
-    """Seconds of a command, and, where it is watched, most megabytes of all its processes."""
+def _run(arguments: list[str], out: Path) -> tuple[float, float]:
+    """Seconds of a command, and the most megabytes of all its processes together."""
     out.unlink(missing_ok=True)
     command = [sys.executable, "-m", "mulde.cli", "predict", *arguments]
     begin, most = perf_counter(), 0.0
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
-    while watched and process.poll() is None:
+    while process.poll() is None:
         most = max(most, sum(map(_megabytes, _family(process.pid))))
         with suppress(subprocess.TimeoutExpired):
             process.wait(_LOOK_S)
@@ -210,8 +209,7 @@ def _completion(bundle: Bundle, folder: Path, probability: float) -> Record:
     out = folder / "complete.parquet"
     ask = ["--complete", "-o", str(out), "--bundle", str(bundle.path)]
     ask += ["--min-probability", str(probability)]
-    seconds, _ = _run(ask, out)
-    _, most = _run(ask, out, watched=True)
+    seconds, most = _run(ask, out)
     types = bundle.types
     assert types is not None
     names = bundle.vocabulary.relations.ids

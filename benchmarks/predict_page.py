@@ -23,7 +23,7 @@ ask for the head. The product is [B, W] x [W, E] in float32 by numpy's BLAS on a
 quickest of 64 and 256 queries at a time, by one process with a thread for each core and by a
 process for each core. Both take turns; the ratio is taken within a turn, figures are medians,
 (least to greatest) behind them. Memory is the greatest of all processes together, what they share
-counted once, looked at 20 times a second in a run of its own.
+counted once, looked at five times a second.
 """
 
 
@@ -55,7 +55,7 @@ def _rates(records: Sequence[Record]) -> str:
                 _of(found["predict"], ",.0f"),
                 _of(found["product"], ",.0f"),
                 f"{_of(found['share'], '.2f')}, {verdict}",
-                f"{record['peak_mb']:,.0f}",
+                _of(found["peak_mb"], ",.0f"),
                 f"{record['answers_mb']:,.0f}",
             ]
         )

@@ -6,6 +6,7 @@ Shape letters: B questions of a piece.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class Resolver:
 
     def _look_up(self, names: Names, wanted: Sequence[str]) -> Rows:
         recent = self._recent[names.kind]
-        rows = np.fromiter((recent.get(name, -1) for name in wanted), np.int64, len(wanted))
+        rows = np.fromiter(map(recent.get, wanted, repeat(-1)), np.int64, len(wanted))
         missing = np.flatnonzero(rows < 0)
         if missing.size:
             asked = [wanted[place] for place in missing.tolist()]
