@@ -33,6 +33,8 @@ from tests.torture.siege import descriptors, memory_bytes
 Random = np.random.Generator
 
 _PATIENCE_S = 60.0
+_MOST_PATIENCE_S = 600.0
+"""For what may wait until everything that stood still goes on."""
 _SETTLING_S = 3.0
 _TICK_S = 0.1
 _STOOD_STILL_S = 1.0
@@ -153,7 +155,7 @@ class Swapper:
 
     def _insist(self, change: Callable[[Client], object]) -> None:
         """Again, where the worker that was asked is killed meanwhile."""
-        end = time.monotonic() + _PATIENCE_S
+        end = time.monotonic() + _MOST_PATIENCE_S
         while True:
             try:
                 with Client(self._connection) as client:
@@ -182,7 +184,7 @@ class Killer:
         with self._disturbances.one(_SETTLING_S):
             os.kill(victim, signal.SIGKILL)
             self.kills += 1
-            eventually(lambda: self._replaced() == self.kills, timeout=_PATIENCE_S)
+            eventually(lambda: self._replaced() == self.kills, timeout=_MOST_PATIENCE_S)
 
     def _replaced(self) -> int:
         return self._served.raw_log.count('"worker replaced"')
