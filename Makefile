@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak load reproduce accuracy bench-serving protos wheel lock audit sbom fuzz clean
+.PHONY: help setup run test lint check coverage torture soak load reproduce accuracy bench bench-serving bench-index bench-predict protos wheel lock audit sbom fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,25 @@ bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measur
 	@$(PY) -m benchmarks.serving measure models/wn18rr-32 --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.serving measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.serving page
+
+bench-index: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measure every kind of index beside peers and limits, and write benchmarks/index.md
+	@$(PY) -m benchmarks.index measure models/wn18rr-32 --peers $(PEERS)/bin/python
+	@$(PY) -m benchmarks.index measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
+	@$(PY) -m benchmarks.index page
+
+WN18RR := $(or $(MULDE_DATA),data)/wn18rr
+
+bench-predict: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Measure mulde predict beside the product of all cores, and write benchmarks/predict.md
+	@test -d '$(WN18RR)' || $(PY) -m mulde.cli data fetch wn18rr --into '$(WN18RR)'
+	@$(PY) -m benchmarks.predict measure models/wn18rr-32 --graph '$(WN18RR)'
+	@$(PY) -m benchmarks.predict measure $(BENCH_WORDNET)
+	@$(PY) -m benchmarks.predict page
+
+# One after another, for each wants the machine for itself.
+bench: ## Measure everything in one order: server, index, batches
+	@$(MAKE) --no-print-directory bench-serving
+	@$(MAKE) --no-print-directory bench-index
+	@$(MAKE) --no-print-directory bench-predict
 
 load: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Ask up to twice what the server can answer, and write benchmarks/load.md
 	@$(PY) -m benchmarks.load measure models/wn18rr-32
