@@ -101,6 +101,7 @@ PEERS := $(VENV)-peers
 
 $(PEERS)/.ready: pyproject.toml $(STAMP)
 	@$(PY) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet 'pip==$(PIP_VERSION)'
 	@$(PEERS)/bin/python -m pip install --quiet --retries 2 \
 		--extra-index-url https://download.pytorch.org/whl/cpu 'torch==$(TORCH_VERSION)+cpu'
 	@$(PEERS)/bin/python -m pip install --quiet --group peers
