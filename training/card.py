@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mulde.calibration import Calibration
 from mulde.manifest import Manifest, describe
 from mulde.plain import markdown
+from training.departures import Departure
 from training.lessons import Lesson
 from training.machine import GPU
 
@@ -27,6 +28,7 @@ class Provenance:
         notes: of the recipe.
         licence: a sentence about the data's licence.
         lessons: what the teachers know relation by relation, where they were at hand.
+        departures: settings that are not the paper's.
     """
 
     trained_on: str | None
@@ -38,6 +40,7 @@ class Provenance:
     notes: str
     licence: str
     lessons: tuple[Lesson, ...] = ()
+    departures: tuple[Departure, ...] = ()
 
 
 def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -> str:
@@ -56,6 +59,7 @@ def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -
         _probabilities(calibration),
         "## How it was made",
         _making(manifest, provenance),
+        *_departures(provenance),
         *_lessons(provenance),
         "## Data",
         _data(manifest, provenance),
@@ -147,6 +151,21 @@ def _making(manifest: Manifest, provenance: Provenance) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
     lines.append(f"- {markdown(libraries)}")
     return "\n".join(lines)
+
+
+def _departures(provenance: Provenance) -> list[str]:
+    """A table of what is not the paper's."""
+    if not provenance.departures:
+        return []
+    lines = ["| setting | the paper's | here |", "|---|---|---|"]
+    for one in provenance.departures:
+        cells = map(markdown, (one.key, one.paper, one.here))
+        lines.append("| " + " | ".join(cells) + " |")
+    text = (
+        "What each is worth, where it was measured, is in docs/experiments.md and "
+        "benchmarks/ablations.md; what is always different, in docs/method.md."
+    )
+    return ["## What differs from the paper", text, "\n".join(lines)]
 
 
 def _lessons(provenance: Provenance) -> list[str]:

@@ -36,6 +36,7 @@ from serving.engine.trial import Bench
 from training.calibrate import calibrate
 from training.card import Provenance, card
 from training.choose import Wish, choose_index, choose_precision
+from training.departures import departures
 from training.encoder import Encoder, choose_slopes, write_onnx
 from training.lessons import lessons
 from training.machine import describe_machine
@@ -288,6 +289,7 @@ def _provenance(source: Source, licence: str, valid: RankingTask, shelf: Path) -
         notes=source.recipe.notes,
         licence=licence or _licence(source.folder),
         lessons=tuple(learnt),
+        departures=tuple(departures(source.recipe)),
     )
 
 

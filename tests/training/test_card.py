@@ -15,6 +15,7 @@ from mulde.errors import BundleError
 from mulde.manifest import Dataset, Manifest, RecipeStamp, Score
 from tests.support.hostile import HOSTILE, steering
 from training.card import Provenance, card
+from training.departures import Departure
 from training.lessons import Lesson
 
 FIGURES = {"mrr": 0.5, "hits@1": 0.4, "hits@3": 0.5, "hits@10": 0.6}
@@ -78,6 +79,16 @@ def test_a_card_says_where_w_was_not_trained_and_what_no_gpu_saw() -> None:
     assert "- not tested on a GPU" in text
     on_a_gpu = replace(told, trained_on="a machine, 8 cores, GPU of some name")
     assert "not tested on a GPU" not in card(MANIFEST, CALIBRATION, on_a_gpu)
+
+
+def test_a_card_shows_departures_as_text() -> None:
+    told = replace(PLAIN, departures=(Departure("junior.score", "<b>distance", "linear|x"),))
+    text = card(MANIFEST, CALIBRATION, told)
+    assert not steering(text)
+    (line,) = (line for line in text.splitlines() if line.startswith("| junior"))
+    assert not re.search(r"(?<!\\)[<>`\[]", line)
+    assert len(re.findall(r"(?<!\\)\|", line)) == 4
+    assert "differs from the paper" not in card(MANIFEST, CALIBRATION, PLAIN)
 
 
 @pytest.mark.parametrize("family", ["", "<b>", "a b", "\x1b[2J", "x" * 65, "a\n"])
