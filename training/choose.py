@@ -8,6 +8,7 @@ Shape letters: E entities, W width.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ ROW_BITS: dict[Precision, int] = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
 """Bits of a number, finest first."""
 
 _AUTOMATIC: tuple[Precision, ...] = ("fp16", "int8", "int4")
-_FIRST_SHARE = 40
+_FIRST_SHARE = 160
 _FETCHED = 10
 _CARD_BYTES = 20_000
 """For the files that are written last: manifest, card, calibration."""
@@ -172,7 +173,7 @@ def write_cell_index(
     Returns:
         The index for the manifest.
     """
-    engine, codes = Engine.open(folder), folder / CANDIDATES
+    engine, codes = Engine.open(folder, threads=os.cpu_count() or 1), folder / CANDIDATES
     cells = large_cells(engine.num_entities)
     report(f"{cells} cells")
     write_cells(codes, engine.table, engine.column_weights, cells)

@@ -29,7 +29,10 @@ _SLACK = 1e-9
 _MARGIN = 1e-7
 """Measures are written with so much more, for another machine may add in another order."""
 
-Members = Callable[[], Iterator[tuple[Rows, NDArray[np.uint8]]]]
+_PIECE = 256
+
+Member = tuple[Rows, NDArray[np.uint8]]
+Members = Callable[[], Iterator[Member]]
 
 
 @dataclass(frozen=True)
@@ -98,14 +101,20 @@ def measure_cells(
     Returns:
         Measures that hold for every row, and would not if they were less.
     """
-    loss = _largest_errors(table, members(), decoder)
-    parts: list[tuple[Vectors, float, float]] = []
-    for cell, (rows, codes) in enumerate(members()):
+    loss = CodeLoss(table.width)
+    for _, rows, codes in _pieces(members()):
+        loss.see(table.rows(rows), decoder.decode(codes))
+    middles = _means(table, members()) if means is None else means
+    cells = middles.shape[1]
+    reach, spread, sizes = np.full(cells, -np.inf), np.zeros(cells), np.zeros(cells)
+    for cell, rows, codes in _pieces(members()):
         wide = table.rows(rows).astype(np.float64)
-        if len(rows):
-            loss.measure(wide, decoder.decode(codes))
-        parts.append(_cell(wide, weights, None if means is None else means[:, cell]))
-    middles, reach, spread = zip(*parts, strict=True)
+        loss.measure(wide, decoder.decode(codes))
+        # The mean in float32 is the mean: the reach is measured from it as it will be used.
+        apart = np.square((wide - middles[:, cell]) * weights).sum(axis=1)
+        reach[cell] = max(reach[cell], float(np.sqrt(apart.max())) * (1 + _SLACK))
+        spread[cell] += apart.sum()
+        sizes[cell] += len(rows)
     return Measures(
         row_norm=extent.row_norm,
         tail_bias=extent.tail_bias,
@@ -113,31 +122,30 @@ def measure_cells(
         norm=loss.norm,
         weights=weights,
         error=loss.error,
-        reach=np.array(reach),
-        spread=np.array(spread, dtype=np.float32),
-        means=np.ascontiguousarray(np.stack(middles, axis=1)),
+        reach=reach,
+        spread=np.sqrt(spread / np.maximum(sizes, 1)).astype(np.float32),
+        means=middles,
     )
 
 
-def _largest_errors(
-    table: EntityIndex, members: Iterable[tuple[Rows, NDArray[np.uint8]]], decoder: Decoder
-) -> CodeLoss:
-    """The codes' largest error in each column; their length is still to be measured."""
-    loss = CodeLoss(table.width)
-    for rows, codes in members:
-        if len(rows):
-            loss.see(table.rows(rows), decoder.decode(codes))
-    return loss
+def _pieces(members: Iterable[Member]) -> Iterator[tuple[int, Rows, NDArray[np.uint8]]]:
+    """Cell, rows and codes of a few rows at a time.
+
+    What is computed of them fits the processor's cache, and the C library's heap: larger blocks
+    come from the system page by page where memory is given back at once.
+    """
+    for cell, (rows, codes) in enumerate(members):
+        for start in range(0, len(rows), _PIECE):
+            yield cell, rows[start : start + _PIECE], codes[start : start + _PIECE]
 
 
-def _cell(rows: Array, weights: Array, mean: Vectors | None) -> tuple[Vectors, float, float]:
-    """Mean [W], reach and spread of a cell's rows [n, W]."""
-    if not len(rows):
-        return np.zeros(len(weights), np.float32), -np.inf, 0.0
-    # The mean in float32 is the mean: the reach is measured from it as it will be used.
-    middle = rows.mean(axis=0).astype(np.float32) if mean is None else mean
-    apart = np.square((rows - middle.astype(np.float64)) * weights).sum(axis=1)
-    return middle, float(np.sqrt(apart.max())) * (1 + _SLACK), float(np.sqrt(apart.mean()))
+def _means(table: EntityIndex, members: Iterable[Member]) -> Vectors:
+    """The mean of each cell, [W, C]; 0 where a cell is empty."""
+    means = [
+        table.rows(rows).astype(np.float64).mean(axis=0) if len(rows) else np.zeros(table.width)
+        for rows, _ in members
+    ]
+    return np.ascontiguousarray(np.stack(means, axis=1).astype(np.float32))
 
 
 def with_margin(measures: Measures) -> Measures:
