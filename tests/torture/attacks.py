@@ -143,6 +143,18 @@ def metadata(address: str, random: Random, effort: int) -> int:
 
 def unread_answers(address: str, random: Random, effort: int) -> int:
     """Large questions from callers who take no byte of an answer."""
+    count = 80 * effort
+    with ExitStack() as stack:
+        for place in range(count):
+            if place % STREAMS == 0:
+                connection = stack.enter_context(connected(address, settings(s4=0)))
+            connection.sendall(large_question(place % STREAMS))
+            time.sleep(0.04)
+    return count
+
+
+def large_question(place: int) -> bytes:
+    """A call on the stream of that place, whose answer is large."""
     request = prediction_pb2.PredictTailsRequest(
         heads=["Q0000001"] * 64,
         relations=["P0"] * 64,
@@ -150,14 +162,7 @@ def unread_answers(address: str, random: Random, effort: int) -> int:
     ).SerializeToString()
     asked = frame(DATA, END_STREAM, 1, message(request))
     headers = frame(HEADERS, END_HEADERS, 1, call_headers(PREDICT))
-    count = 80 * effort
-    with ExitStack() as stack:
-        for place in range(count):
-            if place % STREAMS == 0:
-                connection = stack.enter_context(connected(address, settings(s4=0)))
-            connection.sendall(b"".join(_on_stream(f, place % STREAMS) for f in (headers, asked)))
-            time.sleep(0.04)
-    return count
+    return b"".join(_on_stream(made, place) for made in (headers, asked))
 
 
 def watchers(address: str, random: Random, effort: int) -> int:

@@ -97,3 +97,20 @@ def is_closed(connection: socket.socket, within_s: float) -> bool:
         except OSError:
             return True
     return False
+
+
+def frames_of(connection: socket.socket, within_s: float) -> Iterator[tuple[int, int]]:
+    """Type and stream of each frame that comes in time."""
+    end, held = time.monotonic() + within_s, b""
+    while (left := end - time.monotonic()) > 0:
+        connection.settimeout(left)
+        try:
+            came = connection.recv(1 << 16)
+        except TimeoutError:
+            return
+        if not came:
+            return
+        held += came
+        while len(held) >= 9 and len(held) >= 9 + int.from_bytes(held[:3]):
+            yield held[3], int.from_bytes(held[5:9])
+            held = held[9 + int.from_bytes(held[:3]) :]

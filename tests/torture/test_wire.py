@@ -21,9 +21,11 @@ from tests.torture.frames import (
     END_HEADERS,
     END_STREAM,
     HEADERS,
+    RST_STREAM,
     call_headers,
     connected,
     frame,
+    frames_of,
     is_closed,
     message,
     plain,
@@ -94,6 +96,23 @@ def test_no_more_connections_than_allowed_are_held(fortress: ServerProcess) -> N
             stack.enter_context(plain(fortress.address))
         eventually(lambda: descriptors(pid) >= CONNECTIONS // 2)
         assert descriptors(pid) <= before + CONNECTIONS
+    assert_as_before(fortress)
+
+
+def test_answers_that_nobody_takes_are_given_up(fortress: ServerProcess) -> None:
+    """One after the other, some 1 MiB each, where 8 MiB may be on their way."""
+    asked, answered, given_up = 24, set(), set()
+    with connected(fortress.address, settings(s4=0)) as connection:
+        for place in range(asked):
+            connection.sendall(attacks.large_question(place))
+            for kind, stream in frames_of(connection, within_s=60):
+                (answered if kind == HEADERS else given_up if kind == RST_STREAM else set()).add(
+                    stream
+                )
+                if 2 * place + 1 in answered:
+                    break
+    assert len(answered) == asked
+    assert len(given_up) >= asked // 2
     assert_as_before(fortress)
 
 
