@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak load reproduce accuracy bench bench-serving bench-index bench-predict protos wheel lock audit sbom fuzz clean
+.PHONY: help setup run test lint check coverage torture soak load reproduce accuracy bench bench-serving bench-index bench-certificates bench-predict bench-training bench-compression protos wheel lock audit sbom fuzz clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,10 +116,21 @@ bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measur
 	@$(PY) -m benchmarks.serving measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.serving page
 
+load: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Ask up to twice what the server can answer, and write benchmarks/load.md
+	@$(PY) -m benchmarks.load measure models/wn18rr-32
+	@$(PY) -m benchmarks.load measure $(BENCH_WORDNET)
+	@$(PY) -m benchmarks.load page
+
 bench-index: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measure every kind of index beside peers and limits, and write benchmarks/index.md
 	@$(PY) -m benchmarks.index measure models/wn18rr-32 --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.index measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.index page
+
+bench-certificates: $(STAMP) ## Count how often each kind of index is certain, and write benchmarks/certificates.md
+	@for bundle in models/*/manifest.json; do \
+		$(PY) -m benchmarks.certificates measure "$${bundle%/manifest.json}" || exit 1; \
+	done
+	@$(PY) -m benchmarks.certificates page
 
 WN18RR := $(or $(MULDE_DATA),data)/wn18rr
 
@@ -130,15 +141,31 @@ bench-predict: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Measure mulde predict 
 	@$(PY) -m benchmarks.predict page
 
 # One after another, for each wants the machine for itself.
-bench: ## Measure everything in one order: server, index, batches
+bench: ## Measure everything in one order: server, index, certificates, batches, scale
 	@$(MAKE) --no-print-directory bench-serving
 	@$(MAKE) --no-print-directory bench-index
+	@$(MAKE) --no-print-directory bench-certificates
 	@$(MAKE) --no-print-directory bench-predict
+	@$(MAKE) --no-print-directory bench-scale
 
-load: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Ask up to twice what the server can answer, and write benchmarks/load.md
-	@$(PY) -m benchmarks.load measure models/wn18rr-32
-	@$(PY) -m benchmarks.load measure $(BENCH_WORDNET)
-	@$(PY) -m benchmarks.load page
+SCALES := 10000 100000 1000000 5000000
+
+bench-scale: $(STAMP) ## Build, open, ask and serve made-up graphs of 10^4 to 5*10^6 entities, and write benchmarks/scale.md
+	@for size in $(SCALES); do \
+		for part in build engine served; do $(PY) -m benchmarks.scale $$part $$size || exit 1; done; \
+	done
+	@$(PY) -m benchmarks.scale page
+
+SPEED ?= codex-s
+
+bench-training: $(STAMP) $(PEERS)/.ready ## Measure the training loop beside PyKEEN, and write benchmarks/training.md: SPEED=codex-s
+	@$(PY) -m benchmarks.training_speed measure $(or $(MULDE_DATA),data)/$(SPEED) --peers $(PEERS)/bin/python
+	@$(PY) -m benchmarks.training_speed ways $(or $(MULDE_DATA),data)/$(SPEED)
+	@$(PY) -m benchmarks.training_speed page
+
+bench-compression: $(STAMP) ## One large model, compressed or as a teacher, beside small teachers: benchmarks/compression.md
+	@$(PY) -m benchmarks.compression run models/recipes/best/codex-s-32.toml --data $(or $(MULDE_DATA),data)/codex-s
+	@$(PY) -m benchmarks.compression page
 
 protos: $(STAMP) ## Generate mulde/v1 from protos/
 	@$(PY) scripts/generate_stubs.py
@@ -188,6 +215,13 @@ $(FUZZ)/.ready: pyproject.toml $(LOCK) $(STAMP)
 
 fuzz: $(FUZZ)/.ready ## Feed the requests and every reader whatever bytes atheris comes to, FOR=300 seconds each: SEED=1
 	@PYTHONPATH=. $(FUZZ)/bin/python -m tests.fuzz.long build/fuzz $(FOR) $(SEED)
+
+ARM := manylinux2014_aarch64 manylinux_2_28_aarch64
+
+check-arm: $(STAMP) ## Fetch a wheel for aarch64 of all that serving installs, by its hash: nothing is compiled on a device
+	@$(PIP) download --quiet --no-deps --only-binary :all: --require-hashes --dest build/arm \
+		$(addprefix --platform ,$(ARM)) --implementation cp --python-version 3.11 \
+		--abi cp311 --abi abi3 --abi none -r $(LOCK)
 
 clean: ## Remove what was built; keeps trained runs and downloads
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache
