@@ -69,7 +69,8 @@ class Codec:
     def decode(self, codes: Codes) -> NDArray[np.float32]:
         """Rows [..., W] of codes [..., bytes of a row]."""
         if self.bits == 4:
-            codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*codes.shape[:-1], -1)
+            halves = np.stack([codes & 15, codes >> 4], axis=-1)
+            codes = halves.reshape(*codes.shape[:-1], 2 * codes.shape[-1])
         scale = self.span / np.float32(self.steps)
         table: NDArray[np.float32] = self.low + (codes + np.float32(0.5)) * scale
         return table

@@ -21,15 +21,18 @@ def row_numbers(field: str, values: ArrayLike, limit: int, least: int = 1) -> Ro
     Raises:
         InvalidArgument: naming the field.
     """
-    array = np.atleast_1d(np.asarray(values))
+    array = np.asarray(values)
+    if array.ndim == 0:
+        array = array[None]
     if array.size == 0 and least == 0:
         return np.zeros(0, np.int64)
     if array.ndim != 1 or array.size < least or array.dtype.kind not in "iu":
         raise InvalidArgument(field, f"a list of row numbers, at least {least}", values)
-    outside = (array < 0) | (array >= limit)
-    if outside.any():
+    # Two numbers compared, and no array but the rows themselves: one query has no time for more.
+    if array.size and not 0 <= np.minimum.reduce(array) <= np.maximum.reduce(array) < limit:
+        outside = (array < 0) | (array >= limit)
         raise InvalidArgument(field, f"rows from 0 to {limit - 1}", int(array[outside][0]))
-    return array.astype(np.int64)
+    return array.astype(np.int64, copy=False)
 
 
 def same_length(field: str, count: int, other: str, expected: int) -> None:

@@ -66,3 +66,9 @@ def test_what_is_not_finite_is_refused() -> None:
     spatial[1, 4] = np.inf
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="not finite"):
         pack_quantised(LAYOUT, spatial, np.zeros(3), np.zeros(3), 8)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_no_rows_decode_to_no_rows(bits: int) -> None:
+    codec = Codec(bits, np.zeros(16, np.float32), np.ones(16, np.float32))
+    assert codec.decode(np.zeros((0, codec.row_bytes), np.uint8)).shape == (0, 16)

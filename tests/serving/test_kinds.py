@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-from mulde.layout import Layout
+from mulde.layout import Layout, Precision
 from mulde.manifest import Index, Score
+from mulde.quantised import BITS, pack_quantised
 from serving.engine.certificate import Certificate
 from serving.engine.encoder import Query
 from serving.engine.excluded import Excluded
@@ -27,6 +28,7 @@ from serving.engine.scoring import scorer_for
 from serving.engine.soundness import scan_table
 from tests.support.toy import write_index
 from training.codes import write_bytes, write_cells, write_product_codes
+from training.table import write_quantised
 
 LAYOUT = Layout(10)
 ENTITIES = 900
@@ -88,11 +90,18 @@ def queries(generator: np.random.Generator, count: int) -> Query:
     return Query(vector, offset, generator.normal(size=count), slopes)
 
 
-def retriever(folder: Path, world: str, score: str, kind: str) -> Retriever:
+def retriever(
+    folder: Path, world: str, score: str, kind: str, precision: Precision = "fp16"
+) -> Retriever:
     generator = np.random.default_rng(len(world))
     points, bias = WORLDS[world](generator)
     path = folder / "entities.faiss"
-    write_index(path, LAYOUT.pack(points, bias, np.zeros(ENTITIES), "fp16"), "fp16")
+    if precision in BITS:
+        write_quantised(
+            path, *pack_quantised(LAYOUT, points, bias, np.zeros(ENTITIES), BITS[precision])
+        )
+    else:
+        write_index(path, LAYOUT.pack(points, bias, np.zeros(ENTITIES), precision), precision)
     table = EntityIndex(path, ENTITIES, LAYOUT.width)
     extent = scan_table(table, LAYOUT)
     weights = column_weights(queries(generator, 200), LAYOUT)
@@ -155,6 +164,32 @@ def test_a_certified_answer_is_the_exhaustive_one(
             assert alone.exact.all()
             assert alone.rows.tolist() == rows[at][real].tolist()
             assert alone.scores.tolist() == scores[at][real].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_a_certified_answer_is_the_exhaustive_one_of_a_table_of_any_precision(
+    tmp_path: Path, precision: Precision, kind: str
+) -> None:
+    """The table is what its codes stand for, however roughly; one query alone and several."""
+    for world in WORLDS:
+        folder = tmp_path / world
+        folder.mkdir()
+        one = retriever(folder, world, "linear", kind, precision)
+        generator = np.random.default_rng(9)
+        query = queries(generator, 40)
+        pairs = generator.integers(0, [40, ENTITIES], size=(4000, 2))
+        excluded = Excluded.of_pairs(pairs[:, 0], pairs[:, 1], 40)
+        rows, scores = exhaustive(one, query, 10, excluded)
+        found = one.best(query, 10, excluded, None, exact=True)
+        assert found.exact.all()
+        assert np.array_equal(found.rows.reshape(40, 10), rows)
+        assert np.array_equal(found.scores.reshape(40, 10), scores)
+        for at in (0, 17, 39):
+            single, barred = query.take(slice(at, at + 1)), excluded.take(at, at + 1)
+            alone = one.best(single, 10, barred, None, exact=True)
+            assert alone.exact.all()
+            assert np.array_equal(alone.rows, rows[at])
 
 
 @pytest.mark.parametrize("kind", KINDS)
