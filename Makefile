@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak load reproduce accuracy bench bench-serving bench-index bench-certificates bench-predict bench-training bench-compression bench-scale check-arm protos wheel lock audit sbom fuzz clean
+.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-compression protos wheel lock audit sbom fuzz check-arm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
