@@ -51,6 +51,7 @@ def measure(
     ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Alternations; the median counts.")] = 5,
     seconds: Annotated[float, typer.Option(min=0.01, help="Of each in each round.")] = 0.2,
+    note: Annotated[str, typer.Option(help="What else the machine did meanwhile.")] = "",
     records: Annotated[Path, typer.Option(help="Where the record goes.")] = RECORDS,
     kept: Annotated[Path, typer.Option(help="Where codes and graphs are kept.")] = KEPT,
 ) -> None:
@@ -74,18 +75,26 @@ def measure(
         "known_facts": engine.bundle.known is not None,
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
+        "note": note,
         "libraries": {n: version(n) for n in ("faiss-cpu", "onnxruntime", "numpy")},
         "rounds": rounds,
         "seconds": seconds,
         "contenders": _alternate(found, rounds, seconds),
         "stream_gb_per_s": _stream(rounds),
         "empty_call_us": _empty_call(bundle, rounds, seconds),
-        "peers": [] if peers is None else _peers(sample, codes, peers, seconds),
+        "peers": [],
     }
-    records.mkdir(parents=True, exist_ok=True)
     path = records / f"{manifest.name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    _keep(record, path)
+    if peers is not None:
+        record["peers"] = _peers(sample, codes, peers, seconds)
+        _keep(record, path)
     typer.echo(path)
+
+
+def _keep(record: Record, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> str:

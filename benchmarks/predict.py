@@ -64,6 +64,7 @@ def measure(
         bool, typer.Option("--complete", help="Complete it; it has known facts of its own.")
     ] = False,
     probability: Annotated[float, typer.Option(help="Of the facts that complete it.")] = 0.5,
+    note: Annotated[str, typer.Option(help="What else the machine did meanwhile.")] = "",
     records: Annotated[Path, typer.Option(help="Where the record goes.")] = RECORDS,
 ) -> None:
     """Measure one bundle and keep the record."""
@@ -92,6 +93,7 @@ def measure(
             "known_facts": opened.known is not None,
             "measured": datetime.now(UTC).isoformat(timespec="seconds"),
             "machine": machine(),
+            "note": note,
             "cores": cores,
             "libraries": {n: version(n) for n in ("pyarrow", "onnxruntime", "numpy")},
             "queries": queries,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.index_page import table
+from benchmarks.index_page import note, table
 from mulde.plain import markdown
 
 Record = dict[str, Any]
@@ -92,5 +92,5 @@ def _about(record: Record) -> str:
         f"{markdown(record['bundle'])}: {record['entities']:,} entities, {record['relations']} "
         f"relations, {record['dimension']} dimensions, index {record['index']}, {facts} known "
         f"facts; {record['rounds']} turns, {record['cores']} processes. "
-        f"{markdown(record['machine'])}; {libraries}; {record['measured']}.\n"
+        f"{markdown(record['machine'])}; {libraries}; {record['measured']}.{note(record)}\n"
     )

@@ -114,3 +114,13 @@ def test_the_batch_command_is_measured_beside_the_machine(tmp_path: Path) -> Non
     arguments = ["page", "--records", str(tmp_path / "records"), "--folder", str(tmp_path)]
     assert CliRunner().invoke(predict.app, arguments).exit_code == 0
     assert "| toy | 200 |" in (tmp_path / "predict.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["index", "predict"])
+def test_the_pages_are_those_of_the_records(name: str, tmp_path: Path) -> None:
+    program = {"index": index, "predict": predict}[name]
+    arguments = ["page", "--folder", str(tmp_path)]
+    assert CliRunner().invoke(program.app, arguments).exit_code == 0
+    for ending in ("md", "json"):
+        kept = ROOT / "benchmarks" / f"{name}.{ending}"
+        assert (tmp_path / kept.name).read_text("utf-8") == kept.read_text("utf-8")
