@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from training.losses import binary_cross_entropy, senior_loss, soft_label_loss
 from training.negatives import sample_shared, target_mask
 from training.parallel import shared_out
+from training.paths.evidence import Evidence
 from training.queries import Batch, QuerySet
 from training.recipe import Distillation, Training
 from training.scorers import Scorer
@@ -89,35 +90,40 @@ class Distilled(HardLabels):
         settings: Training,
         distillation: Distillation,
         teachers: Sequence[Scorer],
+        evidence: Evidence | None = None,
     ) -> None:
         super().__init__(scorer, settings)
         self.distillation = distillation
         for teacher in teachers:
             teacher.freeze()
         self._teachers = list(teachers)
+        self._evidence = evidence
         self.senior = Senior(
             scorer.num_relations,
             len(teachers),
             scaling=distillation.scaling,
             attention=distillation.attention,
         )
-        self._asked: tuple[Tensor, Tensor] | None = None
+        self._asked: tuple[Tensor, ...] | None = None
         self._marks: Tensor | None = None  # [B, E], all false between calls
 
     def begin_epoch(self, epoch: int, queries: QuerySet) -> None:
         """Ask for all queries at once where the recipe says so and it is time."""
         every = self.distillation.ask_every
         if every and (epoch % every == 0 or self._asked is None):
-            rows, scores = shared_out(
+            found = shared_out(
                 len(queries),
                 queries.entity.device,
-                lambda part: self.ask(queries.entity[part], queries.relation[part]),
+                lambda part: self.ask(part, queries.entity[part], queries.relation[part]),
             )
-            self._asked = rows, scores
+            self._asked = tuple(found)
 
     @torch.no_grad()
-    def ask(self, entity: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
-        """Candidates [B, K] int32 and the teachers' scores of them [B, M, K]."""
+    def ask(self, index: Tensor, entity: Tensor, relation: Tensor) -> tuple[Tensor, ...]:
+        """Candidates [B, K] int32, the teachers' scores of them [B, M, K], and evidence [B, K].
+
+        Evidence also counts in the choice of candidates; it is absent where the recipe has none.
+        """
         count = min(self.distillation.candidates, self.scorer.num_entities)
         encoded = [teacher.query(entity, relation) for teacher in self._teachers]
         if self.distillation.choose == "junior":
@@ -125,10 +131,16 @@ class Distilled(HardLabels):
         else:
             asked = zip(self._teachers, encoded, strict=True)
             scores = torch.stack([t.score_shared(q) for t, q in asked]).mean(0)
+        known: tuple[Tensor, ...] = ()
+        if self._evidence is not None:
+            evidence = self._evidence.dense(index, self.scorer.num_entities)
+            scores = scores + evidence
         rows = scores.topk(count, sorted=False).indices
+        if self._evidence is not None:
+            known = (evidence.gather(1, rows),)
         pairs = zip(self._teachers, encoded, strict=True)
         opinions = torch.stack([t.score_own(q, rows) for t, q in pairs], 1)
-        return rows.to(torch.int32), opinions
+        return rows.to(torch.int32), opinions, *known
 
     def forward(
         self, batch: Batch, epoch: int, generator: torch.Generator
@@ -136,9 +148,9 @@ class Distilled(HardLabels):
         """The total loss and its parts."""
         settings = self.distillation
         if self._asked is None:
-            rows, opinions = self.ask(batch.entity, batch.relation)
+            rows, opinions, *known = self.ask(batch.index, batch.entity, batch.relation)
         else:
-            rows, opinions = (kept[batch.index] for kept in self._asked)
+            rows, opinions, *known = (kept[batch.index] for kept in self._asked)
         rows = rows.long()
         query = self.scorer.query(batch.entity, batch.relation)
         hard = self.hard(query, batch, generator) * batch.of_triples
@@ -151,6 +163,8 @@ class Distilled(HardLabels):
         answered = self.labels(batch, rows)
         own = senior_loss(blended, answered, weight) * share
         labels = blended.detach() if settings.detach else blended
+        if known:
+            labels = labels + known[0]
         ignored = answered > 0 if settings.soft_over == "unanswered" else None
         soft = soft_label_loss(labels, junior, settings.temperature, weight, ignored) * share
         total = hard + own + settings.gamma * soft

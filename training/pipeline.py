@@ -25,9 +25,11 @@ import torch
 from mulde.errors import CheckpointError, ConfigError
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph
+from training import parallel
 from training.checkpoint import read_checkpoint
 from training.distill import Distilled, HardLabels
 from training.loop import Progress, Run
+from training.paths.evidence import evidence_of
 from training.queries import QuerySet
 from training.recipe import Model, Recipe, Training, decisive, digest_of
 from training.scorers import Scorer, build_scorer
@@ -37,7 +39,10 @@ Report = Callable[[str, Progress], None]
 
 @dataclass(frozen=True)
 class Stage:
-    """One model to train: where, what, how; ``teachers`` is empty for a direct training."""
+    """One model to train: where, what, how; ``teachers`` is empty for a direct training.
+
+    ``paths`` is the folder of what paths say of the training queries, where the recipe asks them.
+    """
 
     name: str
     folder: Path
@@ -45,6 +50,7 @@ class Stage:
     training: Training
     seed: int
     teachers: tuple[Path, ...] = ()
+    paths: Path | None = None
 
 
 def stages(recipe: Recipe, run: Path, teachers: Path | None = None) -> list[Stage]:
@@ -60,9 +66,12 @@ def stages(recipe: Recipe, run: Path, teachers: Path | None = None) -> list[Stag
         found.append(Stage(name, folder, teacher.model, training, teacher.seed))
     asked = tuple(stage.folder / "best.pt" for stage in found)
     own = (recipe.junior, recipe.junior_training, recipe.seed)
+    paths = (
+        None if recipe.paths is None else shelf / f"paths-{digest_of(decisive(recipe.paths))[:8]}"
+    )
     return [
         *found,
-        Stage("junior", run / "junior", *own, asked),
+        Stage("junior", run / "junior", *own, asked, paths),
         Stage("twin", run / "twin", *own),
     ]
 
@@ -87,7 +96,16 @@ def train_stage(
         asked = [load_scorer(path, graph)[0].to(device) for path in stage.teachers]
         identity["distillation"] = decisive(recipe.distillation)
         identity["teachers"] = [path.parent.name for path in stage.teachers]
-        objective = Distilled(scorer, stage.training, recipe.distillation, asked).to(device)
+        evidence = None
+        if stage.paths is not None and recipe.paths is not None:
+            identity["paths"] = decisive(recipe.paths)
+            if parallel.leads():
+                evidence_of(stage.paths, graph, recipe.paths)
+            parallel.wait()
+            evidence = evidence_of(stage.paths, graph, recipe.paths).to(device)
+        objective = Distilled(scorer, stage.training, recipe.distillation, asked, evidence).to(
+            device
+        )
     queries = QuerySet.of(graph.train, graph.num_relations, graph.num_entities).to(device)
     run = Run(
         objective,

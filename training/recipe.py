@@ -145,6 +145,26 @@ class Distillation:
 
 
 @dataclass(frozen=True)
+class Paths:
+    """What closed paths of train add to the Senior's opinion (``training/paths``).
+
+    Attributes:
+        sample: triples per direction that are looked at.
+        longest: steps of a path, at most.
+        most: paths kept per direction.
+        weight, offset: a candidate with logit l has evidence ``weight max(0, l + offset)``.
+    """
+
+    __pydantic_config__ = TABLE
+
+    sample: Count = 8000
+    longest: Annotated[int, Field(ge=1, le=3, strict=True)] = 3
+    most: Count = 150
+    weight: Positive = 2.5
+    offset: NotNegative = 7.0
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run: teachers, Junior, distillation. ``data`` is the default graph's name."""
 
@@ -157,6 +177,7 @@ class Recipe:
     teachers: tuple[Teacher, ...] = ()
     teacher_training: Training | None = None
     distillation: Distillation = field(default_factory=Distillation)
+    paths: Paths | None = None
     seed: Whole = 0
     notes: str = ""
 
