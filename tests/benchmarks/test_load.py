@@ -136,3 +136,10 @@ def test_the_bars_are_what_the_page_says_of_them() -> None:
     ]
     found = bars({"rates": rates})
     assert found == {"goodput_share": 0.95, "refused_ms_p99": 7.0, "accepted_p99_ratio": 2.5}
+
+
+def test_the_page_is_that_of_the_records(tmp_path: Path) -> None:
+    records = [json.loads(path.read_text("utf-8")) for path in sorted(load.RECORDS.glob("*.json"))]
+    write_page(sorted(records, key=lambda record: record["entities"]), tmp_path)
+    for name in ("load.md", "load.json"):
+        assert (tmp_path / name).read_text("utf-8") == (load.HERE / name).read_text("utf-8")
