@@ -32,8 +32,8 @@ the calls before, and refuses the others before their messages are read.
 BARS = """Bars: goodput at twice the load at least 90 % of the greatest; 99 % of refused calls are
 refused within 20 ms; p99 of accepted calls at twice the load at most 3 times that at 70 %. What a
 bar asks and the table misses is missed, by what the table says. Where other programs took more than
-a tenth of a core, the figures are of a server that had to share, and settle no bar: neither one that
-is met nor one that is missed.
+a tenth of a core, the figures are of a server that had to share; they settle no bar, neither one
+that is met nor one that is missed.
 """
 
 
@@ -92,8 +92,8 @@ def _about(record: Record) -> str:
     return (
         f"{record['entities']:,} entities; {record['rounds']} rounds of {record['seconds']:g} s at "
         f"each rate; {closed['in_flight']} callers in a closed loop: "
-        f"{closed['calls_per_s']:.0f} calls a second. Other programs took at most {_others(record):.2f} "
-        f"cores during any run.\n\n"
+        f"{closed['calls_per_s']:.0f} calls a second. Other programs took at most "
+        f"{_others(record):.2f} cores during any run.\n\n"
         f"{markdown(record['machine'])}; {libraries}; {record['measured']}.\n"
     )
 
