@@ -167,7 +167,9 @@ class Server:
             self._health.tell(True, *_HEALTH)
 
     def _tell_models(self, snapshot: Snapshot) -> None:
+        """Tell what is loaded, and give back what went with the versions that are not any more."""
         self.metrics.models([(m, snapshot.is_current(m)) for m in snapshot.models.values()])
+        give_back()
 
     def drain(self) -> bool:
         """Take no new calls and wait for those that run, within the grace time.
