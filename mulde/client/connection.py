@@ -24,9 +24,9 @@ class Connection:
         address: host:port.
         token: sent as ``authorization: Bearer``; never shown by ``repr``.
         ca: certificate of the authority that the server must show one from (turns TLS on).
-        cert: certificate chain of this client, for mutual TLS.
+        cert: certificate chain of this client, for mutual TLS (turns TLS on).
         key: its key.
-        tls: use TLS with the system's authorities where ``ca`` is None.
+        tls: use TLS, with the system's authorities where ``ca`` is None.
         attempts: how often a call that only reads is tried while the server is unavailable, 1 to 5.
     """
 
@@ -41,7 +41,7 @@ class Connection:
     @property
     def secure(self) -> bool:
         """Whether TLS is used."""
-        return self.tls or self.ca is not None
+        return self.tls or any(path is not None for path in (self.ca, self.cert, self.key))
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Credentials for a TLS channel."""

@@ -146,3 +146,9 @@ def test_a_deadline_of_the_call_wins_over_the_clients(served: ServerProcess) -> 
 
 def test_a_token_does_not_show(served: ServerProcess) -> None:
     assert "secret" not in repr(Connection(served.address, token="secret-0123456789"))
+
+
+@pytest.mark.parametrize("given", ["ca", "cert", "key"])
+def test_a_certificate_never_goes_unused(given: str) -> None:
+    assert Connection("localhost:1", **{given: Path("x.pem")}).secure  # type: ignore[arg-type]
+    assert not Connection("localhost:1").secure
