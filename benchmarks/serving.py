@@ -20,6 +20,7 @@ import typer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import serving_figures as figures
+from benchmarks.search import RECORD as SEARCH
 from benchmarks.served import machine, serving
 from benchmarks.serving_page import write_page
 from mulde.bundle import open_bundle
@@ -37,7 +38,8 @@ def measure(
         Path | None, typer.Option(help="A Python with the dependency group peers.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Alternations; the median counts.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Of each longer measurement.")] = 4.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of each longer measurement.")] = 4.0,
+    records: Annotated[Path, typer.Option(help="Where the record goes.")] = RECORDS,
 ) -> None:
     """Measure everything of one bundle and keep the record."""
     threadpool_limits(limits=1)
@@ -68,8 +70,8 @@ def measure(
     record["reload"] = figures.reloads(bundle, seconds)
     _tell("reload", record["reload"])
     record["peers"] = [] if peers is None else figures.peers(bundle, peers, seconds / 2)
-    RECORDS.mkdir(parents=True, exist_ok=True)
-    path = RECORDS / f"{manifest.name}.json"
+    records.mkdir(parents=True, exist_ok=True)
+    path = records / f"{manifest.name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     typer.echo(path)
 
@@ -83,7 +85,8 @@ def page() -> None:
     """Write the tables and the picture."""
     records = [json.loads(path.read_text("utf-8")) for path in sorted(RECORDS.glob("*.json"))]
     records.sort(key=lambda record: record["entities"])
-    write_page(records, HERE)
+    search = json.loads(SEARCH.read_text("utf-8")) if SEARCH.exists() else None
+    write_page(records, HERE, search)
     typer.echo(f"{len(records)} bundles in {HERE / 'serving.md'}")
 
 

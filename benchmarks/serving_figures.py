@@ -15,6 +15,7 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import perf_counter, sleep
@@ -47,7 +48,8 @@ BATCH = 256
 SIZES = (1, 16, 64, BATCH)
 K = 10
 TOKEN = "a-token-of-the-benchmark"
-_ROUND_S = 0.3
+ROUND_S = 0.3
+"""Of a short measurement."""
 _RELOADS = 5
 
 Figures = dict[str, Any]
@@ -68,10 +70,10 @@ def alone(bundle: Path, ready: Figures, rounds: int) -> Figures:
     requests = requests_of(bundle, 1, 512, seed=1)
     target, empty, asked, ratios = address(ready), [], [], []
     with calls(target, EMPTY) as check, calls(target, TAILS) as tails:
-        latencies(tails, requests, _ROUND_S)
+        latencies(tails, requests, ROUND_S)
         for _ in range(rounds):
-            empty.append(latencies(check, [b""], _ROUND_S))
-            asked.append(latencies(tails, requests, _ROUND_S))
+            empty.append(latencies(check, [b""], ROUND_S))
+            asked.append(latencies(tails, requests, ROUND_S))
             ratios.append(float(np.median(asked[-1]) / np.median(empty[-1])))
     return {
         "empty": percentiles(np.concatenate(empty)),
@@ -93,8 +95,8 @@ def batches(bundle: Path, ready: Figures, rounds: int) -> Figures:
                 "product": per_second(partial(product, size), size),
                 "ort_loop": per_second(partial(plain, size), size),
                 "engine": per_second(predictions(engine, size), size),
-                "rpc": size * rate(address(ready), requests, _ROUND_S, 1),
-                "rpc_2_in_flight": size * rate(address(ready), requests, _ROUND_S, 2),
+                "rpc": size * rate(address(ready), requests, ROUND_S, 1),
+                "rpc_2_in_flight": size * rate(address(ready), requests, ROUND_S, 2),
             }
             one["engine_share"] = one["engine"] / one["product"]
             one["rpc_share"] = max(one["rpc"], one["rpc_2_in_flight"]) / one["product"]
@@ -147,7 +149,7 @@ def per_second(run: Callable[[], object], size: int) -> float:
     """Queries a second, from the median time of a run."""
     run()
     taken: list[float] = []
-    end = perf_counter() + _ROUND_S
+    end = perf_counter() + ROUND_S
     while len(taken) < 3 or perf_counter() < end:
         begin = perf_counter()
         run()
@@ -165,7 +167,36 @@ def workers(bundle: Path, rounds: int, seconds: float) -> Figures:
                 rate(address(ready), requests, seconds / 2, 4)
                 column.append(BATCH * rate(address(ready), requests, seconds, 4))
     ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
-    return {"1": spread(rates[1]), "2": spread(rates[2]), "ratio": spread(ratios)}
+    machine = [cores(bundle, seconds / 4) for _ in range(rounds)]
+    return {
+        "1": spread(rates[1]),
+        "2": spread(rates[2]),
+        "ratio": spread(ratios),
+        "machine": spread(machine),
+    }
+
+
+def cores(bundle: Path, seconds: float) -> float:
+    """What a second core adds to bare products that share nothing but memory: up to 2."""
+    engine = Engine.open(bundle)
+    products = [bare(engine)[0] for _ in range(2)]
+
+    def count(product: Callable[[int], object], stop: threading.Event) -> int:
+        done = 0
+        while not stop.is_set():
+            product(SIZES[2])
+            done += 1
+        return done
+
+    rates = []
+    for threads in (1, 2):
+        stop = threading.Event()
+        with ThreadPoolExecutor(threads) as pool:
+            running = [pool.submit(count, product, stop) for product in products[:threads]]
+            sleep(seconds)
+            stop.set()
+        rates.append(sum(one.result() for one in running))
+    return rates[1] / rates[0]
 
 
 def starts(bundle: Path, rounds: int) -> Figures:
@@ -193,7 +224,7 @@ def reloads(bundle: Path, seconds: float) -> Figures:
             calls(address(ready), TAILS, TOKEN) as tails,
             calls(address(ready), RELOAD, TOKEN, number=1) as change,
         ):
-            latencies(tails, requests, _ROUND_S)
+            latencies(tails, requests, ROUND_S)
             before = latencies(tails, requests, seconds)
 
             def swap() -> None:
