@@ -162,8 +162,8 @@ def _departures(provenance: Provenance) -> list[str]:
         cells = map(markdown, (one.key, one.paper, one.here))
         lines.append("| " + " | ".join(cells) + " |")
     text = (
-        "What each is worth, where it was measured, is in docs/experiments.md and "
-        "benchmarks/ablations.md; what is always different, in docs/method.md."
+        "What each is worth, where it was measured, is in docs/experiments.md; what is always "
+        "different, in docs/method.md."
     )
     return ["## What differs from the paper", text, "\n".join(lines)]
 
