@@ -35,6 +35,8 @@ from training.recipe import Model, Recipe, Training, decisive, digest_of
 from training.scorers import Scorer, build_scorer
 
 Report = Callable[[str, Progress], None]
+Device = torch.device
+"""Where a model is trained, for callers that do not import torch."""
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,9 @@ from mulde.errors import ConfigError
 from mulde.plain import printable
 
 if TYPE_CHECKING:
-    import torch
-
     from mulde.graph import Graph
     from training.loop import Progress
-    from training.pipeline import Stage
+    from training.pipeline import Device, Stage
     from training.recipe import Recipe
 
 WHAT = ("all", "teachers", "junior", "twin")
@@ -87,7 +85,7 @@ def _train_stages(
     only: str,
     recipe: Recipe,
     graph: Graph,
-    device: torch.device,
+    device: Device,
     jobs: int,
     report: Callable[[str, Progress], None],
 ) -> None:

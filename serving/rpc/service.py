@@ -202,7 +202,8 @@ class Service:
 def _refused(inside: int) -> tuple[status_pb2.Status, bytes]:
     """What a call is told that finds no room, and its bytes.
 
-    Made once for each number of calls inside: what refusing costs is missing where answers are made.
+    Made once for each number of calls inside: what refusing costs is missing where answers are
+    made.
     """
     status = status_of(errors.Overloaded(inside), "")
     return status, status.SerializeToString()
