@@ -114,6 +114,8 @@ $(BENCH_WORDNET)/manifest.json: $(STAMP)
 bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measure the server beside bare products and peers, and write benchmarks/serving.md
 	@$(PY) -m benchmarks.serving measure models/wn18rr-32 --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.serving measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
+	@$(PY) -m benchmarks.search build build/bench/names
+	@$(PY) -m benchmarks.search measure build/bench/names
 	@$(PY) -m benchmarks.serving page
 
 load: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Ask up to twice what the server can answer, and write benchmarks/load.md
