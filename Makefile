@@ -107,7 +107,7 @@ $(PEERS)/.ready: pyproject.toml $(STAMP)
 	@$(PEERS)/bin/python -m pip install --quiet --group peers
 	@touch $@
 
-$(BENCH_WORDNET)/manifest.json: $(STAMP)
+$(BENCH_WORDNET)/manifest.json: | $(STAMP)
 	@mkdir -p $(dir $(BENCH_WORDNET))
 	@$(PY) -m mulde.cli data synth $(BENCH_WORDNET) --entities 116650 --relations 18 --dimension 32 --bundle
 
