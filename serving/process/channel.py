@@ -79,6 +79,10 @@ class Channel:
                     self._settle(number, content, failed=kind == "error")
         except (EOFError, OSError):
             self._close()
+            # Here and nowhere else, for nobody reads any more; else the descriptor stays until
+            # garbage is collected, one for each worker that was replaced.
+            with self._lock:
+                self._connection.close()
 
     def _answer(self, number: int, kind: str, content: Any) -> None:
         try:
