@@ -20,7 +20,7 @@ from rich.console import Console
 
 from benchmarks.ablation_variants import Variant, variants_of
 from benchmarks.accuracy import Record, record_of
-from mulde.atomic import new_file
+from benchmarks.keeping import read_records, write_json
 from mulde.errors import ConfigError
 from mulde.graph import Graph, read_graph
 from mulde.plain import markdown
@@ -71,7 +71,6 @@ def run(
     """Train the variants that have no record yet, and keep their records."""
     chosen = _chosen(variants_of(read_recipe(recipe), epochs), only or [])
     graph, place, shelf = read_graph(data), pick_device(device), teachers or out / "teachers"
-    records.mkdir(parents=True, exist_ok=True)
     with TrainingReport(Console(stderr=True)) as report:
         for base, each in chosen:
             path = records / f"{base.name}-{base.digest[:8]}-{each.name}.json"
@@ -117,8 +116,7 @@ def _keep(path: Path, base: Recipe, each: Variant, graph: Graph, record: Record)
         "changes": dict(each.changes),
         "run": asdict(record),
     }
-    with new_file(path) as temporary:
-        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    write_json(path, kept)
 
 
 @app.command()
@@ -127,8 +125,8 @@ def page(
     into: Annotated[Path, typer.Option(help="The page's folder.")] = HERE,
 ) -> None:
     """Write the tables and the JSON."""
-    kept = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(records.glob("*.json"))]
-    (into / "ablations.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    kept = read_records(records)
+    write_json(into / "ablations.json", kept)
     parts = [PREAMBLE]
     for base in sorted({(one["run"]["recipe"], one["base_sha256"]) for one in kept}):
         mine = [one for one in kept if (one["run"]["recipe"], one["base_sha256"]) == base]

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ import typer
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from benchmarks.keeping import read_records, write_json
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph, read_graph
 from mulde.plain import markdown, printable
@@ -80,9 +80,8 @@ def add(
     record = record_of(
         folder, read_graph(data), read_recipe(recipe or folder.parent / "recipe.toml")
     )
-    RECORDS.mkdir(exist_ok=True)
     path = RECORDS / f"{record.name}.json"
-    path.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    write_json(path, asdict(record))
     typer.echo(f"{path}: test MRR {record.test['mrr']:.4f}")
 
 
@@ -114,11 +113,9 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe) -> Record:
 @app.command()
 def page() -> None:
     """Write the table, the JSON and the curves."""
-    paths = sorted(RECORDS.glob("*.json"))
-    records = [Record(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    records = [Record(**kept) for kept in read_records(RECORDS)]
     records.sort(key=lambda r: (r.graph, r.recipe, r.stage, r.seed))
-    whole = json.dumps([asdict(record) for record in records], indent=1)
-    (HERE / "accuracy.json").write_text(whole + "\n", encoding="utf-8")
+    write_json(HERE / "accuracy.json", [asdict(record) for record in records])
     parts = [PREAMBLE]
     for graph in sorted({record.graph for record in records}):
         mine = [record for record in records if record.graph == graph]

@@ -12,7 +12,6 @@ Shape letters: B queries, E entities.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import typer
 
 from benchmarks.certificates_page import WITHIN, text
 from benchmarks.index import machine
+from benchmarks.keeping import read_records, write_json
 from mulde.bundle import DIGEST
 from mulde.manifest import Index, describe
 from serving.engine.certificate import Certificate
@@ -79,9 +79,8 @@ def measure(
         "machine": machine(),
         "kinds": kinds,
     }
-    records.mkdir(parents=True, exist_ok=True)
     path = records / f"{manifest.name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(path, record)
     typer.echo(path)
 
 
@@ -91,7 +90,7 @@ def page(
     to: Annotated[Path, typer.Option(help="The page.")] = PAGE,
 ) -> None:
     """Write the page from the records."""
-    kept = [json.loads(path.read_text("utf-8")) for path in sorted(records.glob("*.json"))]
+    kept = read_records(records)
     if not kept:
         typer.echo(f"{records}: no record to make a page of", err=True)
         sys.exit(1)

@@ -10,7 +10,6 @@ measures all in the same way; and keeps a record in ``benchmarks/records/compres
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.compression_page import write_page
 from benchmarks.compressions import Stored, compressions, microseconds, whole
-from mulde.atomic import new_file
+from benchmarks.keeping import write_json
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph, read_graph
 from training.checkpoint import read_checkpoint
@@ -84,11 +83,9 @@ def run(
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": [],
     }
-    records.mkdir(parents=True, exist_ok=True)
     for row in _rows(several, junior, twin, large, pupil, graph):
         kept["rows"].append(row)
-        with new_file(records / f"{read.name}.json") as temporary:
-            temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        write_json(records / f"{read.name}.json", kept)
         typer.echo(f"{row['title']}: test MRR {row['test']['mrr']:.4f}")
 
 

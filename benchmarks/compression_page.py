@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.keeping import read_records, write_json
 from mulde.plain import markdown
 
 PREAMBLE = """# One large teacher, compression, or several small teachers
@@ -33,9 +33,8 @@ COLUMNS = (
 
 def write_page(records: Path, into: Path) -> None:
     """Write both files."""
-    paths = sorted(records.glob("*.json"))
-    kept = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    (into / "compression.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    kept = read_records(records)
+    write_json(into / "compression.json", kept)
     parts = [PREAMBLE, *(_section(one) for one in kept)]
     (into / "compression.md").write_text("\n".join(parts), encoding="utf-8")
 

@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.index_contenders import BATCH, SAMPLE, Contender, Sample, contenders
 from benchmarks.index_page import write_page
+from benchmarks.keeping import read_by_size, write_json
 from benchmarks.served import EMPTY, address, calls, environment, latencies, serving
 from benchmarks.serving_figures import spread
 from mulde.bundle import DIGEST
@@ -85,16 +86,11 @@ def measure(
         "peers": [],
     }
     path = records / f"{manifest.name}.json"
-    _keep(record, path)
+    write_json(path, record)
     if peers is not None:
         record["peers"] = _peers(sample, codes, peers, seconds)
-        _keep(record, path)
+        write_json(path, record)
     typer.echo(path)
-
-
-def _keep(record: Record, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def machine() -> str:
@@ -193,8 +189,7 @@ def page(
     folder: Annotated[Path, typer.Option(help="Where the page goes.")] = HERE,
 ) -> None:
     """Write the tables and the picture."""
-    found = [json.loads(path.read_text("utf-8")) for path in sorted(records.glob("*.json"))]
-    found.sort(key=lambda record: record["entities"])
+    found = read_by_size(records)
     write_page(found, folder)
     typer.echo(f"{len(found)} bundles in {folder / 'index.md'}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from benchmarks.keeping import write_json
 from mulde.plain import markdown
 
 Record = dict[str, Any]
@@ -50,8 +50,7 @@ nothing here. A change of the table to a space that suits its graph better was n
 
 def write_page(records: Sequence[Record], folder: Path) -> None:
     """Write ``index.json``, ``index.md`` and ``index.svg``."""
-    whole = json.dumps(list(records), indent=1)
-    (folder / "index.json").write_text(whole + "\n", encoding="utf-8")
+    write_json(folder / "index.json", list(records))
     parts = [PREAMBLE, _bars(records), BARS, "![microseconds of a query](index.svg)\n"]
     for record in records:
         parts += [f"## {markdown(record['bundle'])}\n", _about(record), _contenders(record)]

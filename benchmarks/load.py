@@ -14,7 +14,6 @@ Letter of shapes: N calls.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 import typer
 
+from benchmarks.keeping import read_by_size, write_json
 from benchmarks.load_page import write_page
 from benchmarks.openloop import OK, REFUSED, Load, Outcome, send
 from benchmarks.others import Others
@@ -83,9 +83,8 @@ def measure(
         "closed_loop": {"in_flight": _IN_FLIGHT, "calls_per_s": capacity},
         "rates": [figures(share, runs[share]) for share in SHARES],
     }
-    records.mkdir(parents=True, exist_ok=True)
     path = records / f"{manifest.name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(path, record)
     typer.echo(path)
 
 
@@ -140,8 +139,7 @@ def _percentiles(outcomes: Sequence[Outcome], code: int) -> dict[str, float] | N
 @app.command()
 def page() -> None:
     """Write the tables and the picture."""
-    records = [json.loads(path.read_text("utf-8")) for path in sorted(RECORDS.glob("*.json"))]
-    records.sort(key=lambda record: record["entities"])
+    records = read_by_size(RECORDS)
     write_page(records, HERE)
     typer.echo(f"{len(records)} bundles in {HERE / 'load.md'}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from benchmarks.keeping import write_json
 from mulde.plain import markdown
 
 Record = dict[str, Any]
@@ -52,8 +52,7 @@ def bars(record: Record) -> dict[str, float]:
 
 def write_page(records: Sequence[Record], folder: Path) -> None:
     """Write ``load.json``, ``load.md`` and ``load.svg``."""
-    whole = json.dumps(list(records), indent=1)
-    (folder / "load.json").write_text(whole + "\n", encoding="utf-8")
+    write_json(folder / "load.json", list(records))
     parts = [PREAMBLE, _bars(records), BARS, "![goodput and latency](load.svg)\n"]
     for record in records:
         parts += [f"## {markdown(record['bundle'])}\n", _about(record), _rates(record)]

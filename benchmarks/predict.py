@@ -10,7 +10,6 @@ in ``benchmarks/records/predict/``; ``page`` writes ``predict.md`` and ``predict
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from pyarrow import parquet
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.index import machine
+from benchmarks.keeping import read_by_size, write_json
 from benchmarks.predict_page import write_page
 from benchmarks.served import environment
 from benchmarks.serving_figures import spread
@@ -104,9 +104,8 @@ def measure(
         }
         if complete or graph is not None:
             record["completion"] = _completion(opened, folder, probability)
-    records.mkdir(parents=True, exist_ok=True)
     path = records / f"{manifest.name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(path, record)
     typer.echo(path)
 
 
@@ -233,8 +232,7 @@ def page(
     folder: Annotated[Path, typer.Option(help="Where the page goes.")] = HERE,
 ) -> None:
     """Write the tables."""
-    found = [json.loads(path.read_text("utf-8")) for path in sorted(records.glob("*.json"))]
-    found.sort(key=lambda record: record["entities"])
+    found = read_by_size(records)
     write_page(found, folder)
     typer.echo(f"{len(found)} bundles in {folder / 'predict.md'}")
 

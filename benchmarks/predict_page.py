@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.index_page import note, table
+from benchmarks.keeping import write_json
 from mulde.plain import markdown
 
 Record = dict[str, Any]
@@ -29,8 +29,7 @@ counted once, looked at five times a second.
 
 def write_page(records: Sequence[Record], folder: Path) -> None:
     """Write ``predict.json`` and ``predict.md``."""
-    whole = json.dumps(list(records), indent=1)
-    (folder / "predict.json").write_text(whole + "\n", encoding="utf-8")
+    write_json(folder / "predict.json", list(records))
     parts = [PREAMBLE, _rates(records)]
     if any(record["completion"] for record in records):
         parts.append(_completions(records))

@@ -22,6 +22,7 @@ import typer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import scale_figures as figures
+from benchmarks.keeping import read_by_size, write_json
 from benchmarks.served import ROOT, machine
 
 HERE = Path(__file__).parent
@@ -67,8 +68,7 @@ def page() -> None:
     """Write scale.md, scale.json and the chart."""
     from benchmarks.scale_page import write_page
 
-    records = [json.loads(path.read_text("utf-8")) for path in RECORDS.glob("*.json")]
-    records.sort(key=lambda record: record["entities"])
+    records = read_by_size(RECORDS)
     write_page(records, HERE)
     typer.echo(f"{len(records)} sizes in {HERE / 'scale.md'}")
 
@@ -82,8 +82,7 @@ def _keep(
     record = json.loads(path.read_text("utf-8")) if path.exists() else {"entities": entities}
     stamp = {"measured": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
     record[part] = {**found, **stamp, **({"busy": True} if busy else {})}
-    RECORDS.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(path, record)
     typer.echo(json.dumps(record[part]))
 
 

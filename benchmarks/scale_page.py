@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ mpl.use("svg")
 import numpy as np
 from matplotlib import pyplot as plt
 
+from benchmarks.keeping import write_json
 from mulde.plain import markdown
 
 Record = dict[str, Any]
@@ -74,8 +74,7 @@ def write_page(records: Sequence[Record], folder: Path) -> None:
         records: complete ones, the smallest first.
         folder: where to.
     """
-    text = json.dumps({"records": records, "estimate": estimates(records)}, indent=1)
-    (folder / "scale.json").write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "scale.json", {"records": records, "estimate": estimates(records)})
     _draw(records, folder / "scale.svg")
     parts = [PREAMBLE, _table(records), BARS, _notes(records)]
     parts.append("![latency, memory and time to build](scale.svg)\n")

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.keeping import write_json
 from benchmarks.name_like import labels, spoilt
 from benchmarks.served import address, calls, latencies, machine, serving
 from mulde.bundle import SEARCH, VOCABULARY, draft_bundle, open_bundle
@@ -102,8 +103,7 @@ def measure(
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
     }
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    write_json(record, written)
     typer.echo(json.dumps(written))
 
 

@@ -20,6 +20,7 @@ import typer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import serving_figures as figures
+from benchmarks.keeping import read_by_size, write_json
 from benchmarks.search import RECORD as SEARCH
 from benchmarks.served import machine, serving
 from benchmarks.serving_page import write_page
@@ -70,9 +71,8 @@ def measure(
     record["reload"] = figures.reloads(bundle, seconds)
     _tell("reload", record["reload"])
     record["peers"] = [] if peers is None else figures.peers(bundle, peers, seconds / 2)
-    records.mkdir(parents=True, exist_ok=True)
     path = records / f"{manifest.name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_json(path, record)
     typer.echo(path)
 
 
@@ -83,8 +83,7 @@ def _tell(what: str, found: figures.Figures) -> None:
 @app.command()
 def page() -> None:
     """Write the tables and the picture."""
-    records = [json.loads(path.read_text("utf-8")) for path in sorted(RECORDS.glob("*.json"))]
-    records.sort(key=lambda record: record["entities"])
+    records = read_by_size(RECORDS)
     search = json.loads(SEARCH.read_text("utf-8")) if SEARCH.exists() else None
     write_page(records, HERE, search)
     typer.echo(f"{len(records)} bundles in {HERE / 'serving.md'}")

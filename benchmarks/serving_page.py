@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
+from benchmarks.keeping import write_json
 from mulde.plain import markdown
 
 Record = dict[str, Any]
@@ -48,8 +48,7 @@ def write_page(records: Sequence[Record], folder: Path, search: Record | None = 
         folder: where to.
         search: of ``benchmarks.search``, if there is one.
     """
-    whole = json.dumps(list(records), indent=1)
-    (folder / "serving.json").write_text(whole + "\n", encoding="utf-8")
+    write_json(folder / "serving.json", list(records))
     parts = [PREAMBLE, _bars(records), BARS, "![share of the bare product](serving.svg)\n"]
     for record in records:
         parts += [f"## {markdown(record['bundle'])}\n", _about(record), _latency(record)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.keeping import read_records, write_json
 from mulde.plain import markdown
 
 GOALS = (0.25, 0.30, 0.34)
@@ -25,9 +25,8 @@ second what the loop can do. Written by `python -m benchmarks.training_speed pag
 
 def write_page(records: Path, into: Path) -> None:
     """Write both files."""
-    paths = sorted(records.glob("*.json"))
-    kept = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    (into / "training.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    kept = read_records(records)
+    write_json(into / "training.json", kept)
     parts = [PREAMBLE, *("\n".join(_section(one)) for one in kept)]
     (into / "training.md").write_text("\n".join(parts), encoding="utf-8")
 

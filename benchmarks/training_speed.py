@@ -21,8 +21,8 @@ import torch
 import typer
 
 from benchmarks import training_figures as figures
+from benchmarks.keeping import write_json
 from benchmarks.training_page import write_page
-from mulde.atomic import new_file
 from mulde.graph import read_graph
 from training.machine import describe_machine
 
@@ -59,20 +59,19 @@ def measure(
         "shares": {},
         "variants": {},
     }
-    records.mkdir(parents=True, exist_ok=True)
     path = records / f"{graph.name}.json"
     if peers is not None:
         sizes = [data, figures.NUMBERS, TRIPLES, NEGATIVES, seconds]
         command = [str(peers), "-m", "benchmarks.peer_training", *map(str, sizes)]
         done = subprocess.run(command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE)
         record["runs"] += json.loads(done.stdout.splitlines()[-1])
-        _write(path, record)
+        write_json(path, record)
     for name in figures.MODELS:
         record["runs"].append(figures.trained(graph, name, seconds))
-        _write(path, record)
+        write_json(path, record)
     for name in figures.MODELS:
         record["shares"][name] = figures.share_of_products(graph, name)
-        _write(path, record)
+        write_json(path, record)
 
 
 @app.command()
@@ -87,12 +86,7 @@ def ways(
     record = json.loads(path.read_text(encoding="utf-8"))
     for name in ("RotH", "ComplEx"):
         record["variants"][name] = figures.variants(graph, name)
-        _write(path, record)
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    with new_file(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(path, record)
 
 
 @app.command()

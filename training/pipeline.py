@@ -86,7 +86,7 @@ def train_stage(
     report: Report = lambda name, progress: None,
 ) -> Path:
     """Train one model, or go on with it, and return its best checkpoint."""
-    scorer = _build(stage.model, graph, stage.seed).to(device)
+    scorer = new_scorer(stage.model, graph, stage.seed).to(device)
     identity: dict[str, Any] = {
         "graph": graph.digest,
         "model": decisive(stage.model),
@@ -174,7 +174,7 @@ def load_scorer(path: Path, graph: Graph) -> tuple[Scorer, dict[str, Any]]:
         problem = f"was trained on another graph than {graph.name} (digest {graph.digest[:12]})"
         raise CheckpointError(path, problem)
     try:
-        scorer = _build(Model(**identity["model"]), graph, identity["seed"])
+        scorer = new_scorer(Model(**identity["model"]), graph, identity["seed"])
         scorer.load_state_dict(state["model"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(path, f"does not hold the model it names: {error}") from error
@@ -187,7 +187,8 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def _build(model: Model, graph: Graph, seed: int) -> Scorer:
+def new_scorer(model: Model, graph: Graph, seed: int) -> Scorer:
+    """A model before its first step."""
     return build_scorer(
         model.scorer,
         entities=graph.num_entities,

@@ -17,10 +17,10 @@ from tests.support.runs import CPU, HARDEST_TO_RESUME, LEARNS, recipe_of, stage_
 from training.distill import Distilled, HardLabels
 from training.evaluate import scores_of
 from training.parallel import quality, shared_out, started_by_torchrun
-from training.pipeline import load_scorer
+from training.pipeline import load_scorer, new_scorer
 from training.queries import Batch, QuerySet
 from training.recipe import Recipe
-from training.scorers import Scorer, build_scorer
+from training.scorers import Scorer
 from training.variants import to_toml
 
 ROOT = Path(__file__).parents[2]
@@ -58,16 +58,7 @@ def gradient(objective: HardLabels, batches: list[Batch]) -> tuple[list[torch.Te
 
 def fresh(recipe: Recipe, graph: Graph) -> Scorer:
     """The Junior before its first step."""
-    model = recipe.junior
-    return build_scorer(
-        model.scorer,
-        entities=graph.num_entities,
-        relations=graph.num_relations,
-        dimension=model.dimension,
-        score=model.score,
-        spread=model.spread,
-        seed=recipe.seed,
-    )
+    return new_scorer(recipe.junior, graph, recipe.seed)
 
 
 def objective_of(recipe: Recipe, graph: Graph, shelf: Path) -> HardLabels:

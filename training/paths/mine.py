@@ -99,8 +99,8 @@ def _closing(walks: Walks, source: Rows, target: Rows, longest: int) -> list[tup
     ends = at == target[row]
     found = _counted(row[ends], [step[ends]])
     row, steps, at = row[~ends], [step[~ends]], at[~ends]
-    into, last, before = walks.step(target)
-    last = (last + walks.relations) % (2 * walks.relations)
+    into, back, before = walks.step(target)
+    last = walks.reciprocal(back)
     for length in range(2, longest + 1):
         left, right = _equal(row * walks.entities + at, into * walks.entities + before)
         found += _counted(row[left], [*(one[left] for one in steps), last[right]])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from scipy.sparse import csr_array
 Path = tuple[int, ...]
 Rows = NDArray[np.int64]
 Known = dict[Path, csr_array]
+Directions = TypeVar("Directions", int, Rows)
 
 LONGEST = 3
 
@@ -57,8 +59,8 @@ class Walks:
         mine = self._direction == direction
         return self._source[mine], self._target[mine]
 
-    def reciprocal(self, direction: int) -> int:
-        """The same relation, walked the other way."""
+    def reciprocal(self, direction: Directions) -> Directions:
+        """The same relations, walked the other way."""
         return (direction + self.relations) % (2 * self.relations)
 
     def reached(self, sources: Rows, paths: Iterable[Path]) -> Iterator[csr_array]:
