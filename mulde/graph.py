@@ -15,9 +15,7 @@ Rules, each counted in :class:`Graph` and shown by ``mulde data check``:
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
+from mulde.packed import unpack
 from mulde.strings import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -132,13 +131,10 @@ def read_text(path: Path) -> str:
     """A UTF-8 text file, ``.gz`` or plain, with LF after each line and no BOM.
 
     Raises:
-        DatasetError: if it cannot be read, is not gzip, is not UTF-8 or holds NUL or a carriage
-            return that ends no line (with the line).
+        DatasetError: if it cannot be read, is not gzip or far larger than that, is not UTF-8 or
+            holds NUL or a carriage return that ends no line (with the line).
     """
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(path, f"cannot be read: {error}") from error
+    raw = unpack(path) if path.suffix == ".gz" else _bytes_of(path)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -151,6 +147,13 @@ def read_text(path: Path) -> str:
             problem = f"expected lines of text that end in LF or CRLF, found {character!r}"
             raise DatasetError(path, problem, text.count("\n", 0, place) + 1)
     return text if text.endswith("\n") or not text else text + "\n"
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(path, f"cannot be read: {error}") from error
 
 
 def split_fields(path: Path, text: str, width: int = 3) -> list[list[str]]:
