@@ -17,6 +17,7 @@ MIB = 1 << 20
 READ_WITH_LITTLE_MEMORY = """
 import resource, sys
 from mulde.errors import DatasetError
+from mulde.graph import read_graph
 
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:
