@@ -157,13 +157,13 @@ def _departures(provenance: Provenance) -> list[str]:
     """A table of what is not the paper's."""
     if not provenance.departures:
         return []
-    lines = ["| setting | the paper's | here |", "|---|---|---|"]
+    lines = ["| setting | the paper's | here | worth |", "|---|---|---|---|"]
     for one in provenance.departures:
-        cells = map(markdown, (one.key, one.paper, one.here))
+        cells = map(markdown, (one.key, one.paper, one.here, one.worth or "not measured alone"))
         lines.append("| " + " | ".join(cells) + " |")
     text = (
-        "What each is worth, where it was measured, is in docs/experiments.md; what is always "
-        "different, in docs/method.md."
+        "Worth is valid MRR, and of one run each: differences of a few thousandths are noise. The "
+        "trials are in docs/experiments.md; what is always different, in docs/method.md."
     )
     return ["## What differs from the paper", text, "\n".join(lines)]
 

@@ -33,11 +33,15 @@ _SAMPLED = ("negatives", "negative_weight", "adversarial_temperature", "mask_tar
 
 @dataclass(frozen=True)
 class Departure:
-    """A key of the recipe, the paper's value of it and its own, as text."""
+    """A key of the recipe, the paper's value of it and its own, as text.
+
+    ``worth`` is what the recipe says that the difference was measured to be worth.
+    """
 
     key: str
     paper: str
     here: str
+    worth: str = ""
 
 
 def departures(recipe: Recipe) -> list[Departure]:
@@ -47,7 +51,7 @@ def departures(recipe: Recipe) -> list[Departure]:
     """
     paper = _settings(PAPER)
     found = [
-        Departure(key, _text(paper.get(key)), _text(value))
+        Departure(key, _text(paper.get(key)), _text(value), recipe.worth.get(key, ""))
         for key, value in _settings(recipe).items()
         if value != paper.get(key)
     ]

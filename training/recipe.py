@@ -166,7 +166,11 @@ class Paths:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A whole run: teachers, Junior, distillation. ``data`` is the default graph's name."""
+    """A whole run: teachers, Junior, distillation. ``data`` is the default graph's name.
+
+    ``notes`` and ``worth`` are for the card and decide nothing: ``worth`` tells by key, such as
+    ``junior.score``, what a setting was measured to be worth against the paper's.
+    """
 
     __pydantic_config__ = TABLE
 
@@ -180,6 +184,7 @@ class Recipe:
     paths: Paths | None = None
     seed: Whole = 0
     notes: str = ""
+    worth: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what spans several fields."""
@@ -201,8 +206,9 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides the result; notes do not."""
-        return digest_of({key: v for key, v in decisive(self).items() if key != "notes"})
+        """SHA-256 of what decides the result; what is told of it does not."""
+        told = ("notes", "worth")
+        return digest_of({key: v for key, v in decisive(self).items() if key not in told})
 
 
 def decisive(settings: DataclassInstance) -> dict[str, Any]:

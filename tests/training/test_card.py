@@ -87,7 +87,7 @@ def test_a_card_shows_departures_as_text() -> None:
     assert not steering(text)
     (line,) = (line for line in text.splitlines() if line.startswith("| junior"))
     assert not re.search(r"(?<!\\)[<>`\[]", line)
-    assert len(re.findall(r"(?<!\\)\|", line)) == 4
+    assert len(re.findall(r"(?<!\\)\|", line)) == 5
     assert "differs from the paper" not in card(MANIFEST, CALIBRATION, PLAIN)
 
 

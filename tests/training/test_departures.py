@@ -21,6 +21,14 @@ def test_the_recipes_of_the_paper_depart_in_gamma_alone(path: Path) -> None:
     assert [one.key for one in departures(recipe)] == gamma
 
 
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("best/*.toml")), ids=lambda path: path.stem)
+def test_what_a_recipe_calls_worth_something_is_a_departure_of_it(path: Path) -> None:
+    recipe = read_recipe(path)
+    named = {one.key: one.worth for one in departures(recipe) if one.worth}
+    assert named == recipe.worth
+    assert replace(recipe, worth={}).digest == recipe.digest
+
+
 @pytest.mark.parametrize(
     ("key", "value", "paper", "here"),
     [
