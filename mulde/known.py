@@ -25,6 +25,7 @@ MAGIC = b"MULDEKNO"
 VERSION = 2
 
 _PIECE = 1 << 16
+_BOTH = "relations, both directions"
 
 _EXPECTED = {
     "sizes": ("u8",),
@@ -90,7 +91,17 @@ class KnownFacts:
         Raises:
             IndexError: if ``entity`` is not in [0, E) or ``relation`` not in [0, 2R).
         """
-        return self.of_many(np.array([entity]), np.array([relation]))[1]
+        self._check_one(entity, self.num_entities, "entities")
+        self._check_one(relation, 2 * self.num_relations, _BOTH)
+        key = relation * self.num_entities + entity
+        # As a number of the keys' type: another would convert all Q of them.
+        place = int(self.keys.searchsorted(self.keys.dtype.type(key)))
+        if place == len(self.keys) or int(self.keys[place]) != key:
+            return np.zeros(0, dtype=np.int32)
+        stored = self.tails[int(self.offsets[place]) : int(self.offsets[place + 1])]
+        if stored.dtype == np.uint8:
+            return deltas.decode(stored.view(np.uint8))
+        return stored.view(np.int32)
 
     def of_many(
         self, entities: NDArray[np.integer], relations: NDArray[np.integer]
@@ -103,8 +114,10 @@ class KnownFacts:
         Raises:
             IndexError: as for ``of``.
         """
-        keys = self._keys_of(entities, relations)
-        return self._tails_of(keys)
+        if len(entities) == 1:  # what a server asks most, several times as quick
+            tails = self.of(int(entities[0]), int(relations[0]))
+            return np.array([0, len(tails)]), tails
+        return self._tails_of(self._keys_of(entities, relations))
 
     def contains(
         self,
@@ -114,15 +127,48 @@ class KnownFacts:
     ) -> NDArray[np.bool_]:
         """Whether each triple [B] is known; relations in [0, 2R)."""
         asked, which = np.unique(self._keys_of(heads, relations), return_inverse=True)
-        offsets, known = self._tails_of(asked)
-        # Queries and tails as one rising number each, so that one search answers all.
-        facts = np.repeat(np.arange(len(asked)), np.diff(offsets)) * self.num_entities + known
-        if not len(facts):
-            return np.zeros(len(which), dtype=bool)
-        wanted = which * self.num_entities + tails
-        places = np.minimum(np.searchsorted(facts, wanted), len(facts) - 1)
+        found = self._among(which, tails, *self._tails_of(asked))
         inside = (np.asarray(tails) >= 0) & (np.asarray(tails) < self.num_entities)
-        found: NDArray[np.bool_] = inside & (facts[places] == wanted)
+        known: NDArray[np.bool_] = found & inside
+        return known
+
+    def marks(
+        self,
+        entities: NDArray[np.integer],
+        relations: NDArray[np.integer],
+        offsets: NDArray[np.integer],
+        tails: NDArray[np.integer],
+    ) -> NDArray[np.bool_]:
+        """Whether each of the tails [A] that queries [B] were answered with is known.
+
+        Args:
+            entities: [B].
+            relations: [B], in [0, 2R).
+            offsets: [B + 1]; query i's answers are ``tails[offsets[i]:offsets[i + 1]]``.
+            tails: [A], in [0, E).
+
+        Raises:
+            IndexError: as for ``of``.
+        """
+        bounds, known = self.of_many(entities, relations)
+        owners = np.repeat(np.arange(len(entities)), np.diff(offsets))
+        return self._among(owners, tails, bounds, known)
+
+    def _among(
+        self,
+        owners: NDArray[np.int64],
+        tails: NDArray[np.integer],
+        offsets: NDArray[np.int64],
+        known: NDArray[np.int32],
+    ) -> NDArray[np.bool_]:
+        """Whether tails [A] are among the known ones, compressed rows, of their owners [A]."""
+        if not len(known):
+            return np.zeros(len(owners), dtype=bool)
+        # Queries and tails as one rising number each, so that one search answers all.
+        queries = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+        facts, wanted = queries * self.num_entities + known, owners * self.num_entities + tails
+        places = np.minimum(np.searchsorted(facts, wanted), len(facts) - 1)
+        found: NDArray[np.bool_] = facts[places] == wanted
         return found
 
     def write(self, path: Path) -> None:
@@ -196,17 +242,8 @@ class KnownFacts:
         found = np.zeros(len(keys), dtype=np.int64)
         if self.keys.size:
             found += self.keys[np.minimum(places, len(self.keys) - 1)] == wanted
-        unpack = self._unpack_one if len(keys) == 1 else self._unpack
-        offsets, tails = unpack(places, places + found)
+        offsets, tails = self._unpack(places, places + found)
         return offsets, tails.astype(np.int32, copy=False)
-
-    def _unpack_one(
-        self, first: NDArray[np.int64], stop: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-        """The same for one query, quicker: it is what a server asks most."""
-        stored = self.tails[int(self.offsets[first[0]]) : int(self.offsets[stop[0]])]
-        tails = deltas.decode(stored.view(np.uint8)) if stored.dtype == np.uint8 else stored
-        return np.array([0, len(tails)]), tails
 
     def _unpack_run(self, first: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
         """The same for all queries from ``first`` to ``stop``, which lie one after another."""
@@ -237,10 +274,16 @@ class KnownFacts:
     def _check(self, entities: NDArray[np.integer], relations: NDArray[np.integer]) -> None:
         for values, limit, what in (
             (entities, self.num_entities, "entities"),
-            (relations, 2 * self.num_relations, "relations, both directions"),
+            (relations, 2 * self.num_relations, _BOTH),
         ):
-            if values.size and (values.min() < 0 or values.max() >= limit):
-                raise IndexError(f"expected rows of {limit} {what}")
+            if values.size:
+                self._check_one(int(values.min()), limit, what)
+                self._check_one(int(values.max()), limit, what)
+
+    @staticmethod
+    def _check_one(row: int, limit: int, what: str) -> None:
+        if not 0 <= row < limit:
+            raise IndexError(f"expected rows of {limit} {what}")
 
 
 def _narrow(values: NDArray[np.int64], limit: int | None = None) -> NDArray[np.unsignedinteger]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mulde.errors import InvalidArgument
 from serving.engine.excluded import Rows
@@ -28,11 +28,17 @@ def row_numbers(field: str, values: ArrayLike, limit: int, least: int = 1) -> Ro
         return np.zeros(0, np.int64)
     if array.ndim != 1 or array.size < least or array.dtype.kind not in "iu":
         raise InvalidArgument(field, f"a list of row numbers, at least {least}", values)
-    # Two numbers compared, and no array but the rows themselves: one query has no time for more.
-    if array.size and not 0 <= np.minimum.reduce(array) <= np.maximum.reduce(array) < limit:
+    if not _within(array, limit):
         outside = (array < 0) | (array >= limit)
         raise InvalidArgument(field, f"rows from 0 to {limit - 1}", int(array[outside][0]))
     return array.astype(np.int64, copy=False)
+
+
+def _within(array: NDArray[np.integer], limit: int) -> bool:
+    """Whether all of [B] are in [0, limit); one query has no time for arrays of booleans."""
+    if len(array) == 1:
+        return 0 <= int(array[0]) < limit
+    return bool(np.minimum.reduce(array) >= 0 and np.maximum.reduce(array) < limit)
 
 
 def same_length(field: str, count: int, other: str, expected: int) -> None:

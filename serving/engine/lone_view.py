@@ -7,6 +7,7 @@ Shape letters: N candidates, L blocks of them.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,13 @@ class LoneView:
         """Pairs of the query and each row whose product is at least ``floor``."""
         blocks = len(self._maxima)
         (block,) = (self._maxima >= floor).nonzero()
-        places = (block + np.arange(0, BLOCK * blocks, blocks)[:, None]).reshape(-1)
+        places = (block + _steps(blocks)).reshape(-1)
         places = places[self._products.take(places) >= floor]
         owners = np.zeros(len(places), dtype=np.int64)
         return owners, places if self._rows is None else self._rows[places]
+
+
+@lru_cache(maxsize=4)
+def _steps(blocks: int) -> Rows:
+    """From the first place of a block to each of its places, [BLOCK, 1]."""
+    return np.arange(0, BLOCK * blocks, blocks)[:, None]

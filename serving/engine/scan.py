@@ -96,15 +96,17 @@ class Scan:
 
     def _look_alone(self, query: Query) -> Looks:
         """The same for one query, with numbers in place of arrays of one number."""
-        exact = query.vector[0].take(self._columns).astype(np.float64)
+        # dot and argmax take half the time of @ and max for so few numbers.
+        exact = query.vector.take(self._columns).astype(np.float64)
         scaled = exact * self._steps
-        largest = float(np.maximum.reduce(np.abs(scaled)))
-        step = max(largest / self._range.queries, _LEAST_STEP)
+        sizes = np.abs(scaled)
+        step = max(float(sizes[sizes.argmax()]) / self._range.queries, _LEAST_STEP)
         rounded = np.rint(scaled / step)
         scaled -= rounded * step
-        loss = float(np.abs(exact) @ self._error) + sqrt(float(scaled @ scaled)) * self._row_norm
-        whole = (rounded + self._range.zero).astype(np.uint8)
-        return Looks(whole[None], step, float(exact @ self._middle), loss)
+        loss = np.abs(exact).dot(self._error) + sqrt(scaled.dot(scaled)) * self._row_norm
+        rounded += self._range.zero
+        base = float(exact.dot(self._middle))
+        return Looks(rounded.astype(np.uint8)[None], step, base, float(loss))
 
     def products(self, looks: Looks) -> Products:
         """<z, w> of queries and rows, [B, N]; N is a multiple of 64 above E, LOWEST beyond E.

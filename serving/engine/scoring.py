@@ -131,8 +131,7 @@ class NeighbourScorer:
 
 def products(query: Query, rows: Table) -> Array:
     """Inner products [B, M] of queries [B] and rows [B, M, W] (or [1, M, W]), in float64."""
-    # By way of float32, which vector instructions convert from and to.
-    wide = np.ascontiguousarray(rows, dtype=np.float32).astype(np.float64)
+    wide = np.ascontiguousarray(rows, dtype=np.float64)
     result: Array = np.vecdot(wide, query.vector.astype(np.float64)[:, None, :])
     return result
 

@@ -66,6 +66,21 @@ def test_contains_agrees_with_a_set_of_triples(count: int) -> None:
     assert known.contains(tail, relation + 3, head).tolist() == expected
 
 
+@pytest.mark.parametrize("queries", [1, 2, 7])
+def test_answers_are_marked_as_a_set_of_triples_knows_them(queries: int) -> None:
+    triples, random = random_triples(1, 400), np.random.default_rng(3)
+    known = KnownFacts.build(triples, 40, 3)
+    facts = {tuple(row) for row in triples.tolist()}
+    entities, relations = triples[:queries, 0], triples[:queries, 1]
+    offsets = np.concatenate([[0], np.cumsum(random.integers(40, size=queries))])
+    tails = random.integers(40, size=offsets[-1])
+    owners = np.repeat(range(queries), np.diff(offsets))
+    asked = np.stack([entities[owners], relations[owners], tails], axis=1)
+    expected = [tuple(row) in facts for row in asked.tolist()]
+    assert known.marks(entities, relations, offsets, tails).tolist() == expected
+    assert any(expected)
+
+
 def test_no_queries_give_no_answers(known: KnownFacts) -> None:
     offsets, tails = known.of_many(np.zeros(0, int), np.zeros(0, int))
     assert (offsets.tolist(), tails.tolist()) == ([0], [])
