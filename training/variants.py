@@ -56,10 +56,16 @@ def to_toml(recipe: Recipe, comment: str = "") -> str:
     lines, tables = [f"# {comment}"] if comment else [], []
     for key, value in decisive(recipe).items():
         if isinstance(value, dict):
-            tables += ["", f"[{key}]", *(f"{name} = {_toml(one)}" for name, one in value.items())]
+            tables += ["", f"[{key}]"]
+            tables += [f"{_key(name)} = {_toml(one)}" for name, one in value.items()]
         else:
             lines.append(f"{key} = {_toml(value)}")
     return "\n".join([*lines, *tables]) + "\n"
+
+
+def _key(name: str) -> str:
+    """A key; one with a dot would be a path of keys if it were not quoted."""
+    return json.dumps(name) if "." in name else name
 
 
 def _toml(value: Any) -> str:
