@@ -83,16 +83,16 @@ def _serve_alone(settings: Settings, log: Log, stop: threading.Event) -> None:
         directors[0].start()
         server.open()
         _announce(settings, log, server.port, probes, directors[0], perf_counter() - started)
-        stop.wait()
-        log.info("draining", grace_s=settings.server.grace_s)
-    finally:
-        done = server.drain()
-        if probes is not None:
-            probes.close()
-        log.info("stopped", all_answered=done)
-    if not done:
-        # Threads of calls that were cut off would keep the interpreter from leaving.
-        leave(1)
+    except BaseException:
+        server.stop()
+        raise
+    stop.wait()
+    log.info("draining", grace_s=settings.server.grace_s)
+    done = server.drain()
+    if probes is not None:
+        probes.close()
+    log.info("stopped", all_answered=done)
+    leave(0 if done else 1)
 
 
 def _serve_together(settings: Settings, log: Log, stop: threading.Event) -> None:
@@ -144,7 +144,7 @@ def _announce(
 
 
 def leave(status: int) -> NoReturn:
-    """End the process now, whatever its threads do."""
+    """End the process now, whatever its threads and connections do."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

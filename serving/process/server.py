@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,7 +43,8 @@ SERVICES = (
 _HEALTH = ("", *(service.full_name for service in SERVICES))
 _SPARE_THREADS = 8
 _KEEPALIVE_MS = 60_000
-_MOST_STOPPING_S = 3.0
+_MOST_TAKING_S = 3.0
+_LAST_CALLS_S = 0.2
 _MAX_METADATA_BYTES = 16 << 10
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 300_000
@@ -115,6 +117,7 @@ class Server:
         tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
         self.registry = Registry(tuning, self._tell_models)
         self._health = Health()
+        self._outbox = Outbox(settings.server.max_unsent_bytes)
         self._threads = CallThreads(most + _SPARE_THREADS, most, partial(use_threads, 1))
         self._server = grpc.server(
             self._threads,
@@ -128,7 +131,7 @@ class Server:
 
     def _add_services(self, changes: Changes) -> None:
         limits = limits_of(self.settings)
-        outbox = Outbox(self.settings.server.max_unsent_bytes)
+        outbox = self._outbox
         observer = Ended(self.metrics, self.log, self.settings.log.requests, self._threads)
         parts = (
             LinkPrediction(self.registry, limits).methods(),
@@ -174,15 +177,25 @@ class Server:
     def drain(self) -> bool:
         """Take no new calls and wait for those that run, within the grace time.
 
+        Then the process has to end: that closes all connections, and whoever is not answered by
+        then hears UNAVAILABLE. gRPC's own way to stop would tell them CANCELLED, as if they had
+        wanted it: calls that arrive just then, and those that are cut off.
+
         Returns:
-            Whether all of them ended in time; the others are cut off.
+            Whether all calls ended in time.
         """
         self._health.tell(False, *_HEALTH)
         self.gate.drain()
         done = self.gate.wait_until_empty(self.settings.server.grace_s)
-        # A caller who takes nothing can keep gRPC from ever ending his call; the process ends it.
-        self._server.stop(0 if not done else 1).wait(_MOST_STOPPING_S)
+        # A caller who takes nothing is not waited for.
+        self._outbox.wait_until_empty(_MOST_TAKING_S)
+        # What was sent arrives while this process still reads: closing earlier would lose it.
+        time.sleep(_LAST_CALLS_S)
         return done
+
+    def stop(self) -> None:
+        """Close at once, where the process goes on; for one that could not begin."""
+        self._server.stop(0).wait(_MOST_TAKING_S)
 
 
 def calm_collector() -> None:

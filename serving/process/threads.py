@@ -4,7 +4,8 @@ gRPC gives a call its thread as soon as the headers are there, and the thread wa
 for ever. Whoever opens many calls and keeps their messages to himself would so have all threads.
 Here only so many calls may be arriving: one more, and the one that has taken longest is cut off. A
 message mostly comes with its headers, so an honest call is never the oldest for long. A stream that
-waits for its next message, as reflection's do, counts as arriving too.
+waits for its next message, as reflection's do, counts as arriving too. Who is cut off is told that
+there is no room, and not that he cancelled: honest callers who come all at once can try again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import threading
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any, TypeVar
+
+import grpc
+
+_NO_ROOM = int(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
 
 T = TypeVar("T")
 
@@ -42,7 +47,7 @@ class CallThreads(futures.ThreadPoolExecutor):
             if len(self._arriving) > self._most:
                 late = self._arriving.pop(next(iter(self._arriving)))
         if late is not None:
-            late.cancel()
+            late.cancel(_NO_ROOM, f"{self._most} calls are arriving already; try again later")
         return super().submit(self._run, ticket, fn, *args, **kwargs)
 
     def _run(self, ticket: object, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
@@ -61,7 +66,8 @@ class CallThreads(futures.ThreadPoolExecutor):
 def _call_of(args: tuple[Any, ...]) -> Any:
     """What can be cancelled, out of what gRPC submits; None if it submits something else.
 
-    The event that announced the call holds it; ``ServicerContext.cancel`` does the same.
+    The event that announced the call holds it; ``ServicerContext.cancel`` does the same, and says
+    CANCELLED.
     """
     for arg in args:
         call = getattr(arg, "call", None)

@@ -8,6 +8,7 @@ are given up; a caller that reads has his long before.
 from __future__ import annotations
 
 import threading
+import time
 
 import grpc
 
@@ -30,6 +31,13 @@ class Outbox:
     def waiting_bytes(self) -> int:
         """Bytes on their way."""
         return self._bytes
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Whether every answer was taken in time."""
+        end = time.monotonic() + timeout_s
+        while self._waiting and time.monotonic() < end:
+            time.sleep(0.01)
+        return not self._waiting
 
     def put(self, size: int, context: grpc.ServicerContext) -> None:
         """Count an answer until its call ends; cut off the oldest if it is too much together."""

@@ -1,0 +1,81 @@
+"""Whoever calls gets an answer, UNAVAILABLE or no room, in a crowd and while the server stops."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import grpc
+import pytest
+
+from mulde.v1 import prediction_pb2
+from tests.serving.process import ServerProcess, eventually, server
+from tests.support.toy import Toy
+
+CALLERS, AT_ONCE = 4, 20
+METHOD = "/mulde.v1.LinkPredictionService/PredictTails"
+OK, NOBODY, NO_ROOM = (
+    grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED,
+)  # fmt: skip
+REQUEST = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P0"])
+
+
+class Crowd:
+    """Callers that never pause, each over a connection of its own."""
+
+    def __init__(self, address: str) -> None:
+        self.codes: Counter[grpc.StatusCode] = Counter()
+        self._over, self._lock = threading.Event(), threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._call, args=(address, number))
+            for number in range(CALLERS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _call(self, address: str, number: int) -> None:
+        options = [("grpc.use_local_subchannel_pool", 1), ("mulde.caller", number)]
+        with grpc.insecure_channel(address, options) as channel:
+            send, request = channel.unary_unary(METHOD), REQUEST.SerializeToString()
+            while not self._over.is_set():
+                calls = [send.future(request, timeout=20) for _ in range(AT_ONCE)]
+                with self._lock:
+                    self.codes.update(call.code() for call in calls)
+
+    def leave(self) -> None:
+        """Hear what was asked, and go."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def test_calls_that_come_all_at_once_are_answered_or_told_that_there_is_no_room(
+    served: ServerProcess,
+) -> None:
+    """More of them than may be arriving, so that some are cut off."""
+    crowd = Crowd(served.address)
+    try:
+        eventually(lambda: crowd.codes[OK] > 500)
+    finally:
+        crowd.leave()
+    assert set(crowd.codes) <= {OK, NO_ROOM}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_calls_during_a_shutdown_are_answered_or_told_that_nobody_is_there(
+    served_toy: Toy, tmp_path: Path, workers: str
+) -> None:
+    with server(served_toy.path, "--workers", workers, log=tmp_path / "log") as process:
+        crowd = Crowd(process.address)
+        try:
+            eventually(lambda: crowd.codes[OK] > 100)
+            process.process.send_signal(signal.SIGTERM)
+            assert process.process.wait(20) == 0
+            time.sleep(0.2)
+        finally:
+            crowd.leave()
+        assert process.log()[-1]["all_answered"] is True
+    assert set(crowd.codes) - {NO_ROOM} == {OK, NOBODY}
