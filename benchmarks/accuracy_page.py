@@ -1,0 +1,138 @@
+"""Tables and curves of ``accuracy.md``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+from mulde.plain import markdown, printable
+
+PREAMBLE = """# Accuracy
+
+Filtered ranking by train, valid and test; both directions, all triples, realistic ties. The
+checkpoint of each run is the best by valid MRR; test was read once, when the run was added.
+Seconds are those of the training loop, validations not included, up to the last epoch; a Junior's
+do not include its teachers', which have rows of their own; where a machine was shared with other
+work, they are upper bounds. What was tried besides is in docs/experiments.md. Written by
+`make accuracy` from `benchmarks/records/`; not to be edited. Not tested on a GPU.
+
+## Juniors and their twins
+
+Means over the seeds, with the sample standard deviation where there are several. A twin is the same
+model trained without teachers, with the same schedule.
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run: what it was, what it cost, what came of it."""
+
+    graph: str
+    recipe: str
+    recipe_sha256: str
+    stage: str
+    model: dict[str, Any]
+    training: dict[str, Any]
+    teachers: list[str]
+    seed: int
+    machine: str
+    epochs: int
+    best_epoch: int
+    seconds: float
+    queries_per_s: float
+    valid: dict[str, float]
+    test: dict[str, float]
+    curve: list[tuple[float, float]]
+
+    @property
+    def name(self) -> str:
+        """A file name that no other run has."""
+        return f"{self.recipe}-{self.stage}-seed{self.seed}-{self.recipe_sha256[:8]}"
+
+
+def write_page(folder: Path, records: list[Record]) -> None:
+    """Write ``accuracy.md`` and a picture per graph."""
+    parts = [PREAMBLE, _means(records)]
+    for graph in sorted({record.graph for record in records}):
+        mine = [record for record in records if record.graph == graph]
+        _draw(folder, graph, mine)
+        parts += [f"## {markdown(graph)}\n", _table(mine), f"![valid MRR](accuracy-{graph}.svg)\n"]
+    (folder / "accuracy.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _means(records: list[Record]) -> str:
+    """A row per recipe, Junior or twin, whatever its seeds."""
+    groups: dict[str, list[Record]] = {}
+    for r in records:
+        if r.stage in ("junior", "twin"):
+            alike = [r.graph, r.recipe, r.model, r.training, r.teachers, r.stage]
+            groups.setdefault(json.dumps(alike, sort_keys=True), []).append(r)
+    columns = "graph,recipe,run,D,teachers,seeds,valid MRR,test MRR,H@1,H@10"
+    rows = []
+    for group in groups.values():
+        one = group[0]
+        figures = [[r.valid["mrr"] for r in group]]
+        figures += [[r.test[name] for r in group] for name in ("mrr", "hits@1", "hits@10")]
+        named = [one.graph, one.recipe, _run(one), str(one.model["dimension"])]
+        rows.append([*named, str(len(one.teachers)), str(len(group)), *map(_spread, figures)])
+    return _rows(columns.split(","), rows)
+
+
+def _run(record: Record) -> str:
+    return f"{record.stage} ({record.model['scorer']}, {record.model.get('score', 'distance')})"
+
+
+def _spread(values: list[float]) -> str:
+    several = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    return f"{mean(values):.4f}{several}"
+
+
+def _rows(names: list[str], rows: Iterable[list[str]]) -> str:
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    lines += ["| " + " | ".join(map(markdown, cells)) + " |" for cells in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _table(records: list[Record]) -> str:
+    columns = "recipe,run,D,seed,epochs,s,queries/s,valid MRR,test MRR,H@1,H@3,H@10,machine"
+    return _rows(columns.split(","), map(_cells, records))
+
+
+def _cells(r: Record) -> list[str]:
+    return [
+        f"{r.recipe} {r.recipe_sha256[:8]}",
+        _run(r),
+        str(r.model["dimension"]),
+        str(r.seed),
+        f"{r.best_epoch} of {r.epochs}",
+        f"{r.seconds:,.0f}",
+        f"{r.queries_per_s:,.0f}",
+        f"{r.valid['mrr']:.4f}",
+        *(f"{value:.4f}" for value in r.test.values()),
+        r.machine,
+    ]
+
+
+def _draw(folder: Path, graph: str, records: list[Record]) -> None:
+    """Valid MRR against seconds of training, one line per run."""
+    mpl.rcParams["svg.hashsalt"] = graph
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for record in records:
+        seconds, mrr = zip(*record.curve, strict=True)
+        label = printable(f"{record.recipe} {record.stage}")
+        style = "-" if record.stage == "junior" else "--" if record.stage == "twin" else ":"
+        axes.plot(seconds, mrr, style, label=label)
+    axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(folder / f"accuracy-{graph}.svg", metadata={"Date": None})
+    plt.close(figure)
