@@ -30,7 +30,7 @@ class Sorted(Sequence[bytes]):
         order: [n], rows sorted by their bytes; None where the strings themselves are sorted.
     """
 
-    def __init__(self, strings: Strings, order: NDArray[np.uint32] | None = None) -> None:
+    def __init__(self, strings: Strings, order: NDArray[np.unsignedinteger] | None = None) -> None:
         self.strings, self.order = strings, order
 
     def __len__(self) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownName, UnknownRelation
+from mulde.fronts import FRONTS, column_arrays, column_of, narrow, shortest
 from mulde.lookup import Sorted
 from mulde.sections import Array
 from mulde.strings import COLUMNS, Strings
@@ -39,13 +40,13 @@ class Names:
         kind: "entity" or "relation", for error messages.
         ids: sorted, distinct.
         labels: one for each id; the ids themselves where nothing else is known.
-        order: uint32, rows sorted by label, then by row; None where the labels are the ids.
+        order: rows sorted by label, then by row; None where the labels are the ids.
     """
 
     kind: Kind
     ids: Strings
     labels: Strings
-    order: NDArray[np.uint32] | None
+    order: NDArray[np.unsignedinteger] | None
 
     @classmethod
     def build(cls, kind: Kind, ids: Sequence[str], labels: Sequence[str]) -> Names:
@@ -134,19 +135,20 @@ class Names:
 
     def arrays(self) -> dict[str, Array]:
         """The columns to write; no labels where every label is its id."""
-        labels = Strings.build([]) if self.order is None else self.labels
+        labels, order = Strings.build([]), np.zeros(0, np.uint16)
+        if self.order is not None:
+            labels = shortest(self.labels, self.order)
+            order = self.order.astype(narrow(len(self)))
         return {
-            **self.ids.arrays(f"{self.kind}.id"),
-            **labels.arrays(f"{self.kind}.label"),
-            f"{self.kind}.label.order": np.zeros(0, np.uint32)
-            if self.order is None
-            else self.order,
+            **column_arrays(shortest(self.ids), f"{self.kind}.id"),
+            **column_arrays(labels, f"{self.kind}.label"),
+            f"{self.kind}.label.order": order,
         }
 
     @classmethod
     def of(cls, path: Path, kind: Kind, arrays: dict[str, Array]) -> Names:
         """The other way round, over mapped columns; ``check`` says whether they are sound."""
-        ids, labels = (Strings.of(path, f"{kind}.{column}", arrays) for column in _NAMED)
+        ids, labels = (column_of(path, f"{kind}.{column}", arrays) for column in _NAMED)
         order = arrays[f"{kind}.label.order"]
         if len(ids) == 0:
             raise BundleError(path, f"expected at least one {kind} id")
@@ -160,7 +162,12 @@ class Names:
     def columns(kind: Kind) -> dict[str, tuple[str, ...]]:
         """The columns of a kind and the types they may have."""
         ids, labels = ({f"{kind}.{c}.{part}": t for part, t in COLUMNS.items()} for c in _NAMED)
-        return {**ids, **labels, f"{kind}.label.order": ("u4",)}
+        return {**ids, **labels, f"{kind}.label.order": ("u2", "u4")}
+
+    @staticmethod
+    def further_columns(kind: Kind) -> dict[str, tuple[str, ...]]:
+        """Those that a file of version 1 does not have."""
+        return {f"{kind}.{c}.{part}": t for c in _NAMED for part, t in FRONTS.items()}
 
     def check(self, path: Path) -> None:
         """Read everything once and refuse what ``build`` would not have made.

@@ -55,7 +55,11 @@ def write_sections(path: Path, magic: bytes, version: int, arrays: Mapping[str, 
 
 
 def read_sections(
-    path: Path, magic: bytes, version: int, expected: Mapping[str, tuple[str, ...]]
+    path: Path,
+    magic: bytes,
+    version: int,
+    expected: Mapping[str, tuple[str, ...]],
+    further: Mapping[str, tuple[str, ...]] | None = None,
 ) -> dict[str, Array]:
     """Map the arrays of a file; nothing is copied, and nothing is read but the header.
 
@@ -64,6 +68,7 @@ def read_sections(
         magic: what the file must be.
         version: the newest version that the caller understands.
         expected: for each section, the dtypes that it may have, such as ``("u4", "u8")``.
+        further: the same for sections that a file may lack.
 
     Returns:
         Read-only arrays by name.
@@ -81,7 +86,7 @@ def read_sections(
         raise BundleError(path, f"expected version 1 to {version}, found {found_version}")
     if count > _MAX_SECTIONS or len(view) < _HEAD.size + _ENTRY.size * count:
         raise BundleError(path, f"its table of {count} sections does not fit the file")
-    arrays = dict(_sections(path, view, count, expected))
+    arrays = dict(_sections(path, view, count, {**expected, **(further or {})}))
     missing = set(expected) - set(arrays)
     if missing:
         raise BundleError(path, f"expected the section {min(missing)!r}, found none")

@@ -20,15 +20,18 @@ from numpy.typing import NDArray
 from mulde.errors import BundleError
 from mulde.sections import Array
 
+Pieces = tuple[NDArray[np.int64], NDArray[np.int64]]
+
 MAX_BYTES = 4096
 """The longest id or label, in bytes of UTF-8."""
 
 COLUMNS = {"data": ("u1",), "starts": ("u4", "u8"), "ends": ("u1", "u2", "u4")}
 """The arrays of a column and the types they may have."""
 
-_BLOCK = 16
+CHUNK_ROWS = 1 << 16
+"""As many strings are looked at together where all are."""
+
 _CHUNK_BYTES = 1 << 22
-_CHUNK_ROWS = 1 << 16
 
 
 class Strings(Sequence[str]):
@@ -40,9 +43,14 @@ class Strings(Sequence[str]):
         ends: uint8, uint16 or uint32 [n], where each string ends, from the start of its block.
     """
 
+    block = 16
+    least = 1
+    """Bytes that a string adds to ``data`` at least."""
+
     def __init__(self, data: Array, starts: Array, ends: Array) -> None:
         self.data, self.starts, self.ends = data, starts, ends
-        self._bytes = data.data
+        # One number of these is read several times as quickly as of an array.
+        self._bytes, self._starts, self._ends = data.data, starts.data, ends.data
 
     @classmethod
     def build(cls, values: Sequence[str]) -> Strings:
@@ -77,14 +85,16 @@ class Strings(Sequence[str]):
             row = int(np.searchsorted(offsets, forbidden[0], side="right")) - 1
             found = data[offsets[row] : offsets[row + 1]].tobytes().decode("utf-8", "replace")
             raise ValueError(f"string {row} holds NUL or a line feed: {found!r}")
-        starts = offsets[:-1:_BLOCK]
-        ends = offsets[1:] - np.repeat(starts, _BLOCK)[: len(sizes)]
-        wide = data.size >= 2**32
-        return cls(
-            data,
-            starts.astype(np.uint64 if wide else np.uint32),
-            ends.astype(np.min_scalar_type(ends.max(initial=0))),
-        )
+        return cls(data, *cls.divided(offsets))
+
+    @classmethod
+    def divided(cls, offsets: NDArray[np.int64]) -> tuple[Array, Array]:
+        """``starts`` and ``ends`` of strings that lie from offset to offset, [n + 1]."""
+        starts = offsets[: -1 : cls.block]
+        ends = offsets[1:] - np.repeat(starts, cls.block)[: len(offsets) - 1]
+        wide = offsets[-1] >= 2**32
+        narrow = np.min_scalar_type(ends.max(initial=0))
+        return starts.astype(np.uint64 if wide else np.uint32), ends.astype(narrow)
 
     @classmethod
     def of(cls, path: Path, name: str, arrays: Mapping[str, Array]) -> Strings:
@@ -94,9 +104,14 @@ class Strings(Sequence[str]):
             BundleError: if their sizes do not fit; ``check`` looks at their content.
         """
         data, starts, ends = (arrays[f"{name}.{part}"] for part in COLUMNS)
-        if len(starts) != -(-len(ends) // _BLOCK):
-            raise BundleError(path, f"{name}: expected one start for each {_BLOCK} strings")
+        cls.check_starts(path, name, starts, ends)
         return cls(data, starts, ends)
+
+    @classmethod
+    def check_starts(cls, path: Path, name: str, starts: Array, ends: Array) -> None:
+        """Refuse another number of blocks than there must be."""
+        if len(starts) != -(-len(ends) // cls.block):
+            raise BundleError(path, f"{name}: expected one start for each {cls.block} strings")
 
     def arrays(self, name: str) -> dict[str, Array]:
         """The arrays to write, by the names that ``of`` reads."""
@@ -109,8 +124,8 @@ class Strings(Sequence[str]):
     def bounds(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where the strings of ``rows`` [B] start and end in ``data``."""
         rows = rows.astype(np.int64)
-        base = self.starts[rows // _BLOCK].astype(np.int64)
-        start = np.where(rows % _BLOCK, self.ends[rows - 1], 0) + base
+        base = self.starts[rows // self.block].astype(np.int64)
+        start = np.where(rows % self.block, self.ends[rows - 1], 0) + base
         return start, self.ends[rows] + base
 
     def sizes(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -141,9 +156,14 @@ class Strings(Sequence[str]):
         """
         if not 0 <= row < len(self):
             raise IndexError(f"expected a row in [0, {len(self)}), found {row}")
-        base = int(self.starts[row // _BLOCK])
-        start = int(self.ends[row - 1]) if row % _BLOCK else 0
-        return self._bytes[base + start : base + int(self.ends[row])].tobytes()
+        return self._piece(row)
+
+    def _piece(self, row: int, most: int | None = None) -> bytes:
+        """What lies in ``data`` for one string, or the first ``most`` bytes of it."""
+        base = self._starts[row // self.block]
+        start = base + self._ends[row - 1] if row % self.block else base
+        stop = base + self._ends[row] if most is None else start + most
+        return self._bytes[start:stop].tobytes()
 
     def take(self, rows: NDArray[np.integer]) -> list[str]:
         """The strings of ``rows`` [B], in that order.
@@ -155,16 +175,37 @@ class Strings(Sequence[str]):
             return []
         if rows.min() < 0 or rows.max() >= len(self):
             raise IndexError(f"expected rows in [0, {len(self)}), found {rows.min()}..{rows.max()}")
-        starts, stops = self.bounds(rows)
-        sizes = stops - starts
+        return self.joined(rows).decode().split("\n")
+
+    def joined(self, rows: NDArray[np.integer]) -> bytes:
+        """The bytes of the strings of ``rows`` [B], at least one, with line feeds between them."""
+        pieces, sizes = self.pieces(rows)
         ends = np.cumsum(sizes + 1)
         text = np.full(int(ends[-1]), ord("\n"), dtype=np.uint8)
-        shift = np.repeat(starts - (ends - sizes - 1), sizes)
         keep = np.ones(text.size, dtype=bool)
         keep[ends - 1] = False
-        places = np.flatnonzero(keep)
-        text[places] = self.data[places + shift]
-        return text[:-1].tobytes().decode().split("\n")
+        text[keep] = self.gather(pieces)
+        return text[:-1].tobytes()
+
+    def pieces(
+        self, rows: NDArray[np.integer], most: int = MAX_BYTES
+    ) -> tuple[Pieces, NDArray[np.int64]]:
+        """Where the first ``most`` bytes of the strings of ``rows`` [B] lie, and how many they are.
+
+        Returns:
+            Starts and sizes in ``data`` of pieces, string after string; and the sizes [B] of the
+            strings.
+        """
+        start, stop = self.bounds(rows)
+        sizes = np.minimum(stop - start, most)
+        return (start, sizes), sizes
+
+    def gather(self, pieces: Pieces) -> NDArray[np.uint8]:
+        """The bytes of pieces, one after another."""
+        starts, sizes = pieces
+        at = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+        at += np.arange(len(at))
+        return self.data.take(at)
 
     def check(self, path: Path, name: str) -> None:
         """Refuse damaged columns: bounds, sizes, UTF-8, separators.
@@ -172,19 +213,25 @@ class Strings(Sequence[str]):
         Raises:
             BundleError: naming the file, the column and what is wrong with it.
         """
+        self.check_pieces(path, name)
+        for first in range(0, len(self), CHUNK_ROWS):
+            starts, _ = self.bounds(np.arange(first, min(first + CHUNK_ROWS, len(self))))
+            if ((self.data[starts] & 0xC0) == 0x80).any():
+                raise BundleError(path, f"{name}: a string starts inside a character")
+        self._check_text(path, name)
+
+    def check_pieces(self, path: Path, name: str) -> None:
+        """Refuse strings that do not follow one another or do not fill ``data``."""
         end = 0
-        for first in range(0, len(self), _CHUNK_ROWS):
-            starts, stops = self.bounds(np.arange(first, min(first + _CHUNK_ROWS, len(self))))
+        for first in range(0, len(self), CHUNK_ROWS):
+            starts, stops = self.bounds(np.arange(first, min(first + CHUNK_ROWS, len(self))))
             if (starts != np.concatenate([[end], stops[:-1]])).any() or stops[-1] > self.data.size:
                 raise BundleError(path, f"{name}: the strings must follow one another")
             end = int(stops[-1])
-            if (stops <= starts).any() or (stops > starts + MAX_BYTES).any():
+            if (stops < starts + self.least).any() or (stops > starts + MAX_BYTES).any():
                 raise BundleError(path, f"{name}: expected strings of 1 to {MAX_BYTES} bytes")
-            if ((self.data[starts] & 0xC0) == 0x80).any():
-                raise BundleError(path, f"{name}: a string starts inside a character")
         if end != self.data.size:
             raise BundleError(path, f"{name}: the strings must fill their {self.data.size} bytes")
-        self._check_text(path, name)
 
     def _check_text(self, path: Path, name: str) -> None:
         """Refuse bytes that are not UTF-8, NUL and line feeds; reads them in pieces."""
@@ -200,21 +247,15 @@ class Strings(Sequence[str]):
 
     def padded(self, rows: NDArray[np.integer], width: int) -> NDArray[np.bytes_]:
         """The first ``width`` bytes of each of ``rows`` [B], as a fixed-width bytes array [B]."""
-        start, stop = (bound[:, None] for bound in self.bounds(rows))
-        places = start + np.arange(width)
-        inside = places < stop
-        places = np.where(inside, places, 0)
-        taken = self.data[places] if self.data.size else np.zeros(places.shape, np.uint8)
-        result: NDArray[np.bytes_] = (
-            np.ascontiguousarray(np.where(inside, taken, 0).astype(np.uint8))
-            .view(f"S{width}")
-            .reshape(-1)
-        )
+        pieces, sizes = self.pieces(rows, width)
+        text = np.zeros((len(rows), width), dtype=np.uint8)
+        text[np.arange(width) < sizes[:, None]] = self.gather(pieces)
+        result: NDArray[np.bytes_] = text.view(f"S{width}").reshape(-1)
         return result
 
     def rising(self, order: NDArray[np.integer], *, strict: bool) -> bool:
         """Whether the strings taken in this order rise (strictly, or may repeat)."""
-        for rows in _overlapping(order, _CHUNK_ROWS):
+        for rows in _overlapping(order, CHUNK_ROWS):
             width = int(self.sizes(rows).max())
             for part in _overlapping(rows, max(1, _CHUNK_BYTES // width)):
                 text = self.padded(part, width)

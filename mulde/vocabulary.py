@@ -3,7 +3,8 @@
 Rows are dense and follow the order of the ids, so equal graphs get equal rows (``mulde.names``).
 
 ``vocabulary.bin`` holds for entities and for relations: ids, labels (left out where every label is
-its id) and the rows sorted by label.
+its id) and the rows sorted by label. Since version 2 of the file a column may be front-coded
+(``mulde.fronts``), where that is smaller; version 1 is still read.
 
 Shape letters: E entities, B names of a request.
 """
@@ -23,7 +24,7 @@ from mulde.sections import read_sections, write_sections
 __all__ = ["Names", "Vocabulary"]
 
 MAGIC = b"MULDEVOC"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class Vocabulary:
         Raises:
             BundleError: if it is missing, damaged or foreign.
         """
-        arrays = read_sections(
-            path, MAGIC, VERSION, {**Names.columns("entity"), **Names.columns("relation")}
-        )
+        columns = Names.columns("entity") | Names.columns("relation")
+        further = Names.further_columns("entity") | Names.further_columns("relation")
+        arrays = read_sections(path, MAGIC, VERSION, columns, further)
         vocabulary = cls(Names.of(path, "entity", arrays), Names.of(path, "relation", arrays))
         if check:
             vocabulary.entities.check(path)

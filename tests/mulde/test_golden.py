@@ -1,6 +1,7 @@
 """A committed bundle of each format version opens, and answers what it always answered.
 
 ``format-1`` is ``toy_bundle(..., entities=12, relations=2, dimension=2, seed=7, name="golden")``.
+``vocabulary-2.bin`` has front-coded names, as a bundle may have them since its second version.
 Never write these files anew for a change of code: a change that needs it is a new format version.
 """
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from mulde.bundle import open_bundle
+from mulde.fronts import Fronted
+from mulde.vocabulary import Vocabulary
 from serving.engine.engine import Engine
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -39,6 +42,20 @@ def test_its_parts_say_what_they_always_said(path: Path) -> None:
     assert bundle.search.find("thign 7", 3) == [7]
     assert bundle.calibration is not None
     assert bundle.calibration.probabilities(np.array([-5.0]), False).tolist() == [0.2]
+
+
+def test_names_of_both_versions_of_the_vocabulary_are_what_they_always_were() -> None:
+    first, second = GOLDEN / "format-1" / "vocabulary.bin", GOLDEN / "vocabulary-2.bin"
+    assert [path.read_bytes()[8] for path in (first, second)] == [1, 2]
+    found = Vocabulary.read(second)
+    assert isinstance(found.entities.ids, Fronted)
+    assert isinstance(found.entities.labels, Fronted)
+    called = ["zebra", "émile", "日本"]
+    assert list(found.entities.ids) == [f"Q{n:07d}" for n in range(40)]
+    labels = [f"thing called {called[n % 3]} {n // 6}" for n in range(40)]
+    assert list(found.entities.labels) == labels
+    assert found.rows_of_label("thing called 日本 2").tolist() == [14, 17]
+    assert found.relation_row("likes") == 0
 
 
 @pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.name)

@@ -93,8 +93,8 @@ def test_labels_equal_to_ids_cost_no_space(tmp_path: Path) -> None:
     Vocabulary.build(ids, ids, ["r"], ["r"]).write(tmp_path / "plain")
     Vocabulary.build(ids, ids[::-1], ["r"], ["r"]).write(tmp_path / "labelled")
     plain, labelled = ((tmp_path / name).stat().st_size for name in ("plain", "labelled"))
-    assert plain < 1000 * (8 + 2) + 1000
-    assert labelled > plain + 1000 * (8 + 1 + 4)
+    assert plain < 1000 * (2 + 2.5) + 2000
+    assert labelled > plain + 1000 * (1 + 2.25 + 2 * 2)
 
 
 def test_a_row_outside_the_vocabulary_is_refused(vocabulary: Vocabulary) -> None:
