@@ -82,7 +82,7 @@ def run(
             if teaching:
                 train_side_by_side(teaching, each.recipe, graph, place, jobs, report)
             train_stage(junior, each.recipe, graph, place, report)
-            record = record_of(junior.folder, graph, each.recipe)
+            record = record_of(junior.folder, graph, each.recipe, shelf)
             _keep(path, base, each, graph, record)
             typer.echo(f"{each.name}: valid MRR {record.valid['mrr']:.4f}")
 

@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +21,11 @@ from benchmarks.keeping import read_records, write_json
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph, read_graph
 from training.checkpoint import read_checkpoint
-from training.evaluate import scores_of
+from training.evaluate import scores_of, scores_of_senior
 from training.pipeline import load_scorer, read_record
 from training.recipe import Recipe, read_recipe
+from training.scorers import Scorer
+from training.senior import Senior, attention_temperature
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
@@ -35,17 +38,21 @@ def add(
     folder: Annotated[Path, typer.Argument(help="A finished run: RUN/junior, RUN/twin, teacher.")],
     data: Annotated[Path, typer.Option(help="The graph's folder.")],
     recipe: Annotated[Path | None, typer.Option(help="Default: RUN/recipe.toml.")] = None,
+    teachers: Annotated[Path | None, typer.Option(help="Default: RUN/teachers.")] = None,
 ) -> None:
     """Rank test once and keep the run's record."""
     record = record_of(
-        folder, read_graph(data), read_recipe(recipe or folder.parent / "recipe.toml")
+        folder,
+        read_graph(data),
+        read_recipe(recipe or folder.parent / "recipe.toml"),
+        teachers or folder.parent / "teachers",
     )
     path = RECORDS / f"{record.name}.json"
     write_json(path, asdict(record))
     typer.echo(f"{path}: test MRR {record.test['mrr']:.4f}")
 
 
-def record_of(folder: Path, graph: Graph, recipe: Recipe) -> Record:
+def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record:
     """The record of a finished run; ranks the test split, so it is made once per run."""
     scorer, state = load_scorer(folder / "best.pt", graph)
     last = read_checkpoint(folder / "last.pt")["progress"]
@@ -67,7 +74,27 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe) -> Record:
         valid=state["valid"]["total"],
         test=RankingTask.of(graph, "test").quality(scores_of(scorer))["total"],
         curve=[(round(line["seconds"], 1), line["valid"]["total"]["mrr"]) for line in lines],
+        senior=senior_quality(scorer, state, graph, recipe, shelf),
     )
+
+
+def senior_quality(
+    junior: Scorer, state: Mapping[str, Any], graph: Graph, recipe: Recipe, shelf: Path
+) -> dict[str, dict[str, float]] | None:
+    """Quality by split of the Senior's answers; ``None`` for a model that nobody taught."""
+    names = state["identity"].get("teachers", [])
+    if not names:
+        return None
+    how = recipe.distillation
+    senior = Senior(graph.num_relations, len(names), scaling=how.scaling, attention=how.attention)
+    senior.weight.data = state["objective"]["senior.weight"]
+    teachers = [load_scorer(shelf / name / "best.pt", graph)[0] for name in names]
+    tau = attention_temperature(state["progress"]["epoch"] - 1, how.attention_period)
+    count = min(how.candidates, graph.num_entities)
+    scores = scores_of_senior(senior, teachers, junior, count, tau)
+    return {
+        split: RankingTask.of(graph, split).quality(scores)["total"] for split in ("valid", "test")
+    }
 
 
 @app.command()

@@ -28,13 +28,17 @@ work, they are upper bounds. What was tried besides is in docs/experiments.md. W
 ## Juniors and their twins
 
 Means over the seeds, with the sample standard deviation where there are several. A twin is the same
-model trained without teachers, with the same schedule.
+model trained without teachers, with the same schedule. The Senior's own MRR is that of its soft
+labels, asked about every entity, with the W and the attention of the Junior's best epoch.
 """
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run: what it was, what it cost, what came of it."""
+    """One run: what it was, what it cost, what came of it.
+
+    ``senior`` is the quality of the Senior's own answers, by split, where a Junior was taught.
+    """
 
     graph: str
     recipe: str
@@ -52,6 +56,7 @@ class Record:
     valid: dict[str, float]
     test: dict[str, float]
     curve: list[tuple[float, float]]
+    senior: dict[str, dict[str, float]] | None = None
 
     @property
     def name(self) -> str:
@@ -76,11 +81,12 @@ def _means(records: list[Record]) -> str:
         if r.stage in ("junior", "twin"):
             alike = [r.graph, r.recipe, r.model, r.training, r.teachers, r.stage]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(r)
-    columns = "graph,recipe,run,D,teachers,seeds,valid MRR,test MRR,H@1,H@10"
+    columns = "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10"
     rows = []
     for group in groups.values():
         one = group[0]
-        figures = [[r.valid["mrr"] for r in group]]
+        figures = [[r.senior["test"]["mrr"] for r in group if r.senior]]
+        figures += [[r.valid["mrr"] for r in group]]
         figures += [[r.test[name] for r in group] for name in ("mrr", "hits@1", "hits@10")]
         named = [one.graph, one.recipe, _run(one), str(one.model["dimension"])]
         rows.append([*named, str(len(one.teachers)), str(len(group)), *map(_spread, figures)])
@@ -93,7 +99,7 @@ def _run(record: Record) -> str:
 
 def _spread(values: list[float]) -> str:
     several = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{mean(values):.4f}{several}"
+    return f"{mean(values):.4f}{several}" if values else ""
 
 
 def _rows(names: list[str], rows: Iterable[list[str]]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mulde.evaluation import Scores
 from training.scorers import Scorer
+from training.senior import Senior
 
 
 def scores_of(scorer: Scorer) -> Scores:
@@ -18,6 +21,37 @@ def scores_of(scorer: Scorer) -> Scores:
     def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float32]:
         rows = (torch.from_numpy(array).to(device) for array in (entity, relation))
         found: NDArray[np.float32] = scorer.score_shared(scorer.query(*rows)).cpu().numpy()
+        return found
+
+    return scores
+
+
+def scores_of_senior(
+    senior: Senior, teachers: Sequence[Scorer], junior: Scorer, candidates: int, tau: float
+) -> Scores:
+    """What the Senior would answer itself: ``sum_i a_i s^_i`` for every entity.
+
+    The attention a is that of training: over the Junior's own best K, at temperature tau.
+
+    Args:
+        senior: with the W that was trained.
+        teachers: M, in the order of W's columns.
+        junior: whose opinion the attention compares.
+        candidates: K.
+        tau: the attention temperature of the Junior's epoch.
+    """
+
+    @torch.inference_mode()
+    def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float32]:
+        asked = torch.from_numpy(entity), torch.from_numpy(relation)
+        own, rows = junior.score_shared(junior.query(*asked)).topk(candidates)
+        every = [teacher.score_shared(teacher.query(*asked)) for teacher in teachers]
+        opinions = senior.scaled(torch.stack([one.gather(1, rows) for one in every], 1), asked[1])
+        share = senior.contrast(opinions, own, tau) * senior.trust(asked[1])
+        blended = torch.zeros_like(every[0])
+        for one, part in zip(every, share.T, strict=True):
+            blended.addcmul_(one, part.unsqueeze(-1))
+        found: NDArray[np.float32] = blended.numpy()
         return found
 
     return scores

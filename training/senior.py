@@ -36,9 +36,12 @@ class Senior(nn.Module):
 
     def scaled(self, teacher_scores: Tensor, relation: Tensor) -> Tensor:
         """s^ [B, M, K] from teacher scores [B, M, K] and relations [B]."""
-        if not self.scaling:
-            return teacher_scores
-        return torch.sigmoid(self.weight[relation]).unsqueeze(-1) * teacher_scores
+        return teacher_scores * self.trust(relation).unsqueeze(-1)
+
+    def trust(self, relation: Tensor) -> Tensor:
+        """sigmoid(W[r, i]) [B, M] of relations [B]; ones where nothing is scaled."""
+        weight = self.weight[relation]
+        return torch.sigmoid(weight) if self.scaling else torch.ones_like(weight)
 
     def contrast(self, scaled: Tensor, junior: Tensor, temperature: float) -> Tensor:
         """Attention a [B, M] from s^ [B, M, K] and the Junior's scores [B, K]; rows sum to 1."""

@@ -8,7 +8,9 @@ import torch
 
 from mulde.evaluation import RankingTask
 from mulde.graph import SPLITS, Graph
-from training.evaluate import scores_of
+from training.distill import Distilled
+from training.evaluate import scores_of, scores_of_senior
+from training.recipe import Distillation, Training
 from training.scorers import Scorer, build_scorer
 
 
@@ -61,3 +63,32 @@ def test_scores_are_numbers_without_gradients(graph: Graph, scorer: Scorer) -> N
     assert scores.shape == (2, graph.num_entities)
     assert scores.dtype == np.float32
     assert scores[1, 3] == pytest.approx(score(scorer, 5, 6, 3), abs=1e-5)
+
+
+def test_the_senior_answers_with_what_training_calls_soft_labels(graph: Graph) -> None:
+    """On the Junior's K candidates its scores are those of the distilling step itself."""
+    made = [
+        build_scorer(
+            "RotH",
+            entities=graph.num_entities,
+            relations=graph.num_relations,
+            dimension=4,
+            score="distance",
+            spread=0.5,
+            seed=seed,
+        )
+        for seed in range(3)
+    ]
+    junior, *teachers = made
+    objective = Distilled(junior, Training(epochs=1), Distillation(candidates=5), teachers)
+    with torch.no_grad():
+        objective.senior.weight.normal_(generator=torch.Generator().manual_seed(1))
+        entity, relation = torch.tensor([0, 3, 5]), torch.tensor([0, 1, graph.num_relations])
+        rows, opinions = objective.ask(torch.arange(3), entity, relation)
+        own = junior.score_own(junior.query(entity, relation), rows.long())
+        expected = objective.senior(opinions, own, relation, 2.0)
+    scores = scores_of_senior(objective.senior, teachers, junior, 5, 2.0)
+    found = scores(entity.numpy(), relation.numpy())
+    assert found.shape == (3, graph.num_entities)
+    on_candidates = np.take_along_axis(found, rows.long().numpy(), 1)
+    assert on_candidates == pytest.approx(expected.numpy(), abs=1e-5)
