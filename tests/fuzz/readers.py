@@ -41,6 +41,7 @@ TryBytes = Callable[[bytes], bool]
 T = TypeVar("T")
 
 GRAPH_FILES = (*(f"{split}.txt" for split in SPLITS), "labels.tsv", "relation_labels.tsv")
+FRONT_CODED = Path(__file__).parents[1] / "golden" / "vocabulary-2.bin"
 BETWEEN_FILES = b"\n====\n"
 COLUMNS, CELLS = 16, 4
 _GZIP = b"\x1f\x8b"
@@ -81,12 +82,14 @@ def manifest(bundle: Path, scratch: Path) -> TryBytes:
 
 
 def vocabulary(bundle: Path, scratch: Path) -> TryBytes:
-    """``vocabulary.bin``; each id that is taken leads to its row."""
+    """``vocabulary.bin``; each id and label that is taken leads to its row."""
 
     def look_up(found: Vocabulary) -> None:
         for names in (found.entities, found.relations):
             rows = np.arange(len(names))
             assert names.lookup(names.ids.take(rows)).tolist() == rows.tolist()
+            for row, label in enumerate(names.labels):
+                assert row in names.rows_of_label(label)
         found.entity_labels(np.arange(len(found.entities)))
 
     return bundle_file(VOCABULARY, scratch, Vocabulary.read, look_up)
@@ -208,6 +211,8 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
     }  # fmt: skip
     if name == "measures":
         return [_measured(data / MEASURES)]
+    if name == "vocabulary":  # whole names, and front-coded ones
+        return [(bundle / VOCABULARY).read_bytes(), FRONT_CODED.read_bytes()]
     if name != "graph":
         return [(bundle / files[name]).read_bytes()]
     contents = [(data / file).read_bytes() for file in GRAPH_FILES if (data / file).exists()]
