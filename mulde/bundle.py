@@ -36,6 +36,7 @@ from mulde.files import (
     check_names,
     check_stamp,
     identity_of,
+    manifest_digest,
     read_small,
     stamp_of,
 )
@@ -211,20 +212,23 @@ def write_bundle(
     return sealed
 
 
-def open_bundle(directory: Path | str | os.PathLike[str], *, verify: bool = True) -> Bundle:
+def open_bundle(
+    directory: Path | str | os.PathLike[str], *, verify: bool = True, digest: str = ""
+) -> Bundle:
     """Verify a bundle, then map it.
 
     Args:
         directory: the bundle's folder (it may itself be reached through a link).
         verify: False skips reading the content of files other than the manifest; only for a folder
             that another process of the same server has just verified.
+        digest: SHA-256 of the one manifest that will do, see ``manifest_digest``; empty for any.
 
     Raises:
         BundleError: naming the file, and what was expected and found.
     """
     path = Path(directory)
     identity = identity_of(path)
-    manifest = read_manifest(path)
+    manifest = read_manifest(path, digest)
     check_listing(path, manifest)
     if verify:
         for name, stamp in manifest.files.items():
@@ -235,19 +239,23 @@ def open_bundle(directory: Path | str | os.PathLike[str], *, verify: bool = True
     return bundle
 
 
-def read_manifest(directory: Path) -> Manifest:
-    """Read and verify the manifest alone.
+def read_manifest(directory: Path, digest: str = "") -> Manifest:
+    """Read and verify the manifest alone; ``digest`` as for ``open_bundle``.
 
     Raises:
-        BundleError: if the folder or the manifest is missing, damaged or of a newer format.
+        BundleError: if the folder or the manifest is missing, damaged, of a newer format or not
+            the one that was asked for.
     """
     if not directory.is_dir():
         raise BundleError(directory, "expected the folder of a bundle")
-    digest = read_small(directory / DIGEST).decode("ascii", "replace").strip()
+    stated = manifest_digest(directory)
     text = read_small(directory / MANIFEST)
     found = hashlib.sha256(text).hexdigest()
-    if found != digest:
-        raise BundleError(directory / MANIFEST, f"expected SHA-256 {digest[:64]}, found {found}")
+    if found != stated:
+        raise BundleError(directory / MANIFEST, f"expected SHA-256 {stated[:64]}, found {found}")
+    if digest not in ("", found):
+        expected = f"expected the bundle whose manifest has SHA-256 {digest}"
+        raise BundleError(directory, f"{expected}, found another one, {found}, in its place")
     return Manifest.from_json(directory / MANIFEST, text)
 
 

@@ -100,6 +100,15 @@ def stamp_of(path: Path) -> FileStamp:
         raise BundleError(path, f"cannot be read: {error}") from error
 
 
+def manifest_digest(folder: Path) -> str:
+    """SHA-256 of a bundle's manifest, as the folder states it; it names all that the bundle holds.
+
+    Raises:
+        BundleError: if it cannot be read.
+    """
+    return read_small(folder / DIGEST).decode("ascii", "replace").strip()
+
+
 def read_small(path: Path) -> bytes:
     """A file that must be regular and small."""
     try:

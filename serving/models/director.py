@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from mulde.errors import BundleError, InvalidArgument, UnknownModel
+from mulde.files import manifest_digest
 from mulde.manifest import NAME
 from serving.models.lineup import Lineup
 from serving.models.repository import Place, Repository
@@ -126,7 +128,8 @@ class Director:
 
     def _make_current(self, place: Place, *, pinned: bool, keep: bool) -> None:
         try:
-            self._switch(self.lineup.with_current(place, pinned=pinned, keep=keep))
+            chosen = replace(place, digest=manifest_digest(place.path))
+            self._switch(self.lineup.with_current(chosen, pinned=pinned, keep=keep))
         except BundleError as error:
             self._switch(self.lineup.with_failure(place, str(error)))
             raise

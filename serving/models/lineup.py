@@ -72,10 +72,13 @@ class Lineup:
         ]
 
     def with_current(self, place: Place, *, pinned: bool, keep: bool) -> Lineup:
-        """A version loaded and current; the other versions stay loaded if ``keep``."""
+        """A version loaded and current; the other versions stay loaded if ``keep``.
+
+        One that is loaded stays as it was loaded, whatever lies in its place by now.
+        """
         former = self.entries.get(place.name)
         places = dict(former.places) if former and keep else {}
-        entry = Entry({**places, place.version: place}, place.version, pinned)
+        entry = Entry({place.version: place, **places}, place.version, pinned)
         failures = dict(self.failures)
         failures.pop((place.name, place.version), None)
         return Lineup({**self.entries, place.name: entry}, failures)

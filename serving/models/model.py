@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from serving.models.asking import Ask, Reply, answer_together
 from serving.models.batcher import Batcher
 from serving.models.limits import Limits
 from serving.models.naming import Namer, Nearest
+from serving.models.repository import Place
 from serving.models.texts import Shown
 
 _WARM_UP = (1, 8, 256)
@@ -104,13 +104,15 @@ class Model:
         )
 
     @classmethod
-    def load(cls, path: Path, name: str, version: str, tuning: Tuning) -> Model:
+    def load(cls, place: Place, tuning: Tuning) -> Model:
         """Open, verify, load and warm up.
 
         Raises:
-            BundleError: if the bundle is missing, damaged or does not match its model.
+            BundleError: if the bundle is missing, damaged, another one than was chosen or does not
+                match its model.
         """
-        model = cls(name, version, open_bundle(path), tuning)
+        bundle = open_bundle(place.path, digest=place.digest)
+        model = cls(place.name, place.version, bundle, tuning)
         model.warm_up()
         return model
 

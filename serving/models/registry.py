@@ -92,7 +92,7 @@ class Registry:
             }
 
     def _load(self, place: Place) -> Model:
-        return Model.load(place.path, place.name, place.version, self._tuning)
+        return Model.load(place, self._tuning)
 
     def commit(self, lineup: Lineup) -> None:
         """Switch to the lineup that was prepared, and let go of what is not in it."""

@@ -17,11 +17,17 @@ from mulde.manifest import NAME, Manifest
 
 @dataclass(frozen=True)
 class Place:
-    """Where a version of a model lies."""
+    """Where a version of a model lies.
+
+    Attributes:
+        digest: of the bundle that was there when it was chosen, see ``manifest_digest``; all who
+            load it, now or later, load this one or none. Empty where it was not chosen yet.
+    """
 
     name: str
     version: str
     path: Path
+    digest: str = ""
 
     @property
     def order(self) -> tuple[tuple[int, int, str], ...]:

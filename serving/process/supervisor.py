@@ -35,13 +35,17 @@ _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _CHANGES = ("load", "reload", "unload")
 _LONG_LIFE_S = 10.0
-_LONGEST_PAUSE_S = 5.0
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _GRACE_MARGIN_S = 5.0
 _PATIENCE_S = 1.0
 
 
 class WorkerProcess:
-    """A worker as the supervisor sees it."""
+    """A worker as the supervisor sees it.
+
+    Attributes:
+        is_useless: whether it cannot load what the others have; that was said already.
+    """
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class WorkerProcess:
         """
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "serving.process.worker", str(theirs.fileno())]
-        self.number, self.born = number, time.monotonic()
+        self.number, self.born, self.is_useless = number, time.monotonic(), False
         self.process = subprocess.Popen(
             command, env=dict(environment), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
         )
@@ -109,7 +113,7 @@ class Supervisor:
         self.director = Director(repository, self._apply, settings.models.pins)
         self._workers: dict[int, WorkerProcess] = {}
         self._died = threading.Event()
-        self._deaths = 0
+        self._pause_s = 0.0
 
     def __enter__(self) -> Self:
         """The supervisor itself."""
@@ -189,21 +193,34 @@ class Supervisor:
             worker.process.kill()
             code = worker.process.wait()
             forget_process(worker.process.pid, self._folder)
+            if not worker.is_useless:
+                self._log.warning("worker died", worker=number, status=code)
             short = time.monotonic() - worker.born < _LONG_LIFE_S
-            self._deaths = self._deaths + 1 if short else 0
-            self._log.warning("worker died", worker=number, status=code)
-            stop.wait(min(_LONGEST_PAUSE_S, 0.1 * 2**self._deaths) if self._deaths else 0.0)
+            self._pause_s = self._longer_pause_s() if short else 0.0
+            stop.wait(self._pause_s)
             if not stop.is_set():
                 self._replace(number)
 
+    def _longer_pause_s(self) -> float:
+        return min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, 2 * self._pause_s))
+
     def _replace(self, number: int) -> None:
+        """Start another one, which has to load what the others have.
+
+        Where that is gone, or another bundle lies there, the others answer alone, and it is tried
+        again after a pause: somebody may put it back, or load another version.
+        """
         with self.director.lock:
             worker = self._workers[number] = self._new_worker(number)
             lineup = self.director.lineup
             for kind in ("prepare", "commit"):
                 error = _error_of(worker.channel.call(kind, lineup))
                 if error is not None:
-                    self._log.error("worker cannot start", worker=number, error=str(error))
+                    said = "worker cannot start, the others answer; trying again"
+                    self._log.error(said, worker=number, error=str(error))
+                    worker.is_useless = True
+                    # It has the port already, and would tell its callers for ever to wait.
+                    worker.process.kill()
                     self._died.set()
                     return
         self._log.info("worker replaced", worker=number)

@@ -79,6 +79,7 @@ def fill(root: Path, *keys: str) -> Repository:
     for key in keys:
         (root / key).mkdir(parents=True)
         (root / key / "manifest.json").write_text("{}")
+        (root / key / "manifest.sha256").write_text(f"digest of {key}\n")
     return Repository(root)
 
 
@@ -94,6 +95,18 @@ def test_a_start_with_nothing_sound_raises_the_first_reason(tmp_path: Path) -> N
     director = Director(fill(tmp_path, "a/1", "a/2"), Shelf("a/1", "a/2").apply)
     with pytest.raises(BundleError, match="a/2"):
         director.start()
+
+
+def test_a_loaded_version_stays_the_one_that_was_chosen(tmp_path: Path) -> None:
+    """Whoever loads it later, as a new worker does, is to have the same, or none."""
+    director = Director(fill(tmp_path, "a/1"), Shelf().apply)
+    director.start()
+    (tmp_path / "a/1/manifest.sha256").write_text("digest of another\n")
+    director.load("a", "1", True)
+    assert director.lineup.entries["a"].places["1"].digest == "digest of a/1"
+    director.unload("a", "1")
+    director.load("a", "1", True)
+    assert director.lineup.entries["a"].places["1"].digest == "digest of another"
 
 
 def test_a_failed_change_leaves_the_lineup(tmp_path: Path) -> None:

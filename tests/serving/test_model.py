@@ -12,12 +12,14 @@ import pytest
 
 from serving.models.asking import Ask, answer_together
 from serving.models.model import Model, Tuning
+from serving.models.repository import Place
 from tests.support.toy import toy_bundle
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Model:
-    return Model.load(toy_bundle(tmp_path / "toy", entities=300).path, "toy", "1", Tuning())
+    path = toy_bundle(tmp_path / "toy", entities=300).path
+    return Model.load(Place("toy", "1", path), Tuning())
 
 
 def ask(entities: list[int], k: int, **more: object) -> Ask:
@@ -51,7 +53,7 @@ def test_a_model_goes_at_once_when_it_is_let_go_of(tmp_path: Path) -> None:
     gc.collect()
     gc.disable()
     try:
-        model = Model.load(path, "toy", "1", Tuning())
+        model = Model.load(Place("toy", "1", path), Tuning())
         model.batcher.submit(ask([1, 2], 3))
         model.namer.all_entities("heads", ["Q0000001"])
         watched = weakref.ref(model), weakref.ref(model.engine)

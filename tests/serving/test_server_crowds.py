@@ -30,8 +30,7 @@ class Crowd:
         self.codes: Counter[grpc.StatusCode] = Counter()
         self._over, self._lock = threading.Event(), threading.Lock()
         self._threads = [
-            threading.Thread(target=self._call, args=(address, number))
-            for number in range(CALLERS)
+            threading.Thread(target=self._call, args=(address, number)) for number in range(CALLERS)
         ]
         for thread in self._threads:
             thread.start()

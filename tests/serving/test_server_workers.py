@@ -67,11 +67,7 @@ def test_a_worker_that_dies_is_replaced_and_its_counts_stay(pair: ServerProcess)
     before = pair.children()
     os.kill(before[0], signal.SIGKILL)
 
-    def is_replaced() -> bool:
-        now = pair.children()
-        return len(now) == WORKERS and before[0] not in now
-
-    eventually(is_replaced)
+    eventually(lambda: replaced(pair, before[0]))
     eventually(lambda: any(line["event"] == "worker replaced" for line in pair.log()))
     for _ in range(10):
         assert ask(pair) == "toy/1"
@@ -97,14 +93,22 @@ def test_killing_a_worker_under_load_only_breaks_its_own_connections(pair: Serve
     callers = [threading.Thread(target=run) for _ in range(4)]
     for caller in callers:
         caller.start()
-    for _ in range(3):
-        victim = pair.children()[0]
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda gone=victim: len(pair.children()) == 2 and gone not in pair.children())
-    stop.set()
-    for caller in callers:
-        caller.join()
+    try:
+        for _ in range(3):
+            victim = pair.children()[0]
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda gone=victim: replaced(pair, gone))
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
     assert wrong == []
+
+
+def replaced(process: ServerProcess, gone: int) -> bool:
+    """Whether another worker is there for one that is gone."""
+    now = process.children()
+    return len(now) == WORKERS and gone not in now
 
 
 def pair_path(process: ServerProcess) -> str:
