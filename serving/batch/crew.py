@@ -28,9 +28,14 @@ _predictor: Predictor | None = None
 
 @dataclass(frozen=True)
 class Duty:
-    """What every process of a crew needs; see ``Predictor``."""
+    """What every process of a crew needs; see ``Predictor``.
+
+    Attributes:
+        digest: of the one bundle that all answer from, see ``open_bundle``.
+    """
 
     bundle: Path
+    digest: str
     options: Options
     folder: Path
     answers: Path
@@ -38,7 +43,7 @@ class Duty:
 
     def predictor(self, *, verify: bool = False) -> Predictor:
         """Load the model; ``verify`` as for ``open_bundle``."""
-        bundle = open_bundle(self.bundle, verify=verify)
+        bundle = open_bundle(self.bundle, verify=verify, digest=self.digest)
         return Predictor(bundle, self.options, self.folder, self.answers, self.source)
 
 
@@ -63,7 +68,7 @@ def work(
         The number and tally of each piece, in order.
 
     Raises:
-        JobError: if a process is killed.
+        JobError: if a process is killed, or finds another bundle.
         MuldeError: what the first piece that fails raises.
     """
     if workers > 1:
@@ -90,7 +95,8 @@ def _work_together(
         while waiting:
             yield _next(waiting)
     except BrokenProcessPool as error:
-        problem = "a worker process ended early, killed for want of memory perhaps; run it again"
+        why = "killed for want of memory perhaps, or because the bundle was replaced"
+        problem = f"a worker process ended early, {why}; run it again"
         raise JobError(duty.answers, problem) from error
     finally:
         pool.shutdown(cancel_futures=True)

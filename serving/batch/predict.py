@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from mulde.bundle import DIGEST, Bundle, open_bundle
+from mulde.bundle import Bundle, open_bundle
 from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
+from mulde.files import manifest_digest
 from serving.batch.completion import candidates, check_completable
 from serving.batch.crew import Duty, Piece, work
 from serving.batch.journal import Journal, Tally
@@ -104,7 +105,7 @@ def predict_file(
         raise DatasetError(source, f"cannot be read: {error}") from error
     total = _survey(source, opened, options)
     job = {"questions": digest, **_job(opened, output, options)}
-    duty = _duty(bundle, output, options, source)
+    duty = _duty(opened, job["bundle"], output, options, source)
     pieces = enumerate(read_questions(source, options.size))
     return _run(duty, output, job, pieces, total, workers, report)
 
@@ -130,7 +131,7 @@ def complete(
     check_completable(opened)
     total = sum(map(len, _heads(opened, options)))
     job = {"complete": options.min_probability, **_job(opened, output, options)}
-    duty = _duty(bundle, output, options, bundle)
+    duty = _duty(opened, job["bundle"], output, options, bundle)
     return _run(duty, output, job, enumerate(_heads(opened, options)), total, workers, report)
 
 
@@ -174,14 +175,15 @@ def _heads(bundle: Bundle, options: Options) -> Iterator[Heads]:
 
 
 def _job(bundle: Bundle, output: Output, options: Options) -> dict[str, Any]:
-    digest = (bundle.path / DIGEST).read_text("ascii").strip()
+    digest = manifest_digest(bundle.path)
+    bundle.check_same()  # the digest is that of what was opened
     skips = {"skip_unknown": output.skipped is not None}
     return {"bundle": digest, "format": output.answers.suffix, **asdict(options), **skips}
 
 
-def _duty(bundle: Path, output: Output, options: Options, source: Path) -> Duty:
+def _duty(bundle: Bundle, digest: str, output: Output, options: Options, source: Path) -> Duty:
     folder = Journal.folder_of(output.answers)
-    return Duty(bundle, options, folder, output.answers, source)
+    return Duty(bundle.path, digest, options, folder, output.answers, source)
 
 
 def _run(

@@ -17,6 +17,7 @@ from mulde.errors import (
     DatasetError,
     InvalidArgument,
     JobError,
+    MuldeError,
     Unsupported,
 )
 from serving.batch.journal import Tally
@@ -231,6 +232,26 @@ def test_without_exactness_answers_say_whether_they_are_certain(toy: Toy, tmp_pa
     assert quick.answers == certain.answers
     marked = {row[0] for row in lines(tmp_path / "b.tsv")[1:] if row[9] == "true"}
     assert len(marked) == quick.exact <= certain.exact == 40
+
+
+@pytest.mark.parametrize(("workers", "error"), [(1, BundleError), (2, JobError)])
+def test_a_bundle_that_is_replaced_meanwhile_answers_nothing(
+    tmp_path: Path, workers: int, error: type[MuldeError]
+) -> None:
+    """Else the answers of one file would be of two models, or not of the one that was verified."""
+    toy, replaced = toy_bundle(tmp_path / "toy", seed=1), list[int]()
+
+    def replace(done: int, total: int) -> None:
+        if not replaced:
+            toy_bundle(toy.path, seed=2, overwrite=True)
+            replaced.append(done)
+
+    source = write(tmp_path / "q.tsv", [("Q0000001", "P0", "?")] * 50)
+    output, options = Output(tmp_path / "a.tsv"), Options(piece=10)
+    with pytest.raises(error, match=r"another one|the bundle was replaced"):
+        predict_file(source, toy.path, output, options, workers=workers, report=replace)
+    assert replaced == [0]
+    assert not output.answers.exists()
 
 
 def test_what_is_there_is_replaced_only_on_request(toy: Toy, tmp_path: Path) -> None:
