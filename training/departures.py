@@ -67,6 +67,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     }
     if recipe.teacher_training is not None and recipe.teachers:
         parts["teacher_training"] = _fitting(recipe.teacher_training)
+    if recipe.paths is not None and recipe.teachers:
+        parts["paths"] = asdict(recipe.paths)
     return {
         f"{table}.{key}".rstrip("."): value
         for table, values in parts.items()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from training.departures import PAPER, departures
-from training.recipe import read_recipe
+from training.recipe import Paths, read_recipe
 from training.variants import variant
 
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"
@@ -66,3 +66,11 @@ def test_a_loss_without_negatives_says_nothing_of_them() -> None:
 def test_a_direct_training_says_nothing_of_distilling() -> None:
     changes = {"teachers": [], "distillation.gamma": 0.7}
     assert [one.key for one in departures(variant(PAPER, changes, "here"))] == ["teachers"]
+
+
+def test_paths_are_a_departure_where_someone_teaches() -> None:
+    found = departures(variant(PAPER, {"paths.weight": 0.3}, "here"))
+    assert [one.key for one in found] == [f"paths.{item.name}" for item in fields(Paths)]
+    assert ("none", "0.3") in [(one.paper, one.here) for one in found]
+    alone = departures(variant(PAPER, {"paths.weight": 0.3, "teachers": []}, "here"))
+    assert not any("paths" in one.key for one in alone)
