@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from mulde.strings import Strings
 
 _STEP = 64
+_LEADER_BYTES = 1 << 20
+_MOST_SURVEYED = 1 << 17
 _LONGEST_LEADER = 128
 _FEW = 16
 """Up to here, a bisection for each string is faster than one over arrays for all."""
@@ -23,7 +25,8 @@ _FEW = 16
 class Sorted(Sequence[bytes]):
     """Strings in ascending order of their bytes, to look them up.
 
-    Every 64th string is kept in an array, so that most of a look-up is one step for all.
+    Some strings are kept in an array, so that most of a look-up is one step for all: as many as
+    a megabyte holds, of a small vocabulary each, and of any every 64th.
 
     Args:
         strings: what is looked up.
@@ -68,9 +71,11 @@ class Sorted(Sequence[bytes]):
         """For each of ``values`` [B], the first place in [0, n] whose string is not less."""
         raws = [value.encode("utf-8", "replace") for value in values]
         wanted = np.array(raws, dtype=f"S{max(map(len, raws), default=0) + 1}")
-        leader = np.searchsorted(self._leaders, wanted)
-        low = np.maximum(leader - 1, 0) * _STEP
-        high = np.minimum(leader * _STEP, len(self)) if len(self._leaders) else low + len(self)
+        # Cut to one byte more than a leader has, which puts longer ones behind their beginnings;
+        # numpy would copy all leaders to compare them with wider strings.
+        leader = np.searchsorted(self._leaders, np.array(raws, self._leaders.dtype))
+        low = np.maximum((leader - 1) * self._step + 1, 0)
+        high = np.minimum(leader * self._step, len(self)) if len(self._leaders) else low + len(self)
         if len(raws) <= _FEW:
             each = zip(raws, low.tolist(), high.tolist(), strict=True)
             return np.array([bisect_left(self, *bounds) for bounds in each], dtype=np.int64)
@@ -82,8 +87,17 @@ class Sorted(Sequence[bytes]):
         return low
 
     @cached_property
+    def _step(self) -> int:
+        """From one leader to the next."""
+        count = len(self)
+        if not 0 < count <= _MOST_SURVEYED:
+            return _STEP
+        width = int(self.strings.sizes(np.arange(count)).max())
+        return min(_STEP, -(-count * width // _LEADER_BYTES))
+
+    @cached_property
     def _leaders(self) -> NDArray[np.bytes_]:
-        """Every 64th string; none if one is so long that the array would be large."""
-        rows = self.rows(np.arange(0, len(self), _STEP))
+        """The strings at its multiples; none if one is so long that the array would be large."""
+        rows = self.rows(np.arange(0, len(self), self._step))
         width = int(self.strings.sizes(rows).max(initial=1))
-        return self.strings.padded(rows if width <= _LONGEST_LEADER else rows[:0], width)
+        return self.strings.padded(rows if width <= _LONGEST_LEADER else rows[:0], width + 1)

@@ -88,6 +88,20 @@ def test_many_random_names_are_found(tmp_path: Path) -> None:
     assert read.entity_labels(rows[:7]) == [labels[row] for row in rows[:7]]
 
 
+@pytest.mark.parametrize("more", [0, 30, 90, 200])  # as many leaders as names, fewer, none
+def test_names_are_told_from_their_beginnings_and_what_begins_with_them(more: int) -> None:
+    ids = [f"{n:06d}{'x' * more}" for n in range(0, 60_000, 2)]
+    names = Vocabulary.build(ids, ids, ["r"], ["r"]).entities
+    some = [ids[row] for row in (0, 1, 63, 64, 65, 17_000, 29_999)]
+    assert names.lookup(some * 9).tolist() == [0, 1, 63, 64, 65, 17_000, 29_999] * 9
+    assert [names.row(name) for name in some] == [0, 1, 63, 64, 65, 17_000, 29_999]
+    for wrong in ("{}x", "{}\x00", "{}" + "y" * 5000, "\x00{}", "~{}"):
+        asked = [wrong.format(name) for name in some]
+        assert names.lookup(asked * 9).tolist() == [-1] * 63
+        assert names.lookup(asked).tolist() == [-1] * 7
+    assert names.lookup([name[:-1] for name in some] * 9).tolist() == [-1] * 63
+
+
 def test_labels_equal_to_ids_cost_no_space(tmp_path: Path) -> None:
     ids = [f"{n:08d}" for n in range(1000)]
     Vocabulary.build(ids, ids, ["r"], ["r"]).write(tmp_path / "plain")
