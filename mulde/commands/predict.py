@@ -49,7 +49,7 @@ def predict(
     ] = 0.5,
     piece: Annotated[
         int, typer.Option(min=1, help="Queries at a time; an interrupt loses as many.")
-    ] = 4096,
+    ] = 8192,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Do not go on with an interrupted run.")

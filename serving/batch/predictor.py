@@ -48,7 +48,7 @@ class Options:
     exact: bool = True
     skip_unknown: bool = False
     min_probability: float = 0.5
-    piece: int = 4096
+    piece: int = 8192
 
     @property
     def size(self) -> int:
