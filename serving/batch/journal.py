@@ -110,11 +110,17 @@ class Journal:
     @classmethod
     def has_placed(cls, target: Path, path: Path) -> bool:
         """Whether ``path`` is a file that the unfinished job of ``target`` gave its name."""
-        return _read_placed(cls.folder_of(target)).get(str(path.absolute())) == _identity(path)
+        placed = _read_placed(cls.folder_of(target)).get(str(path.absolute()), [])
+        return _identity(path) in placed
 
     def place(self, draft: Path, path: Path) -> None:
-        """Give a finished file its name, so that after a crash it is known to be this job's."""
-        placed = {**_read_placed(self.folder), str(path.absolute()): _identity(draft)}
+        """Give a finished file its name, so that after a crash it is known to be this job's.
+
+        A file that has the name from an earlier try stays known too: if this process is killed just
+        before the new one takes the name, it is the old one that lies there.
+        """
+        placed = _read_placed(self.folder)
+        placed[str(path.absolute())] = [*placed.get(str(path.absolute()), []), _identity(draft)]
         write_whole(self.folder / _PLACED, json.dumps(placed).encode())
         settle(draft, path)
 
@@ -213,9 +219,10 @@ def settle(draft: Path, path: Path) -> None:
         os.close(folder)
 
 
-def _read_placed(folder: Path) -> dict[str, list[int]]:
+def _read_placed(folder: Path) -> dict[str, list[list[int]]]:
+    """By path, what tells the files that took its name from others."""
     try:
-        found: dict[str, list[int]] = json.loads((folder / _PLACED).read_bytes())
+        found: dict[str, list[list[int]]] = json.loads((folder / _PLACED).read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

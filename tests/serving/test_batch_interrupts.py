@@ -179,6 +179,38 @@ def test_files_that_a_killed_job_has_placed_are_its_own(tmp_path: Path) -> None:
         Output(target, skipped=other).check()
 
 
+PLACED_TWICE = """
+import os, signal, sys
+from pathlib import Path
+from serving.batch.journal import Journal
+
+target = Path(sys.argv[1])
+
+def die(name, arguments):
+    if name == "os.rename" and os.fspath(arguments[1]) == str(target):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+journal = Journal(target, {"k": 10})
+for content in ("whole", "whole again"):
+    journal.temporary().write_text(content)
+    if content == "whole again":
+        sys.addaudithook(die)
+    journal.place(journal.temporary(), target)
+"""
+
+
+def test_a_file_is_its_jobs_own_still_when_it_was_to_be_placed_again(tmp_path: Path) -> None:
+    """Killed twice: once when the file was in its place, once just before the next came there."""
+    target = tmp_path / "a.tsv"
+    code = [sys.executable, "-c", PLACED_TWICE, str(target)]
+    assert subprocess.run(code, check=False).returncode == -signal.SIGKILL
+    assert target.read_text() == "whole"
+    Output(target).check()
+    target.write_text("another's")
+    with pytest.raises(JobError, match=r"a\.tsv: exists"):
+        Output(target).check()
+
+
 def test_what_a_finished_job_left_when_it_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     target = tmp_path / "a.tsv"
     journal = Journal(target, {"k": 10})
