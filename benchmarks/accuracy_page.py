@@ -134,7 +134,8 @@ def _draw(folder: Path, graph: str, records: list[Record]) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for record in records:
         seconds, mrr = zip(*record.curve, strict=True)
-        label = printable(f"{record.recipe} {record.stage}")
+        which = f"{record.recipe_sha256[:4]}, seed {record.seed}"
+        label = printable(f"{record.recipe} {record.stage} ({which})")
         style = "-" if record.stage == "junior" else "--" if record.stage == "twin" else ":"
         axes.plot(seconds, mrr, style, label=label)
     axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph)
