@@ -36,6 +36,8 @@ class Senior(nn.Module):
 
     def scaled(self, teacher_scores: Tensor, relation: Tensor) -> Tensor:
         """s^ [B, M, K] from teacher scores [B, M, K] and relations [B]."""
+        if not self.scaling:
+            return teacher_scores
         return teacher_scores * self.trust(relation).unsqueeze(-1)
 
     def trust(self, relation: Tensor) -> Tensor:

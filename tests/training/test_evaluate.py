@@ -10,21 +10,14 @@ from mulde.evaluation import RankingTask
 from mulde.graph import SPLITS, Graph
 from training.distill import Distilled
 from training.evaluate import scores_of, scores_of_senior
-from training.recipe import Distillation, Training
-from training.scorers import Scorer, build_scorer
+from training.pipeline import new_scorer
+from training.recipe import Distillation, Model, Training
+from training.scorers import Scorer
 
 
 @pytest.fixture(scope="module")
 def scorer(graph: Graph) -> Scorer:
-    return build_scorer(
-        "RefH",
-        entities=graph.num_entities,
-        relations=graph.num_relations,
-        dimension=4,
-        score="distance",
-        spread=0.5,
-        seed=2,
-    )
+    return new_scorer(Model("RefH", 4, spread=0.5), graph, seed=2)
 
 
 def score(scorer: Scorer, entity: int, relation: int, target: int) -> float:
@@ -67,18 +60,7 @@ def test_scores_are_numbers_without_gradients(graph: Graph, scorer: Scorer) -> N
 
 def test_the_senior_answers_with_what_training_calls_soft_labels(graph: Graph) -> None:
     """On the Junior's K candidates its scores are those of the distilling step itself."""
-    made = [
-        build_scorer(
-            "RotH",
-            entities=graph.num_entities,
-            relations=graph.num_relations,
-            dimension=4,
-            score="distance",
-            spread=0.5,
-            seed=seed,
-        )
-        for seed in range(3)
-    ]
+    made = [new_scorer(Model("RotH", 4, spread=0.5), graph, seed) for seed in range(3)]
     junior, *teachers = made
     objective = Distilled(junior, Training(epochs=1), Distillation(candidates=5), teachers)
     with torch.no_grad():
