@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NoReturn
@@ -19,6 +18,7 @@ from serving.process.logs import Log, open_log
 from serving.process.probes import Probes
 from serving.process.server import Server, tuning_of
 from serving.process.settings import Settings
+from serving.process.stop import Stop
 from serving.process.supervisor import Supervisor
 from serving.process.tls import read_configuration
 from serving.process.tokens import Tokens
@@ -60,16 +60,15 @@ def serve(settings: Settings) -> None:
     log = open_log(settings.log)
     warn_of_strangers(settings, log)
     check_files(settings)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = Stop()
+    stop.on(signal.SIGTERM, signal.SIGINT)
     if settings.server.workers == 1:
         _serve_alone(settings, log, stop)
     else:
         _serve_together(settings, log, stop)
 
 
-def _serve_alone(settings: Settings, log: Log, stop: threading.Event) -> None:
+def _serve_alone(settings: Settings, log: Log, stop: Stop) -> None:
     started = perf_counter()
     directors: list[Director] = []
 
@@ -95,7 +94,7 @@ def _serve_alone(settings: Settings, log: Log, stop: threading.Event) -> None:
     leave(0 if done else 1)
 
 
-def _serve_together(settings: Settings, log: Log, stop: threading.Event) -> None:
+def _serve_together(settings: Settings, log: Log, stop: Stop) -> None:
     started = perf_counter()
     with Supervisor(settings, log) as supervisor:
         probes = _probes(settings, supervisor.metrics, lambda: supervisor.is_ready)

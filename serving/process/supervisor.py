@@ -30,6 +30,7 @@ from serving.process.channel import Channel, Gone
 from serving.process.logs import Log
 from serving.process.metrics import exposition, forget_process, shared_registry
 from serving.process.settings import Settings
+from serving.process.stop import Stop
 
 _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -179,14 +180,14 @@ class Supervisor:
             if not isinstance(error, Gone):
                 raise error
 
-    def watch(self, stop: threading.Event) -> None:
+    def watch(self, stop: Stop) -> None:
         """Replace workers that die, until told to stop."""
         while not stop.is_set():
             if self._died.wait(0.2):
                 self._died.clear()
                 self._replace_dead(stop)
 
-    def _replace_dead(self, stop: threading.Event) -> None:
+    def _replace_dead(self, stop: Stop) -> None:
         for number, worker in list(self._workers.items()):
             if worker.channel.is_open and worker.is_alive:
                 continue

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,6 +20,7 @@ from serving.process.channel import Channel
 from serving.process.logs import open_log
 from serving.process.server import Server
 from serving.process.settings import Settings
+from serving.process.stop import Stop
 
 
 class RemoteChanges:
@@ -51,11 +51,11 @@ class Worker:
     def __init__(self, connection: Connection) -> None:
         """Take settings and number from the supervisor, and bind the port."""
         settings, number = connection.recv()
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._log = open_log(settings.log, worker=number)
         channel = Channel(connection, self._handle, self._stop.set)
         self._server = _server(settings, self._log, channel)
-        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
+        self._stop.on(signal.SIGTERM)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         channel.start()
 
