@@ -121,7 +121,8 @@ class Namer:
         resolved = Resolved(len(names))
         rows = self.entities(field, names, resolved)
         if resolved.errors:
-            raise resolved.errors[min(resolved.errors)]
+            # Taken out, for a frame that holds what refers to it is garbage, and stays long.
+            raise resolved.errors.pop(min(resolved.errors))
         return rows
 
 
@@ -131,4 +132,4 @@ def _placed(error: MuldeError, field: str, nearest: Nearest) -> MuldeError:
         return type(error)(error.name, nearest(error.name), field)
     if isinstance(error, AmbiguousLabel):
         return AmbiguousLabel(error.label, error.choices, field)
-    return error
+    return error.with_traceback(None)

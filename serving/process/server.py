@@ -48,6 +48,7 @@ _LAST_CALLS_S = 0.2
 _MAX_METADATA_BYTES = 16 << 10
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 300_000
+_EVERY = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,10 @@ def _options(settings: Settings, shared_port: bool) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", 2 * most),
+        # Of calls that no thread has taken yet, gRPC would drop some above 1,000 and say CANCELLED;
+        # streams and connections bound them, and those beyond our own bounds are told so.
+        ("grpc.server.max_pending_requests", _EVERY),
+        ("grpc.server.max_pending_requests_hard_limit", _EVERY),
         ("grpc.max_allowed_incoming_connections", settings.server.max_connections),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_connection_idle_ms", _IDLE_MS),

@@ -169,6 +169,7 @@ class Service:
                 context.set_trailing_metadata(((REQUEST_ID, call.id),))
             except Exception as error:  # the last line of defence: the server stays up
                 code = self._fail(name, call, context, error)
+                _forget_frames(error)
             observer.ended(name, code, call, perf_counter() - start)
             return reply
 
@@ -207,6 +208,18 @@ def _refused(inside: int) -> tuple[status_pb2.Status, bytes]:
     """
     status = status_of(errors.Overloaded(inside), "")
     return status, status.SerializeToString()
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Take the frames from an error that was told, and from those it came of.
+
+    A frame that holds the error that refers to it holds all its callers too, and with them the
+    call, until garbage is collected, which is seldom (see ``server.calm_collector``). To gRPC the
+    call has not ended till then, and a connection may have only so many.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _tell(

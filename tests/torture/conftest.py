@@ -17,10 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fuzz.targets import GOLDEN
+from tests.serving.process import ServerProcess, server
 from tests.support.toy import toy_bundle
 from tests.torture.tools import Opener, Tally, opening
 
 SEED = int(os.environ.get("MULDE_TORTURE_SEED", "1"))
+_LIMITS = {"MULDE_LIMITS__MAX_BATCH_SIZE": "16", "MULDE_LIMITS__MAX_K": "20"}
 _TALLY: dict[str, dict[str, int | float]] = {}
 
 
@@ -28,6 +31,14 @@ _TALLY: dict[str, dict[str, int | float]] = {}
 def generator(request: pytest.FixtureRequest) -> np.random.Generator:
     """Random numbers of this test and seed, whatever ran before."""
     return np.random.default_rng([SEED, zlib.crc32(request.node.name.encode())])
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server of the golden bundle with small limits."""
+    folder = tmp_path_factory.mktemp("counter")
+    with server(GOLDEN, log=folder / "log", **_LIMITS) as process:
+        yield process
 
 
 @pytest.fixture

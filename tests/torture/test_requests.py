@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -22,14 +21,12 @@ from hypothesis import strategies as st
 
 from serving.process.server import SERVICES
 from tests.fuzz.requests import REFUSALS, numbers_of, seeds
-from tests.fuzz.targets import GOLDEN
-from tests.serving.process import ServerProcess, server
+from tests.serving.process import ServerProcess
 from tests.torture.conftest import SEED
 from tests.torture.siege import HONEST, MIB, PREDICT, descriptors, memory_bytes
 from tests.torture.tools import Tally
 
 E, R = 12, 2  # of the golden bundle
-LIMITS = {"MULDE_LIMITS__MAX_BATCH_SIZE": "16", "MULDE_LIMITS__MAX_K": "20"}
 METHODS = [method for service in SERVICES for method in service.methods]
 MOST_GROWN = 64 * MIB
 
@@ -91,13 +88,6 @@ def requests(method: MethodDescriptor) -> st.SearchStrategy[Message]:
         return request
 
     return st.one_of(anything, st.tuples(anything, few).map(changed))
-
-
-@pytest.fixture(scope="module")
-def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("counter")
-    with server(GOLDEN, log=folder / "log", **LIMITS) as process:
-        yield process
 
 
 @pytest.mark.parametrize(
