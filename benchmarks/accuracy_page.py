@@ -32,6 +32,9 @@ model trained without teachers, with the same schedule. The Senior's own MRR is 
 labels, asked about every entity, with the W and the attention of the Junior's best epoch.
 """
 
+_STYLES = {"junior": "-", "twin": "--"}
+_STAGES = {"junior": "taught", "twin": "trained directly"}
+
 
 @dataclass(frozen=True)
 class Record:
@@ -129,17 +132,45 @@ def _cells(r: Record) -> list[str]:
 
 
 def _draw(folder: Path, graph: str, records: list[Record]) -> None:
-    """Valid MRR against seconds of training, one line per run."""
+    """Valid MRR against seconds of training: a colour per recipe, a line per run."""
     mpl.rcParams["svg.hashsalt"] = graph
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for record in records:
+    names = sorted({record.recipe for record in records})
+    labels: set[str] = set()
+    for record in sorted(_current(records), key=lambda r: (r.recipe, r.stage)):
+        is_teacher = record.stage not in _STYLES
+        label = "teachers" if is_teacher else f"{record.recipe} {_STAGES[record.stage]}"
         seconds, mrr = zip(*record.curve, strict=True)
-        which = f"{record.recipe_sha256[:4]}, seed {record.seed}"
-        label = printable(f"{record.recipe} {record.stage} ({which})")
-        style = "-" if record.stage == "junior" else "--" if record.stage == "twin" else ":"
-        axes.plot(seconds, mrr, style, label=label)
+        axes.plot(
+            seconds,
+            mrr,
+            _STYLES.get(record.stage, ":"),
+            color="0.6" if is_teacher else f"C{names.index(record.recipe)}",
+            label="" if label in labels else printable(label),
+        )
+        labels.add(label)
     axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     figure.savefig(folder / f"accuracy-{graph}.svg", metadata={"Date": None})
     plt.close(figure)
+
+
+def _current(records: list[Record]) -> list[Record]:
+    """Of each recipe the best Junior with all that was trained as it was, and its teachers."""
+    best: dict[str, Record] = {}
+    for record in records:
+        if record.stage == "junior":
+            former = best.get(record.recipe, record)
+            best[record.recipe] = max(former, record, key=lambda r: r.valid["mrr"])
+    asked = {name for record in best.values() for name in record.teachers}
+    return [
+        record
+        for record in records
+        if record.stage in asked
+        or (record.stage in _STYLES and _settings(record) == _settings(best[record.recipe]))
+    ]
+
+
+def _settings(record: Record) -> tuple[object, ...]:
+    return record.model, record.training
