@@ -70,6 +70,18 @@ def test_shared_candidates_score_as_among_all_entities(name: ScorerName, kind: K
 
 
 @pytest.mark.parametrize(("name", "kind"), ALL)
+def test_scores_are_the_same_without_a_gradient_a_few_queries_at_a_time(
+    name: ScorerName, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = build(name, kind)
+    query = scorer.query(*queries())
+    expected = scorer.score_shared(query)
+    monkeypatch.setattr("training.scorers.base._TILE", 2 * ENTITIES)
+    with torch.no_grad():
+        torch.testing.assert_close(scorer.score_shared(query), expected)
+
+
+@pytest.mark.parametrize(("name", "kind"), ALL)
 def test_own_candidates_score_as_among_all_entities(name: ScorerName, kind: Kind) -> None:
     scorer = build(name, kind)
     query = scorer.query(*queries())

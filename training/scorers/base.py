@@ -30,6 +30,8 @@ from training.queries import Batch
 
 ScoreKind = Literal["distance", "linear", "bilinear"]
 Start = Literal["uniform", "normal"]
+_TILE = 1 << 19
+"""Scores that are formed at once: 2 MiB, and a few temporaries of that size."""
 
 
 def lookup(table: Tensor, rows: Tensor) -> Tensor:
@@ -148,6 +150,10 @@ class Query:
     scale: Tensor
     bias: Tensor
 
+    def part(self, rows: slice) -> Query:
+        """Some of them."""
+        return Query(self.left[rows], self.offset[rows], self.scale[rows], self.bias[rows])
+
 
 class HyperbolicScorer(Scorer):
     """Base of all hyperbolic scorers.
@@ -252,8 +258,22 @@ class HyperbolicScorer(Scorer):
         return Query(torch.cat([-point, last], -1), excess, scale, bias)
 
     def score_shared(self, query: Query, rows: Tensor | None = None) -> Tensor:
-        """Scores [B, N]: one matrix product."""
+        """Scores [B, N]: one matrix product.
+
+        Distances of many candidates, where no gradient is wanted, are taken a few queries at a
+        time: a dozen passes over what lies in the cache instead of over the memory.
+        """
         columns = self.columns(rows)
+        few = max(1, _TILE // len(columns))
+        if self.kind == "linear" or torch.is_grad_enabled() or len(query.left) <= few:
+            return self._shared(query, columns)
+        scores = columns.new_empty(len(query.left), len(columns))
+        for start in range(0, len(scores), few):
+            part = slice(start, start + few)
+            scores[part] = self._shared(query.part(part), columns)
+        return scores
+
+    def _shared(self, query: Query, columns: Tensor) -> Tensor:
         product = torch.addmm(query.offset.unsqueeze(-1), query.left, columns.T)
         return self._score(product, query.scale[:, None], query.bias[:, None], columns[:, -1])
 
