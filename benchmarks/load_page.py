@@ -10,6 +10,7 @@ import matplotlib as mpl
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.keeping import write_json
 from mulde.plain import markdown
@@ -141,8 +142,12 @@ def _draw(records: Sequence[Record], path: Path) -> None:
         below.set(xlabel="offered calls of 64 queries a second", yscale="log")
         for panel in (above, below):
             panel.grid(alpha=0.3)
-            panel.legend(fontsize="small")
+        below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        below.yaxis.set_major_formatter("{x:g}")
+        below.yaxis.set_minor_formatter(NullFormatter())
     panels[0][0].set_ylabel("calls answered a second")
     panels[1][0].set_ylabel("ms from due to ended")
+    lines = [line for panel in panels[:, 0] for line in panel.get_lines()]
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize="small")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
