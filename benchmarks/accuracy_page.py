@@ -160,9 +160,9 @@ def _current(records: list[Record]) -> list[Record]:
     """Of each recipe the best Junior with all that was trained as it was, and its teachers."""
     best: dict[str, Record] = {}
     for record in records:
-        if record.stage == "junior":
+        if record.stage in _STYLES:
             former = best.get(record.recipe, record)
-            best[record.recipe] = max(former, record, key=lambda r: r.valid["mrr"])
+            best[record.recipe] = max(former, record, key=_rank)
     asked = {name for record in best.values() for name in record.teachers}
     return [
         record
@@ -170,6 +170,11 @@ def _current(records: list[Record]) -> list[Record]:
         if record.stage in asked
         or (record.stage in _STYLES and _settings(record) == _settings(best[record.recipe]))
     ]
+
+
+def _rank(record: Record) -> tuple[bool, float]:
+    """Juniors before what nobody taught, then by quality."""
+    return record.stage == "junior", record.valid["mrr"]
 
 
 def _settings(record: Record) -> tuple[object, ...]:
