@@ -121,8 +121,7 @@ class Namer:
         resolved = Resolved(len(names))
         rows = self.entities(field, names, resolved)
         if resolved.errors:
-            # Taken out, for a frame that holds what refers to it is garbage, and stays long.
-            raise resolved.errors.pop(min(resolved.errors))
+            raise resolved.errors[min(resolved.errors)]
         return rows
 
 
