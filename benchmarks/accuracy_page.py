@@ -28,7 +28,9 @@ work, they are upper bounds. What was tried besides is in docs/experiments.md. W
 ## Juniors and their twins
 
 Means over the seeds, with the sample standard deviation where there are several. A twin is the same
-model trained without teachers, with the same schedule. The Senior's own MRR is that of its soft
+model trained without teachers, with the same schedule. Where the last column has a figure, the others are of what is
+served, which leaves out loops in relations that have none (docs/method.md, "Departures"), and the last is
+the same model's test MRR with them; the curves are with loops everywhere. The Senior's own MRR is that of its soft
 labels, asked about every entity, with the W and the attention of the Junior's best epoch.
 """
 
@@ -41,6 +43,8 @@ class Record:
     """One run: what it was, what it cost, what came of it.
 
     ``senior`` is the quality of the Senior's own answers, by split, where a Junior was taught.
+    ``valid``, ``test`` and ``senior`` leave loops out where ``loops_below`` is not 0; ``curve``
+    never does, and ``with_loops`` is what test would be otherwise.
     """
 
     graph: str
@@ -60,6 +64,8 @@ class Record:
     test: dict[str, float]
     curve: list[tuple[float, float]]
     senior: dict[str, dict[str, float]] | None = None
+    loops_below: float = 0.0
+    with_loops: dict[str, float] | None = None
 
     @property
     def name(self) -> str:
@@ -82,15 +88,16 @@ def _means(records: list[Record]) -> str:
     groups: dict[str, list[Record]] = {}
     for r in records:
         if r.stage in ("junior", "twin"):
-            alike = [r.graph, r.recipe, r.model, r.training, r.teachers, r.stage]
+            alike = [r.graph, r.recipe, r.model, r.training, r.teachers, r.stage, r.loops_below]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(r)
-    columns = "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10"
+    columns = "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10,with loops"
     rows = []
     for group in groups.values():
         one = group[0]
         figures = [[r.senior["test"]["mrr"] for r in group if r.senior]]
         figures += [[r.valid["mrr"] for r in group]]
         figures += [[r.test[name] for r in group] for name in ("mrr", "hits@1", "hits@10")]
+        figures += [[r.with_loops["mrr"] for r in group if r.with_loops]]
         named = [one.graph, one.recipe, _run(one), str(one.model["dimension"])]
         rows.append([*named, str(len(one.teachers)), str(len(group)), *map(_spread, figures)])
     return _rows(columns.split(","), rows)

@@ -7,14 +7,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mulde.errors import BundleError
 from mulde.layout import Layout, Precision
+from mulde.loops import loopless
 from mulde.strict import Mismatch, decode
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 has ``loops``; a bundle of version 1 is read as one with none of them left out."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a model, a version, a family and a file of a bundle may be called."""
 
@@ -140,6 +146,8 @@ class Manifest:
         created: UTC, ISO 8601, such as "2026-01-31T12:00:00Z".
         family: of the scorer, such as "lorentz" or "roth".
         score: how to score.
+        loops: relations in which an entity may be the answer to its own query, rows in [0, R);
+            None: all. In the others it is left out (``mulde.loops``).
         dimension: D of the points; width: W of the table (``mulde.layout``).
         precision: in which the table is stored.
         entities, relations: E and R (without reciprocal relations).
@@ -162,6 +170,7 @@ class Manifest:
     relations: int
     dataset: Dataset
     recipe: RecipeStamp
+    loops: tuple[int, ...] | None = None
     libraries: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Figures] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
@@ -183,6 +192,9 @@ class Manifest:
                 raise Mismatch(where, "at least 1", getattr(self, where))
         if self.width != Layout(self.dimension).width:
             raise Mismatch("width", str(Layout(self.dimension).width), self.width)
+        if not _ascending((-1, *(self.loops or ()), self.relations)):
+            expected = f"rows of {self.relations} relations, ascending"
+            raise Mismatch("loops", expected, list(self.loops or ()))
         if self.score.curvature <= 0:
             raise Mismatch("score.curvature", "a number above 0", self.score.curvature)
         try:
@@ -201,6 +213,11 @@ class Manifest:
             *(("files", name, NAME) for name, _ in stamps),
             *((f"files.{name}.sha256", stamp.sha256, _DIGEST) for name, stamp in stamps),
         ]
+
+    @property
+    def loopless(self) -> NDArray[np.bool_]:
+        """[2R]: relations, and reciprocal ones, in which an entity is not its own answer."""
+        return loopless(self.loops, self.relations)
 
     @property
     def layout(self) -> Layout:
@@ -235,6 +252,10 @@ class Manifest:
             return decode(cls, data)
         except Mismatch as error:
             raise BundleError(path, str(error)) from error
+
+
+def _ascending(rows: tuple[int, ...]) -> bool:
+    return all(before < after for before, after in pairwise(rows))
 
 
 def describe(index: Index | Trial) -> str:

@@ -69,6 +69,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
         parts["teacher_training"] = _fitting(recipe.teacher_training)
     if recipe.paths is not None and recipe.teachers:
         parts["paths"] = asdict(recipe.paths)
+    parts["loops_below"] = {"": recipe.loops_below}
     return {
         f"{table}.{key}".rstrip("."): value
         for table, values in parts.items()

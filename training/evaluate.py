@@ -9,8 +9,17 @@ import torch
 from numpy.typing import NDArray
 
 from mulde.evaluation import Scores
+from mulde.graph import Graph
+from mulde.loops import looping
+from training.recipe import Recipe
 from training.scorers import Scorer
 from training.senior import Senior
+
+
+def loops_of(graph: Graph, recipe: Recipe) -> tuple[int, ...] | None:
+    """The relations in which a recipe lets an entity be its own answer; None: all."""
+    least = recipe.loops_below
+    return looping(graph.train, graph.num_relations, least) if least else None
 
 
 def scores_of(scorer: Scorer) -> Scores:

@@ -38,6 +38,7 @@ from training.card import Provenance, card
 from training.choose import Wish, choose_index, choose_precision
 from training.departures import departures
 from training.encoder import Encoder, choose_slopes, write_onnx
+from training.evaluate import loops_of
 from training.lessons import lessons
 from training.machine import describe_machine
 from training.parity import measure, refuse_differences, sample
@@ -172,6 +173,7 @@ def _first_manifest(source: Source, name: str, version: str, precision: Precisio
         precision=precision,
         entities=graph.num_entities,
         relations=graph.num_relations,
+        loops=loops_of(graph, source.recipe),
         dataset=Dataset(graph.name, graph.digest, {s: len(graph.split(s)) for s in SPLITS}),
         recipe=RecipeStamp(source.recipe.name, source.recipe.digest),
         libraries={module.__name__: module.__version__ for module in LIBRARIES},
@@ -277,8 +279,7 @@ def _write_table(
 
 def _provenance(source: Source, licence: str, valid: RankingTask, shelf: Path) -> Provenance:
     identity, progress = source.state["identity"], source.state["progress"]
-    scaling = source.recipe.distillation.scaling
-    learnt = lessons(source.scorer, source.state, source.graph, valid, shelf, scaling)
+    learnt = lessons(source.scorer, source.state, source.graph, valid, shelf, source.recipe)
     return Provenance(
         trained_on=source.state.get("machine"),
         exported_on=describe_machine(),

@@ -12,8 +12,10 @@ import torch
 
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph
-from training.evaluate import scores_of
+from mulde.loops import loopless, without_loops
+from training.evaluate import loops_of, scores_of
 from training.pipeline import load_scorer
+from training.recipe import Recipe
 from training.scorers import Scorer
 
 MOST = 12
@@ -28,7 +30,7 @@ class Lesson:
         reciprocal: whether heads were asked for.
         count: queries of valid.
         teachers: MRR of each teacher.
-        junior: MRR of the Junior as trained.
+        junior: MRR of the Junior; loops are left out of both as the recipe says.
         trust: sigmoid(W[r, i]) of each teacher; ``None`` where W was not trained.
     """
 
@@ -46,7 +48,7 @@ def lessons(
     graph: Graph,
     valid: RankingTask,
     shelf: Path,
-    scaling: bool,
+    recipe: Recipe,
 ) -> list[Lesson]:
     """The relations that valid asks about most, most frequent first.
 
@@ -56,7 +58,7 @@ def lessons(
         graph: what all were trained on.
         valid: the task of its valid split.
         shelf: folder of the teachers' folders.
-        scaling: whether W was trained.
+        recipe: whether W was trained, and which loops are left out.
 
     Returns:
         At most ``MOST``; none for a model without teachers, or where one is not on the shelf.
@@ -65,8 +67,9 @@ def lessons(
     if not paths or not all(path.is_file() for path in paths):
         return []
     asked = [scorer, *(load_scorer(path, graph)[0] for path in paths)]
-    mrr = [1 / valid.ranks(scores_of(one)) for one in asked]
-    weight = torch.sigmoid(state["objective"]["senior.weight"]).numpy() if scaling else None
+    mask = loopless(loops_of(graph, recipe), graph.num_relations)
+    mrr = [1 / valid.ranks(without_loops(scores_of(one), mask)) for one in asked]
+    weight = torch.sigmoid(state["objective"]["senior.weight"]).numpy() if recipe.distillation.scaling else None
     relations, counts = np.unique(valid.relation, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST]
     found = []

@@ -168,6 +168,9 @@ class Paths:
 class Recipe:
     """A whole run: teachers, Junior, distillation. ``data`` is the default graph's name.
 
+    ``loops_below`` decides what is served and not what is trained: in a relation of whose train
+    triples a smaller share are loops, an entity is no answer to its own query (``mulde.loops``);
+    0 leaves all of them in, as in the paper.
     ``notes`` and ``worth`` are for the card and decide nothing: ``worth`` tells by key, such as
     ``junior.score``, what a setting was measured to be worth against the paper's.
     """
@@ -182,6 +185,7 @@ class Recipe:
     teacher_training: Training | None = None
     distillation: Distillation = field(default_factory=Distillation)
     paths: Paths | None = None
+    loops_below: Fraction = 0.0
     seed: Whole = 0
     notes: str = ""
     worth: dict[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from mulde.bundle import ENCODER, ENTITIES, Bundle, open_bundle
 from mulde.errors import BundleError, InvalidArgument
 from mulde.files import CANDIDATES
+from mulde.loops import LOOP, lower
 from mulde.manifest import CODED, Index
 from mulde.measures import Measures
 from mulde.ranking import filtered_ranks
@@ -74,6 +75,8 @@ class Engine:
         extent = extent_of(self._index, layout, claims)
         self._scorer = scorer_for(self.manifest.score, layout, extent.tail_bias)
         weights = column_weights(self._probe(), layout)
+        self._loopless = self.manifest.loopless
+        self._leaves_out = bool(self._loopless.any())
         self._parts = layout, extent, weights, threads
         index = self.manifest.index
         if low_memory and index.kind not in CODED:
@@ -195,6 +198,8 @@ class Engine:
     ) -> Answers:
         """The k best answers to each query (entity, relation, ?).
 
+        The entity itself is left out where the relation does not loop (``mulde.loops``).
+
         Args:
             entities: [B] rows.
             relations: [B] rows in [0, 2R).
@@ -275,18 +280,28 @@ class Engine:
             excluded = Excluded(offsets, rows.astype(np.int64))
         else:
             excluded = Excluded.nothing(len(entities))
+        if self._leaves_out:
+            excluded = excluded.with_own(entities, self._loopless[relations])
         return excluded if denied is None else excluded.with_all(denied)
 
     def scores(self, entities: ArrayLike, relations: ArrayLike) -> Array:
-        """Scores [B, E] of every entity as an answer to each query."""
-        return self._retriever.scores(self.encode(entities, relations))
+        """Scores [B, E] of every entity as an answer to each query; loops as in ``mulde.loops``."""
+        query = self.encode(entities, relations)
+        return self._every_score(query, np.atleast_1d(entities), np.atleast_1d(relations))
+
+    def _every_score(self, query: Query, entities: Rows, relations: Rows) -> Array:
+        scores = self._retriever.scores(query)
+        lower(scores, entities, relations, self._loopless)
+        return scores
 
     def score(self, heads: ArrayLike, relations: ArrayLike, tails: ArrayLike) -> Array:
         """Scores [B] of tails [B] as answers to (head, relation, ?); relations in [0, 2R)."""
         query = self.encode(heads, relations)
         rows = row_numbers("tails", tails, self.num_entities)
         same_length("tails", len(rows), "heads", len(query))
-        return self._scorer.scores(query, self._index.rows(rows[:, None]))[:, 0]
+        scores: Array = self._scorer.scores(query, self._index.rows(rows[:, None]))[:, 0]
+        scores[(rows == heads) & self._loopless[np.atleast_1d(relations)]] -= LOOP
+        return scores
 
     def triple_scores(
         self, heads: ArrayLike, relations: ArrayLike, tails: ArrayLike
@@ -315,16 +330,17 @@ class Engine:
             going_on: called now and then; what it raises ends the work.
         """
         query = self.encode(entities, relations)
+        asked, by = np.atleast_1d(entities), np.atleast_1d(relations)
         wanted = row_numbers("targets", targets, self.num_entities)
         if known is None:
-            known = self._known(np.atleast_1d(entities), np.atleast_1d(relations))
+            known = self._known(asked, by)
         offsets, rows = known
         ranks = np.empty(len(query))
         step = max(1, _RANKED_PAIRS // self.num_entities)
         for start in range(0, len(query), step):
             going_on()
             part = slice(start, min(start + step, len(query)))
-            scores = self._retriever.scores(query.take(part))
+            scores = self._every_score(query.take(part), asked[part], by[part])
             bounds = offsets[part.start : part.stop + 1]
             others = rows[bounds[0] : bounds[-1]]
             ranks[part] = filtered_ranks(scores, wanted[part], bounds - bounds[0], others)

@@ -64,6 +64,24 @@ class Excluded:
             owners, np.concatenate([self.rows, np.tile(rows, queries)]), queries
         )
 
+    def with_own(self, entities: Rows, of: NDArray[np.bool_]) -> Excluded:
+        """The same and each query's own entity [B], for the queries in ``of`` [B]."""
+        if len(entities) == 1:
+            return self._with_one(entities) if of[0] else self
+        if not len(self.rows):
+            return Excluded(np.concatenate([[0], np.cumsum(of)]), entities[of])
+        owners = np.concatenate([self.owners, np.flatnonzero(of)])
+        rows = np.concatenate([self.rows, entities[of]])
+        return Excluded.of_pairs(owners, rows, len(entities))
+
+    def _with_one(self, row: Rows) -> Excluded:
+        """A lone query's, where sorting would be felt: one more row [1] in its place."""
+        place = int(self.rows.searchsorted(row[0]))
+        if place < len(self.rows) and self.rows[place] == row[0]:
+            return self
+        rows = np.concatenate([self.rows[:place], row, self.rows[place:]])
+        return Excluded(np.array([0, len(rows)]), rows)
+
     def within(self, allowed: Rows | None) -> tuple[Rows, Rows]:
         """(query, place) of excluded rows, the place being that in ``allowed`` (None for all)."""
         owners, rows = self.owners, self.rows

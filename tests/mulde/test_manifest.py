@@ -45,15 +45,35 @@ def test_a_manifest_survives_json() -> None:
     assert Manifest.from_json(PATH, MANIFEST.to_json()) == MANIFEST
 
 
+def test_a_manifest_of_the_first_format_leaves_no_loops_out() -> None:
+    data = json.loads(MANIFEST.to_json())
+    del data["loops"]
+    read = Manifest.from_json(PATH, json.dumps({**data, "format_version": 1}))
+    assert read.loops is None
+    assert not read.loopless.any()
+
+
+def test_loops_name_the_relations_that_may_have_them() -> None:
+    assert replace(MANIFEST, relations=3, loops=(1,)).loopless.tolist() == 2 * [True, False, True]
+    assert replace(MANIFEST, relations=2, loops=()).loopless.all()
+
+
+@pytest.mark.parametrize("loops", [[3], [-1], [1, 0], [1, 1], [0, 1, 2, 3], ["0"], [0.0], 1])
+def test_loops_of_other_than_ascending_relations_are_refused(loops: object) -> None:
+    data = json.loads(replace(MANIFEST, relations=3).to_json())
+    with pytest.raises(BundleError, match="loops"):
+        Manifest.from_json(PATH, json.dumps({**data, "loops": loops}))
+
+
 def test_equal_manifests_give_equal_bytes() -> None:
     shuffled = replace(MANIFEST, libraries={"b": "1", "a": "2"})
     sorted_ = replace(MANIFEST, libraries={"a": "2", "b": "1"})
     assert shuffled.to_json() == sorted_.to_json()
 
 
-@pytest.mark.parametrize("version", [0, 2, -1, "1", None, 1.0, True])
+@pytest.mark.parametrize("version", [0, 3, -1, "1", None, 1.0, True])
 def test_another_format_version_is_refused(version: object) -> None:
-    with pytest.raises(BundleError, match="expected format_version 1 to 1, found"):
+    with pytest.raises(BundleError, match="expected format_version 1 to 2, found"):
         Manifest.from_json(PATH, changed("format_version", value=version))
 
 

@@ -6,7 +6,7 @@ linearly and shifts it, X' = A_r Y' + s_r, which is again a point of the unit hy
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +80,7 @@ def toy_bundle(
     kind: Kind = "linear",
     precision: Precision = "fp16",
     known: bool = True,
+    loops: tuple[int, ...] | None = None,
     name: str = "toy",
     version: str = "1",
     overwrite: bool = False,
@@ -96,6 +97,7 @@ def toy_bundle(
         kind: of score.
         precision: of the table.
         known: whether the bundle has ``known.bin``.
+        loops: see ``Manifest.loops``.
         name, version: of the model.
         overwrite: whether a bundle that is there may be replaced.
     """
@@ -115,6 +117,7 @@ def toy_bundle(
         triples=np.unique(triples, axis=0).astype(np.int32),
     )
     manifest = _manifest(toy, name, version, entities, relations, precision)
+    manifest = replace(manifest, loops=loops)
     with draft_bundle(toy.path, overwrite=overwrite) as draft:
         _fill(draft.path, toy, entities, relations, precision, known)
         draft.seal(manifest)

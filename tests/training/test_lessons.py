@@ -26,7 +26,7 @@ def test_the_relations_share_out_the_quality_of_the_whole(
 ) -> None:
     scorer, state = load_scorer(junior, graph)
     valid = RankingTask.of(graph, "valid")
-    found = lessons(scorer, state, graph, valid, shelf, scaling=True)
+    found = lessons(scorer, state, graph, valid, shelf, recipe_of())
     total = sum(one.count for one in found)
     assert total == len(valid.target)
     assert [one.count for one in found] == sorted((one.count for one in found), reverse=True)
@@ -42,13 +42,13 @@ def test_the_relations_share_out_the_quality_of_the_whole(
 def test_trust_is_what_w_learnt(graph: Graph, shelf: Path, junior: Path) -> None:
     scorer, state = load_scorer(junior, graph)
     valid = RankingTask.of(graph, "valid")
-    found = lessons(scorer, state, graph, valid, shelf, scaling=True)
+    found = lessons(scorer, state, graph, valid, shelf, recipe_of())
     weight = torch.sigmoid(state["objective"]["senior.weight"])
     for one in found:
         row = graph.relation_ids.index(one.relation) + one.reciprocal * graph.num_relations
         assert one.trust == pytest.approx(weight[row].tolist())
     assert any(one.trust != found[0].trust for one in found)
-    without = lessons(scorer, state, graph, valid, shelf, scaling=False)
+    without = lessons(scorer, state, graph, valid, shelf, recipe_of(distillation={"scaling": False}))
     assert {one.trust for one in without} == {None}
 
 
@@ -56,4 +56,4 @@ def test_teachers_that_are_not_at_hand_leave_the_card_without_figures(
     graph: Graph, junior: Path, tmp_path: Path
 ) -> None:
     scorer, state = load_scorer(junior, graph)
-    assert lessons(scorer, state, graph, RankingTask.of(graph, "valid"), tmp_path, True) == []
+    assert lessons(scorer, state, graph, RankingTask.of(graph, "valid"), tmp_path, recipe_of()) == []

@@ -1,0 +1,116 @@
+"""An entity is no answer to its own query, in relations that do not loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mulde.loops import LOOP
+from serving.engine.engine import Engine
+from serving.engine.excluded import Excluded
+from tests.support.toy import Kind, toy_bundle
+
+E, R, LOOPING = 40, 3, 1
+ENTITIES = np.tile(np.arange(E), 2 * R)
+RELATIONS = np.repeat(np.arange(2 * R), E)
+LEFT_OUT = RELATIONS % R != LOOPING
+
+
+@pytest.fixture(scope="module", params=["linear", "distance"])
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Engine, Engine]]:
+    """The same model with all loops, and with those of one relation."""
+    kind: Kind = request.param
+    folder: Path = tmp_path_factory.mktemp("loops")
+    sizes = {"entities": E, "relations": R, "kind": kind}
+    free = toy_bundle(folder / "free", **sizes)
+    bound = toy_bundle(folder / "bound", **sizes, loops=(LOOPING,))
+    with Engine.open(free.path) as one, Engine.open(bound.path) as other:
+        yield one, other
+
+
+def test_every_score_of_a_loop_is_lowered_and_no_other(both: tuple[Engine, Engine]) -> None:
+    free, bound = (engine.scores(ENTITIES, RELATIONS) for engine in both)
+    expected = free.copy()
+    expected[LEFT_OUT, ENTITIES[LEFT_OUT]] -= np.float32(LOOP)
+    np.testing.assert_array_equal(bound, expected)
+
+
+def test_a_triple_has_the_score_that_it_has_among_all(both: tuple[Engine, Engine]) -> None:
+    _, engine = both
+    every = engine.scores(ENTITIES, RELATIONS)
+    for tails in (ENTITIES, (ENTITIES + 1) % E):
+        alone = engine.score(ENTITIES, RELATIONS, tails)
+        expected = every[np.arange(len(tails)), tails]
+        np.testing.assert_allclose(alone, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("exclude_known", [True, False])
+def test_answers_are_those_of_the_free_model_without_the_entity_itself(
+    both: tuple[Engine, Engine], *, exclude_known: bool
+) -> None:
+    free, bound = (
+        engine.predict(ENTITIES, RELATIONS, E, exclude_known=exclude_known) for engine in both
+    )
+    own = (free.rows == ENTITIES[free.owners]) & LEFT_OUT[free.owners]
+    assert own.sum() > E
+    assert bound.owners.tolist() == free.owners[~own].tolist()
+    assert bound.rows.tolist() == free.rows[~own].tolist()
+    assert bound.exact.all()
+
+
+@pytest.mark.parametrize("options", [{}, {"exclude_known": True}, {"deny": [3, 8]}])
+def test_a_lone_query_gets_what_it_gets_in_a_batch(
+    both: tuple[Engine, Engine], options: dict[str, object]
+) -> None:
+    _, engine = both
+    batch = engine.predict(ENTITIES, RELATIONS, 5, **options)  # type: ignore[arg-type]
+    for query in range(0, len(ENTITIES), 7):
+        lone = engine.predict(ENTITIES[query], RELATIONS[query], 5, **options)  # type: ignore[arg-type]
+        assert lone.rows.tolist() == batch.rows[batch.owners == query].tolist()
+
+
+def test_only_the_entity_itself_allowed_is_no_answer(both: tuple[Engine, Engine]) -> None:
+    _, engine = both
+    answers = engine.predict([4, 4], [0, LOOPING], 3, allow=[4])
+    assert (answers.owners.tolist(), answers.rows.tolist()) == ([1], [4])
+
+
+def test_the_entity_itself_outranks_nobody_and_as_a_target_comes_last(
+    both: tuple[Engine, Engine],
+) -> None:
+    nothing = np.zeros(len(ENTITIES) + 1, np.int64), np.zeros(0, np.int64)
+    targets = (ENTITIES + 1) % E
+    free, bound = (engine.ranks(ENTITIES, RELATIONS, targets, nothing) for engine in both)
+    scores = both[0].scores(ENTITIES, RELATIONS)
+    rows = np.arange(len(targets))
+    beaten = LEFT_OUT & (scores[rows, ENTITIES] > scores[rows, targets])
+    assert beaten.any()
+    np.testing.assert_array_equal(bound, free - beaten)
+    own = both[1].ranks(ENTITIES, RELATIONS, ENTITIES, nothing)
+    assert (own[LEFT_OUT] == E).all()
+    assert (own[~LEFT_OUT] < E).any()
+
+
+pairs = st.sets(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=15)
+
+
+@given(pairs, st.lists(st.integers(0, 9), min_size=1, max_size=5), st.data())
+def test_one_more_excluded_row_of_each_query_is_what_sets_say(
+    known: set[tuple[int, int]], own: list[int], data: st.DataObject
+) -> None:
+    count = len(own)
+    wanted = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    held = [(owner, row) for owner, row in known if owner < count]
+    owners, rows = np.array(held, np.int64).reshape(-1, 2).T
+    excluded = Excluded.of_pairs(owners, rows, count).with_own(np.array(own), np.array(wanted))
+    for query in range(count):
+        expected = {row for owner, row in held if owner == query}
+        expected |= {own[query]} if wanted[query] else set()
+        assert excluded.of(query).tolist() == sorted(expected)
