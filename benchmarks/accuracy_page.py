@@ -27,11 +27,12 @@ work, they are upper bounds. What was tried besides is in docs/experiments.md. W
 
 ## Juniors and their twins
 
-Means over the seeds, with the sample standard deviation where there are several. A twin is the same
-model trained without teachers, with the same schedule. Where the last column has a figure, the others are of what is
-served, which leaves out loops in relations that have none (docs/method.md, "Departures"), and the last is
-the same model's test MRR with them; the curves are with loops everywhere. The Senior's own MRR is that of its soft
-labels, asked about every entity, with the W and the attention of the Junior's best epoch.
+Means over the seeds, with the sample standard deviation where there are several. A twin is the
+same model trained without teachers, with the same schedule. Where the last column has a figure,
+the others are of what is served, which leaves out loops in relations that have none
+(docs/method.md, "Departures"), and the last is the same model's test MRR with them; the curves
+are with loops everywhere. The Senior's own MRR is that of its soft labels, asked about every
+entity, with the W and the attention of the Junior's best epoch.
 """
 
 _STYLES = {"junior": "-", "twin": "--"}
@@ -90,7 +91,9 @@ def _means(records: list[Record]) -> str:
         if r.stage in ("junior", "twin"):
             alike = [r.graph, r.recipe, r.model, r.training, r.teachers, r.stage, r.loops_below]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(r)
-    columns = "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10,with loops"
+    columns = (
+        "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10,with loops"
+    )
     rows = []
     for group in groups.values():
         one = group[0]

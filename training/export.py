@@ -279,6 +279,7 @@ def _write_table(
 
 def _provenance(source: Source, licence: str, valid: RankingTask, shelf: Path) -> Provenance:
     identity, progress = source.state["identity"], source.state["progress"]
+    looping = loops_of(source.graph, source.recipe)
     learnt = lessons(source.scorer, source.state, source.graph, valid, shelf, source.recipe)
     return Provenance(
         trained_on=source.state.get("machine"),
@@ -291,6 +292,7 @@ def _provenance(source: Source, licence: str, valid: RankingTask, shelf: Path) -
         licence=licence or _licence(source.folder),
         lessons=tuple(learnt),
         departures=tuple(departures(source.recipe)),
+        loops=None if looping is None else tuple(source.graph.relation_ids[r] for r in looping),
     )
 
 

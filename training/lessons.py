@@ -69,7 +69,11 @@ def lessons(
     asked = [scorer, *(load_scorer(path, graph)[0] for path in paths)]
     mask = loopless(loops_of(graph, recipe), graph.num_relations)
     mrr = [1 / valid.ranks(without_loops(scores_of(one), mask)) for one in asked]
-    weight = torch.sigmoid(state["objective"]["senior.weight"]).numpy() if recipe.distillation.scaling else None
+    weight = (
+        torch.sigmoid(state["objective"]["senior.weight"]).numpy()
+        if recipe.distillation.scaling
+        else None
+    )
     relations, counts = np.unique(valid.relation, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST]
     found = []

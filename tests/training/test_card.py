@@ -81,6 +81,20 @@ def test_a_card_says_where_w_was_not_trained_and_what_no_gpu_saw() -> None:
     assert "not tested on a GPU" not in card(MANIFEST, CALIBRATION, on_a_gpu)
 
 
+def test_a_card_says_which_loops_are_left_out_and_shows_the_others_as_text() -> None:
+    checks = {**MANIFEST.checks, "mrr_with_loops": 0.25}
+    manifest = replace(MANIFEST, loops=(), checks=checks)
+    told = card(manifest, CALIBRATION, replace(PLAIN, loops=("<b>likes", "knows")))
+    assert "would be 0.2500 instead of 1.0000" in told
+    (line,) = (line for line in told.splitlines() if "do have loops" in line)
+    assert line.endswith("likes, knows.")
+    assert not re.search(r"(?<!\\)[<>`\[]", line)
+    none = card(manifest, CALIBRATION, replace(PLAIN, loops=()))
+    assert "would be 0.2500" in none
+    assert "do have loops" not in none
+    assert "loops" not in card(MANIFEST, CALIBRATION, PLAIN)
+
+
 def test_a_card_shows_departures_as_text() -> None:
     told = replace(PLAIN, departures=(Departure("junior.score", "<b>distance", "linear|x"),))
     text = card(MANIFEST, CALIBRATION, told)
@@ -133,5 +147,5 @@ def test_a_page_of_figures_keeps_its_table_whatever_a_run_is_called(
     ]
     assert not steering("\n".join(table))
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
-    assert widths == [12] * 3 + [14] * 4  # headings, then the means and the runs
+    assert widths == [13] * 3 + [14] * 4  # headings, then the means and the runs
     assert not re.search(r"(?<!\\)[<>`\[]", "\n".join(table))

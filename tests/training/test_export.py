@@ -16,11 +16,13 @@ from mulde.bundle import open_bundle
 from mulde.errors import BundleError, CheckpointError, ConfigError
 from mulde.evaluation import RankingTask
 from mulde.graph import read_graph
+from mulde.loops import without_loops
 from serving.engine.engine import Engine
 from training.checkpoint import read_checkpoint, write_checkpoint
+from training.evaluate import loops_of, scores_of
 from training.export import export
 from training.parity import refuse_differences
-from training.pipeline import stages, train_stage
+from training.pipeline import load_scorer, stages, train_stage
 from training.recipe import read_recipe
 
 ENTITIES = 60
@@ -239,3 +241,31 @@ def test_impossible_wishes_are_refused_before_any_work(
         export(linear, data, tmp_path / "out", name="../up")
     with pytest.raises(ConfigError, match="recipe: expected"):
         export(linear, data, tmp_path / "out", recipe=tmp_path / "none.toml")
+
+
+def test_loops_are_left_out_where_the_recipe_says_so(
+    linear: Path, data: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    text = RECIPE.format(scorer="RotH", score="linear")
+    recipe.write_text("loops_below = 0.5\n" + text, encoding="utf-8")
+    graph = read_graph(data)
+    step1, step5 = (np.flatnonzero(graph.train[:, 1] == row) for row in (0, 1))
+    looped = graph.train.copy()
+    looped[step1, 2] = looped[step1, 0]
+    looped[step5[0], 2] = looped[step5[0], 0]
+    assert loops_of(replace(graph, train=looped), read_recipe(recipe)) == (0,)
+    manifest = export(linear, data, tmp_path / "bundle", recipe=recipe)
+    assert manifest.loops == loops_of(graph, read_recipe(recipe)) == ()
+    scores = scores_of(load_scorer(linear, graph)[0])
+    valid, mask = RankingTask.of(graph, "valid"), manifest.loopless
+    expected = valid.quality(without_loops(scores, mask))["total"]["mrr"]
+    assert manifest.checks["mrr_trained"] == pytest.approx(expected)
+    assert manifest.checks["mrr_with_loops"] == pytest.approx(valid.quality(scores)["total"]["mrr"])
+    assert f"{manifest.checks['mrr_with_loops']:.4f} instead of" in (
+        tmp_path / "bundle" / "card.md"
+    ).read_text(encoding="utf-8")
+    with Engine.open(tmp_path / "bundle") as engine:
+        answers = engine.predict(np.arange(ENTITIES), np.arange(ENTITIES) % 4, ENTITIES)
+    assert len(answers.rows) == ENTITIES * (ENTITIES - 1)
+    assert not (answers.rows == answers.owners).any()

@@ -48,7 +48,9 @@ def test_trust_is_what_w_learnt(graph: Graph, shelf: Path, junior: Path) -> None
         row = graph.relation_ids.index(one.relation) + one.reciprocal * graph.num_relations
         assert one.trust == pytest.approx(weight[row].tolist())
     assert any(one.trust != found[0].trust for one in found)
-    without = lessons(scorer, state, graph, valid, shelf, recipe_of(distillation={"scaling": False}))
+    without = lessons(
+        scorer, state, graph, valid, shelf, recipe_of(distillation={"scaling": False})
+    )
     assert {one.trust for one in without} == {None}
 
 
@@ -56,4 +58,6 @@ def test_teachers_that_are_not_at_hand_leave_the_card_without_figures(
     graph: Graph, junior: Path, tmp_path: Path
 ) -> None:
     scorer, state = load_scorer(junior, graph)
-    assert lessons(scorer, state, graph, RankingTask.of(graph, "valid"), tmp_path, recipe_of()) == []
+    assert (
+        lessons(scorer, state, graph, RankingTask.of(graph, "valid"), tmp_path, recipe_of()) == []
+    )
