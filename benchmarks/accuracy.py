@@ -14,17 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from benchmarks.accuracy_page import Record, write_page
 from benchmarks.keeping import read_records, write_json
-from mulde.evaluation import RankingTask, Scores
+from mulde.evaluation import RankingTask
 from mulde.graph import Graph, read_graph
-from mulde.loops import loopless, without_loops
 from training.checkpoint import read_checkpoint
-from training.evaluate import loops_of, scores_of, scores_of_senior
+from training.evaluate import as_served, scores_of, scores_of_senior
 from training.pipeline import load_scorer, read_record
 from training.recipe import Recipe, read_recipe
 from training.scorers import Scorer
@@ -58,8 +55,10 @@ def add(
 def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record:
     """The record of a finished run; ranks the test split, so it is made once per run."""
     scorer, state = load_scorer(folder / "best.pt", graph)
-    mask = loopless(loops_of(graph, recipe), graph.num_relations)
-    test = RankingTask.of(graph, "test")
+    tasks = [RankingTask.of(graph, split) for split in ("valid", "test")]
+    scores = as_served(scorer, graph, recipe, tasks[0])
+    valid, test = (task.quality(scores)["total"] for task in tasks)
+    departs = bool(recipe.loops_below or recipe.traits)
     last = read_checkpoint(folder / "last.pt")["progress"]
     identity, lines = state["identity"], read_record(folder)
     return Record(
@@ -76,17 +75,14 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record
         best_epoch=last["best_epoch"],
         seconds=round(last["seconds"], 1),
         queries_per_s=round(last["queries"] * last["epoch"] / last["seconds"], 1),
-        valid=_quality(RankingTask.of(graph, "valid"), scores_of(scorer), mask),
-        test=_quality(test, scores_of(scorer), mask),
+        valid=valid,
+        test=test,
         curve=[(round(line["seconds"], 1), line["valid"]["total"]["mrr"]) for line in lines],
         senior=senior_quality(scorer, state, graph, recipe, shelf),
         loops_below=recipe.loops_below,
-        with_loops=test.quality(scores_of(scorer))["total"] if mask.any() else None,
+        traits=recipe.traits,
+        plain=tasks[1].quality(scores_of(scorer))["total"] if departs else None,
     )
-
-
-def _quality(task: RankingTask, scores: Scores, mask: NDArray[np.bool_]) -> dict[str, float]:
-    return task.quality(without_loops(scores, mask))["total"]
 
 
 def senior_quality(
@@ -103,9 +99,9 @@ def senior_quality(
     tau = attention_temperature(state["progress"]["epoch"] - 1, how.attention_period)
     count = min(how.candidates, graph.num_entities)
     scores = scores_of_senior(senior, teachers, junior, count, tau)
-    mask = loopless(loops_of(graph, recipe), graph.num_relations)
-    tasks = {split: RankingTask.of(graph, split) for split in ("valid", "test")}
-    return {split: _quality(task, scores, mask) for split, task in tasks.items()}
+    return {
+        split: RankingTask.of(graph, split).quality(scores)["total"] for split in ("valid", "test")
+    }
 
 
 @app.command()

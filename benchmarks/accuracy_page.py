@@ -29,10 +29,11 @@ work, they are upper bounds. What was tried besides is in docs/experiments.md. W
 
 Means over the seeds, with the sample standard deviation where there are several. A twin is the
 same model trained without teachers, with the same schedule. Where the last column has a figure,
-the others are of what is served, which leaves out loops in relations that have none
-(docs/method.md, "Departures"), and the last is the same model's test MRR with them; the curves
-are with loops everywhere. The Senior's own MRR is that of its soft labels, asked about every
-entity, with the W and the attention of the Junior's best epoch.
+the others are of what is served: loops are left out and traits added (docs/method.md,
+"Departures"), alike for Junior and twin, and the last is the test MRR of the trained scorer
+itself. That is what to compare with figures of models that know neither; the Senior's, the
+teachers' and the curves are plain everywhere. The Senior's own MRR is that of its soft labels,
+asked about every entity, with the W and the attention of the Junior's best epoch.
 """
 
 _STYLES = {"junior": "-", "twin": "--"}
@@ -44,8 +45,8 @@ class Record:
     """One run: what it was, what it cost, what came of it.
 
     ``senior`` is the quality of the Senior's own answers, by split, where a Junior was taught.
-    ``valid``, ``test`` and ``senior`` leave loops out where ``loops_below`` is not 0; ``curve``
-    never does, and ``with_loops`` is what test would be otherwise.
+    ``valid`` and ``test`` are of what is served, with ``loops_below`` and ``traits``; ``plain`` is
+    the test figure of the scorer itself where those change it, and ``curve`` always is plain.
     """
 
     graph: str
@@ -66,7 +67,8 @@ class Record:
     curve: list[tuple[float, float]]
     senior: dict[str, dict[str, float]] | None = None
     loops_below: float = 0.0
-    with_loops: dict[str, float] | None = None
+    traits: int = 0
+    plain: dict[str, float] | None = None
 
     @property
     def name(self) -> str:
@@ -89,10 +91,19 @@ def _means(records: list[Record]) -> str:
     groups: dict[str, list[Record]] = {}
     for r in records:
         if r.stage in ("junior", "twin"):
-            alike = [r.graph, r.recipe, r.model, r.training, r.teachers, r.stage, r.loops_below]
+            alike = [
+                r.graph,
+                r.recipe,
+                r.model,
+                r.training,
+                r.teachers,
+                r.stage,
+                r.loops_below,
+                r.traits,
+            ]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(r)
     columns = (
-        "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10,with loops"
+        "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10,plain"
     )
     rows = []
     for group in groups.values():
@@ -100,7 +111,7 @@ def _means(records: list[Record]) -> str:
         figures = [[r.senior["test"]["mrr"] for r in group if r.senior]]
         figures += [[r.valid["mrr"] for r in group]]
         figures += [[r.test[name] for r in group] for name in ("mrr", "hits@1", "hits@10")]
-        figures += [[r.with_loops["mrr"] for r in group if r.with_loops]]
+        figures += [[r.plain["mrr"] for r in group if r.plain]]
         named = [one.graph, one.recipe, _run(one), str(one.model["dimension"])]
         rows.append([*named, str(len(one.teachers)), str(len(group)), *map(_spread, figures)])
     return _rows(columns.split(","), rows)

@@ -7,11 +7,12 @@ needs (docs/architecture.md, "The entity table"):
     D, D+1    the excess y = sqrt(1 + |Y'|^2) - 1, high and low part
     D+2, D+3  tail bias, high and low part
     D+4, D+5  head bias, high and low part
+    D+6..     J traits, where the model has any (docs/method.md, "Departures")
     ...       zeros, up to a multiple of 8
 
 A width that is not a multiple of 8 falls off the vector path of the index: 10 times slower.
 
-Shape letters: E entities, D dimension, W width.
+Shape letters: E entities, D dimension, J traits, W width.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ class Points(NamedTuple):
         excess: [E], cosh(radius) - 1, at least 0 up to the rounding of the table.
         tail_bias: [E].
         head_bias: [E].
+        traits: [E, J].
     """
 
     spatial: NDArray[np.float64]
     excess: NDArray[np.float64]
     tail_bias: NDArray[np.float64]
     head_bias: NDArray[np.float64]
+    traits: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,23 @@ class Layout:
 
     Attributes:
         dimension: D, at least 1.
+        trait_count: J, at least 0.
     """
 
     dimension: int
+    trait_count: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a dimension that no table can have."""
         if self.dimension < 1:
             raise ValueError(f"expected a dimension of at least 1, found {self.dimension}")
+        if self.trait_count < 0:
+            raise ValueError(f"expected no traits or some, found {self.trait_count}")
 
     @property
     def width(self) -> int:
-        """W: D + 6, rounded up to a multiple of 8."""
-        used = self.dimension + _SCALARS * _PARTS
+        """W: D + 6 + J, rounded up to a multiple of 8."""
+        used = self.dimension + _SCALARS * _PARTS + self.trait_count
         return -(-used // _STEP) * _STEP
 
     @property
@@ -88,6 +95,18 @@ class Layout:
         """Columns of the head bias, high and low part."""
         return self._scalar(2)
 
+    @property
+    def traits(self) -> slice:
+        """Columns of the traits, one each."""
+        start = self.dimension + _SCALARS * _PARTS
+        return slice(start, start + self.trait_count)
+
+    @property
+    def whole(self) -> NDArray[np.int64]:
+        """Columns of numbers that are kept in one part: [D + J], Y' and traits."""
+        columns = np.arange(self.width)
+        return np.concatenate([columns[self.spatial], columns[self.traits]])
+
     def _scalar(self, place: int) -> slice:
         start = self.dimension + _PARTS * place
         return slice(start, start + _PARTS)
@@ -98,6 +117,7 @@ class Layout:
         tail_bias: NDArray[np.floating],
         head_bias: NDArray[np.floating],
         precision: Precision = "fp16",
+        traits: NDArray[np.floating] | None = None,
     ) -> NDArray[np.float32]:
         """Round points and biases to a table; every value is one that ``precision`` can hold.
 
@@ -109,6 +129,7 @@ class Layout:
             tail_bias: [E].
             head_bias: [E].
             precision: "fp16" (scalars keep about 22 bits, in two parts) or "fp32".
+            traits: [E, J]; None for zeros.
 
         Returns:
             [E, W].
@@ -128,6 +149,8 @@ class Layout:
             table[:, self.excess] = _split(excess(table[:, self.spatial]), dtype)
             table[:, self.tail_bias] = _split(tail_bias, dtype)
             table[:, self.head_bias] = _split(head_bias, dtype)
+            if traits is not None:
+                table[:, self.traits] = traits.astype(dtype)
         if not np.isfinite(table).all():
             row = int(np.flatnonzero(~np.isfinite(table).all(axis=1))[0])
             raise ValueError(f"row {row} of the entity table is not finite in {precision}")
@@ -143,6 +166,7 @@ class Layout:
             excess=wide[:, self.excess].sum(axis=1),
             tail_bias=wide[:, self.tail_bias].sum(axis=1),
             head_bias=wide[:, self.head_bias].sum(axis=1),
+            traits=wide[:, self.traits],
         )
 
 

@@ -20,7 +20,7 @@ from mulde.loops import loopless
 from mulde.strict import Mismatch, decode
 
 FORMAT_VERSION = 2
-"""2 has ``loops``; a bundle of version 1 is read as one with none of them left out."""
+"""2 has ``loops`` and ``traits``; a bundle of version 1 leaves no loops out and has no traits."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a model, a version, a family and a file of a bundle may be called."""
 
@@ -148,6 +148,7 @@ class Manifest:
         score: how to score.
         loops: relations in which an entity may be the answer to its own query, rows in [0, R);
             None: all. In the others it is left out (``mulde.loops``).
+        traits: J, numbers of an entity besides its point (``mulde.layout``).
         dimension: D of the points; width: W of the table (``mulde.layout``).
         precision: in which the table is stored.
         entities, relations: E and R (without reciprocal relations).
@@ -171,6 +172,7 @@ class Manifest:
     dataset: Dataset
     recipe: RecipeStamp
     loops: tuple[int, ...] | None = None
+    traits: int = 0
     libraries: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Figures] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
@@ -190,8 +192,10 @@ class Manifest:
         for where in ("dimension", "entities", "relations"):
             if getattr(self, where) < 1:
                 raise Mismatch(where, "at least 1", getattr(self, where))
-        if self.width != Layout(self.dimension).width:
-            raise Mismatch("width", str(Layout(self.dimension).width), self.width)
+        if self.traits < 0:
+            raise Mismatch("traits", "at least 0", self.traits)
+        if self.width != self.layout.width:
+            raise Mismatch("width", str(self.layout.width), self.width)
         if not _ascending((-1, *(self.loops or ()), self.relations)):
             expected = f"rows of {self.relations} relations, ascending"
             raise Mismatch("loops", expected, list(self.loops or ()))
@@ -222,7 +226,7 @@ class Manifest:
     @property
     def layout(self) -> Layout:
         """The columns of the table."""
-        return Layout(self.dimension)
+        return Layout(self.dimension, self.traits)
 
     def to_json(self) -> str:
         """Text of ``manifest.json``; equal manifests give equal bytes."""

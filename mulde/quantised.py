@@ -82,6 +82,7 @@ def pack_quantised(
     tail_bias: NDArray[np.floating],
     head_bias: NDArray[np.floating],
     bits: int,
+    traits: NDArray[np.floating] | None = None,
 ) -> tuple[NDArray[np.float32], Codec]:
     """Round points and biases to a table; the excess comes from the rounded coordinates.
 
@@ -91,6 +92,7 @@ def pack_quantised(
         tail_bias: [E].
         head_bias: [E].
         bits: 8 or 4.
+        traits: [E, J]; None for zeros.
 
     Returns:
         What the codes stand for, [E, W], and the codec.
@@ -112,8 +114,11 @@ def pack_quantised(
         table[:, columns.start] = high
         rest = np.asarray(values, dtype=np.float64) - high
         table[:, columns.start + 1] = _fit(codec, columns.start + 1, rest, narrow=False)
+    rest = np.zeros((len(spatial), layout.width))
+    if traits is not None:
+        rest[:, layout.traits] = traits
     for column in range(layout.head_bias.stop, layout.width):
-        _fit(codec, column, np.zeros(len(spatial)))
+        table[:, column] = _fit(codec, column, rest[:, column], narrow=False)
     decoded = codec.decode(codec.encode(table))
     if not np.isfinite(decoded).all():
         row = int(np.flatnonzero(~np.isfinite(decoded).all(axis=1))[0])

@@ -69,7 +69,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
         parts["teacher_training"] = _fitting(recipe.teacher_training)
     if recipe.paths is not None and recipe.teachers:
         parts["paths"] = asdict(recipe.paths)
-    parts["loops_below"] = {"": recipe.loops_below}
+    parts["loops_below"], parts["traits"] = {"": recipe.loops_below}, {"": recipe.traits}
     return {
         f"{table}.{key}".rstrip("."): value
         for table, values in parts.items()

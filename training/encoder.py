@@ -38,13 +38,21 @@ class Encoder(nn.Module):
         scorer: gives the query point.
         layout: of the table.
         slopes: [2R], above 0; what multiplies u for each relation (``choose_slopes``).
+        traits: [2R, J], what multiplies the traits for each relation; None for zeros.
     """
 
-    def __init__(self, scorer: Scorer, layout: Layout, slopes: Tensor) -> None:
+    def __init__(
+        self, scorer: Scorer, layout: Layout, slopes: Tensor, traits: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.scorer, self.layout = scorer, layout
         self.slopes: Tensor
+        self.rest: Tensor
         self.register_buffer("slopes", slopes)
+        rest = torch.zeros(len(slopes), layout.width - layout.head_bias.start)
+        if traits is not None:
+            rest[:, 2 : 2 + layout.trait_count] = traits
+        self.register_buffer("rest", rest)
 
     def forward(self, head: Tensor, relation: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Queries of head rows [B, W] and relations [B].
@@ -57,8 +65,7 @@ class Encoder(nn.Module):
         point, pull, offset = self.scorer.product(head[:, layout.spatial], relation, slope)
         pulls = pull.unsqueeze(-1).expand(-1, 2)
         ones = torch.ones_like(head[:, layout.tail_bias])
-        rest = torch.zeros_like(head[:, layout.head_bias.start :])
-        query = torch.cat([point, pulls, ones, rest], -1)
+        query = torch.cat([point, pulls, ones, self.rest[relation]], -1)
         return query, offset, head[:, layout.head_bias].sum(-1), slope
 
 
@@ -124,7 +131,7 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
         BundleError: for a scorer that cannot be exported, naming what is wrong with it.
     """
     try:
-        model = folded_graph(encoder.scorer, encoder.slopes, encoder.layout)
+        model = folded_graph(encoder.scorer, encoder.slopes, encoder.layout, encoder.rest)
     except ValueError as error:
         raise BundleError(path, f"not published; {error}") from error
     if model is None:

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulde.evaluation import Scores
+from mulde.evaluation import RankingTask, Scores
 from mulde.graph import Graph
-from mulde.loops import looping
+from mulde.loops import looping, loopless, without_loops
 from training.recipe import Recipe
 from training.scorers import Scorer
 from training.senior import Senior
+from training.traits import Traits, choose_traits
 
 
 def loops_of(graph: Graph, recipe: Recipe) -> tuple[int, ...] | None:
     """The relations in which a recipe lets an entity be its own answer; None: all."""
     least = recipe.loops_below
     return looping(graph.train, graph.num_relations, least) if least else None
+
+
+def served_traits(
+    scorer: Scorer,
+    graph: Graph,
+    recipe: Recipe,
+    valid: RankingTask,
+    report: Callable[[str], None] = lambda step: None,
+) -> Traits:
+    """The traits that a recipe gives a finished model, chosen on valid without the loops."""
+    if not recipe.traits:
+        return Traits.none(graph.num_entities, graph.num_relations)
+    mask = loopless(loops_of(graph, recipe), graph.num_relations)
+    scores = without_loops(scores_of(scorer), mask)
+    return choose_traits(scores, graph, valid, recipe.traits, report)
+
+
+def as_served(scorer: Scorer, graph: Graph, recipe: Recipe, valid: RankingTask) -> Scores:
+    """The scores that a bundle of a finished model gives: without loops, with traits."""
+    traits = served_traits(scorer, graph, recipe, valid)
+    mask = loopless(loops_of(graph, recipe), graph.num_relations)
+    return without_loops(traits.added(scores_of(scorer)), mask)
 
 
 def scores_of(scorer: Scorer) -> Scores:

@@ -38,7 +38,7 @@ from training.card import Provenance, card
 from training.choose import Wish, choose_index, choose_precision
 from training.departures import departures
 from training.encoder import Encoder, choose_slopes, write_onnx
-from training.evaluate import loops_of
+from training.evaluate import loops_of, served_traits
 from training.lessons import lessons
 from training.machine import describe_machine
 from training.parity import measure, refuse_differences, sample
@@ -130,18 +130,20 @@ def export(
     source = Source.read(checkpoint, data, recipe)
     with draft_bundle(out, overwrite=overwrite) as draft:
         valid = RankingTask.of(source.graph, "valid")
-        layout = Layout(source.scorer.dimension)
+        traits = served_traits(source.scorer, source.graph, source.recipe, valid, report)
+        layout = Layout(source.scorer.dimension, len(traits.directions))
         report("writing encoder and names")
-        encoder = Encoder(source.scorer, layout, choose_slopes(source.scorer, valid))
+        slopes = choose_slopes(source.scorer, valid)
+        encoder = Encoder(source.scorer, layout, slopes, torch.from_numpy(traits.weights))
         _write_files(draft.path, source, encoder, known)
         checked = given or _fitting(wish, out, draft.path, source.graph.num_entities, layout)
         report(f"writing the table in {checked}")
-        table = _write_table(draft.path, source.scorer, layout, checked, out)
-        manifest = _first_manifest(source, *called, checked)
+        table = _write_table(draft.path, source.scorer, layout, checked, out, traits.taken)
+        manifest = _first_manifest(source, *called, checked, layout)
         draft.seal(manifest)
         with Engine.open(draft.path) as engine:
             manifest = _index(manifest, wish, out, draft.path, engine, valid, report)
-            checks = measure(source.scorer, encoder, table, engine, valid, report)
+            checks = measure(source.scorer, encoder, table, engine, valid, traits, report)
             report("ranking valid as served")
             quality = {"valid": valid.quality(engine.scores)}
             checks["mrr_served"] = quality["valid"]["total"]["mrr"]
@@ -157,10 +159,11 @@ def export(
     return manifest
 
 
-def _first_manifest(source: Source, name: str, version: str, precision: Precision) -> Manifest:
+def _first_manifest(
+    source: Source, name: str, version: str, precision: Precision, layout: Layout
+) -> Manifest:
     """All that is known before anything is measured."""
     graph, scorer = source.graph, source.scorer
-    layout = Layout(scorer.dimension)
     kind: Literal["linear", "distance"] = "distance" if scorer.kind == "distance" else "linear"
     return Manifest(
         name=name,
@@ -174,6 +177,7 @@ def _first_manifest(source: Source, name: str, version: str, precision: Precisio
         entities=graph.num_entities,
         relations=graph.num_relations,
         loops=loops_of(graph, source.recipe),
+        traits=layout.trait_count,
         dataset=Dataset(graph.name, graph.digest, {s: len(graph.split(s)) for s in SPLITS}),
         recipe=RecipeStamp(source.recipe.name, source.recipe.digest),
         libraries={module.__name__: module.__version__ for module in LIBRARIES},
@@ -254,7 +258,12 @@ def _index(
 
 
 def _write_table(
-    folder: Path, scorer: Scorer, layout: Layout, precision: Precision, out: Path
+    folder: Path,
+    scorer: Scorer,
+    layout: Layout,
+    precision: Precision,
+    out: Path,
+    traits: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Write the rounded table [E, W], and return it.
 
@@ -267,10 +276,10 @@ def _write_table(
     path, bits = folder / files.ENTITIES, BITS.get(precision)
     try:
         if bits is None:
-            table = layout.pack(spatial, tail_bias, head_bias, precision)
+            table = layout.pack(spatial, tail_bias, head_bias, precision, traits)
             write_table(path, table, precision)
         else:
-            table, codec = pack_quantised(layout, spatial, tail_bias, head_bias, bits)
+            table, codec = pack_quantised(layout, spatial, tail_bias, head_bias, bits, traits)
             write_quantised(path, table, codec)
     except ValueError as error:
         raise BundleError(out, f"not published; {error}") from error

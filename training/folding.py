@@ -37,13 +37,16 @@ Columns = dict[str, NDArray[np.float32]]
 
 
 @torch.inference_mode()
-def folded_graph(scorer: Scorer, slopes: Tensor, layout: Layout) -> onnx.ModelProto | None:
+def folded_graph(
+    scorer: Scorer, slopes: Tensor, layout: Layout, rest: Tensor
+) -> onnx.ModelProto | None:
     """The short graph of a scorer; None for one that does something else.
 
     Args:
         scorer: a trained one.
         slopes: [2R], what multiplies u for each relation.
         layout: of the table whose rows come in.
+        rest: [2R, W - D - 4], each relation's part of a query from the head bias on.
 
     Raises:
         ValueError: for a block of zeros, which no training makes: it does not keep inner products.
@@ -51,10 +54,10 @@ def folded_graph(scorer: Scorer, slopes: Tensor, layout: Layout) -> onnx.ModelPr
     nodes = Nodes()
     nodes.constant("axis", np.array([1]))
     if isinstance(scorer, RESCAL):
-        _map(nodes, scorer, slopes, layout)
+        _map(nodes, scorer, slopes, layout, rest)
     elif isinstance(scorer, (RotH, RefH, TransH)):
         moves = moves_of(scorer)
-        nodes.look_up(_columns(moves, slopes, layout), "relation")
+        nodes.look_up(_columns(moves, slopes, rest), "relation")
         _queries(nodes, _moved(nodes, moves, layout))
     else:
         return None
@@ -76,19 +79,17 @@ def _head_bias(nodes: Nodes, layout: Layout) -> None:
     nodes.add("MatMul", "head", nodes.constant("bias_columns", chosen), to=["bias"])
 
 
-def _last(count: int, layout: Layout) -> Tensor:
-    """What follows the excess in every query: 1, 1, 0, ..; [count, W - D - 2]."""
-    last = torch.zeros(count, layout.width - layout.excess.stop)
-    last[:, :2] = 1
-    return last
+def _last(rest: Tensor) -> Tensor:
+    """What follows the excess in a relation's queries: 1, 1 and the rest; [2R, W - D - 2]."""
+    return torch.cat([torch.ones(len(rest), 2), rest], 1)
 
 
 def _numbers(parts: dict[str, Tensor]) -> Columns:
     return {name: part.double().numpy().astype(np.float32) for name, part in parts.items()}
 
 
-def _map(nodes: Nodes, scorer: RESCAL, slopes: Tensor, layout: Layout) -> None:
-    """``query = (g (h M_r + v_r), 0, 0, 1, 1, 0, ..)``, offset 0, slope g.
+def _map(nodes: Nodes, scorer: RESCAL, slopes: Tensor, layout: Layout, rest: Tensor) -> None:
+    """``query = (g (h M_r + v_r), 0, 0, 1, 1, 0, 0, traits)``, offset 0, slope g.
 
     The matrices are most of a small bundle, so they are stored in half precision; a scorer that is
     exported has been rounded to it (``RESCAL.round_matrices``).
@@ -96,7 +97,7 @@ def _map(nodes: Nodes, scorer: RESCAL, slopes: Tensor, layout: Layout) -> None:
     gain, count = slopes.double().unsqueeze(-1), len(slopes)
     parts = {
         "step": scorer.translation,
-        "last": torch.cat([torch.zeros(count, 2), _last(count, layout)], 1),
+        "last": torch.cat([torch.zeros(count, 2), _last(rest)], 1),
         "none": torch.zeros(count, 1),
         "gain": gain,
     }
@@ -164,7 +165,7 @@ def _alternate(even: Tensor, odd: Tensor) -> Tensor:
     return columns
 
 
-def _columns(moves: Moves, slopes: Tensor, layout: Layout) -> Columns:
+def _columns(moves: Moves, slopes: Tensor, rest: Tensor) -> Columns:
     """The constants of each relation, [2R, ..], by the name that the graph gives them."""
     gain = slopes.double().unsqueeze(-1)
     parts = {"after": moves.after, "after_time": _time(moves.after)}
@@ -172,7 +173,7 @@ def _columns(moves: Moves, slopes: Tensor, layout: Layout) -> Columns:
         parts |= {"cos": moves.turn[0], "sin": moves.turn[1]}
     if moves.before is not None:
         parts |= {"before": moves.before, "before_time": _time(moves.before)}
-    return _numbers(parts | {"gain": gain, "loss": -gain, "last": _last(len(gain), layout)})
+    return _numbers(parts | {"gain": gain, "loss": -gain, "last": _last(rest)})
 
 
 def _time(points: Tensor) -> Tensor:
@@ -212,7 +213,7 @@ def _time_plus_one(nodes: Nodes, square: str) -> str:
 
 
 def _queries(nodes: Nodes, point: str) -> None:
-    """``(g Q, -g (1 + x), -g (1 + x), 1, 1, 0, ..)``, offset ``-g x`` and slope g."""
+    """``(g Q, -g (1 + x), -g (1 + x), 1, 1, 0, 0, traits)``, offset ``-g x`` and slope g."""
     square = nodes.add("ReduceSumSquare", point, "axis")
     offset = nodes.add("Mul", nodes.add("Div", square, _time_plus_one(nodes, square)), "loss")
     pull = nodes.add("Sub", offset, "gain")

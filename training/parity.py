@@ -22,6 +22,7 @@ from training import hyperbolic
 from training.encoder import Encoder
 from training.evaluate import scores_of
 from training.scorers import Scorer
+from training.traits import Array, Traits
 
 Report = Callable[[str], None]
 
@@ -44,11 +45,21 @@ ROUNDED_MRR: dict[Precision, float] = {
 """Largest difference of valid MRR that rounding the table may make."""
 
 
-def rounded_scores(scorer: Scorer, layout: Layout, table: NDArray[np.float32]) -> Scores:
-    """Scores of the table as stored, computed by the trainer's code in double precision."""
+def rounded_scores(
+    scorer: Scorer, layout: Layout, table: NDArray[np.float32], weights: Array
+) -> Scores:
+    """Scores of the table as stored, computed by the trainer's code in double precision.
+
+    Args:
+        scorer: the trained one.
+        layout: of the table.
+        table: [E, W].
+        weights: of the traits, [2R, J].
+    """
     exact = copy.deepcopy(scorer).double()
     points = layout.unpack(table)
-    spatial, y, tail_bias, head_bias = (torch.from_numpy(part) for part in points)
+    spatial, y, tail_bias, head_bias, traits = (torch.from_numpy(part) for part in points)
+    pulls = torch.from_numpy(weights).double()
 
     @torch.inference_mode()
     def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -59,6 +70,7 @@ def rounded_scores(scorer: Scorer, layout: Layout, table: NDArray[np.float32]) -
         score = point @ spatial.T + pull[:, None] * y + offset[:, None]
         if exact.kind == "distance":
             score = -scale[:, None] * hyperbolic.squared_distance(-score)
+        score = score + pulls[relations] @ traits.T
         found: NDArray[np.float64] = (head_bias[rows][:, None] + tail_bias + score).numpy()
         return found
 
@@ -71,6 +83,7 @@ def measure(
     table: NDArray[np.float32],
     engine: Engine,
     valid: RankingTask,
+    traits: Traits,
     report: Report = lambda step: None,
 ) -> dict[str, float]:
     """Compare trained and rounded model, and the queries and answers of the served one.
@@ -82,14 +95,17 @@ def measure(
         fetched_p50, fetched_p90: rows that the engine scored exactly to be certain of a top 10.
         mrr_trained, mrr_rounded: valid MRR of the checkpoint, and of the rounded table in double
             precision, loops left out as in what is served.
-        mrr_with_loops: what the first would be otherwise; only where loops are left out.
+        mrr_with_loops, mrr_without_traits: what the first would be otherwise; only where loops are
+            left out, or where there are traits.
     """
     report("comparing encoders and answers")
     checks = {"onnx_error": onnx_error(encoder, table, engine, valid), **answers(engine, valid)}
     ranked: dict[str, Scores] = {
-        "trained": scores_of(scorer),
-        "rounded": rounded_scores(scorer, engine.manifest.layout, table),
+        "trained": traits.added(scores_of(scorer)),
+        "rounded": rounded_scores(scorer, engine.manifest.layout, table, traits.weights),
     }
+    if traits.directions:
+        ranked["without_traits"] = scores_of(scorer)
     mask = engine.manifest.loopless
     served = {name: without_loops(scores, mask) for name, scores in ranked.items()}
     if mask.any():

@@ -170,7 +170,8 @@ class Recipe:
 
     ``loops_below`` decides what is served and not what is trained: in a relation of whose train
     triples a smaller share are loops, an entity is no answer to its own query (``mulde.loops``);
-    0 leaves all of them in, as in the paper.
+    0 leaves all of them in, as in the paper. ``traits``, likewise, is how many the exporter may
+    choose (``training/traits.py``).
     ``notes`` and ``worth`` are for the card and decide nothing: ``worth`` tells by key, such as
     ``junior.score``, what a setting was measured to be worth against the paper's.
     """
@@ -186,6 +187,7 @@ class Recipe:
     distillation: Distillation = field(default_factory=Distillation)
     paths: Paths | None = None
     loops_below: Fraction = 0.0
+    traits: Annotated[int, Field(ge=0, le=64, strict=True)] = 0
     seed: Whole = 0
     notes: str = ""
     worth: dict[str, str] = field(default_factory=dict)
@@ -199,6 +201,8 @@ class Recipe:
         if len(set(self.teachers)) < len(self.teachers):
             twice = next(one for one in self.teachers if self.teachers.count(one) > 1)
             raise ConfigError("teachers", "teachers that differ, at least by seed", asdict(twice))
+        if self.traits and self.junior.score == "distance":
+            raise ConfigError("traits", 'none with junior.score "distance"', self.traits)
         alone = any(teacher.training is None for teacher in self.teachers)
         if alone and self.teacher_training is None:
             expected = "a table, since a teacher has no training of its own"

@@ -105,7 +105,7 @@ def _write_table(path: Path, source: Bundle, precision: Precision) -> None:
     table = EntityIndex(source.file(files.ENTITIES), entities, layout.width)
     points = layout.unpack(table.decode(0, entities))
     parts = points.spatial, points.tail_bias, points.head_bias
-    write_quantised(path, *pack_quantised(layout, *parts, BITS[precision]))
+    write_quantised(path, *pack_quantised(layout, *parts, BITS[precision], points.traits))
 
 
 def _vocabulary(source: Bundle, bare: bool) -> Vocabulary:

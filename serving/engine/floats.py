@@ -3,7 +3,7 @@
 It takes four times the memory of bytes and reads four times as much for a query, but loses next to
 nothing, so that fewer rows are fetched. What float32 may lose is gamma |q| |v| (``rounding.py``).
 
-Shape letters: B queries, E entities, D dimension, N places.
+Shape letters: B queries, E entities, C columns in one part (points and traits), N places.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FloatLooks:
     """Queries for the product; see ``view.Looks``.
 
     Attributes:
-        vector: float32 [B, D + 2].
+        vector: float32 [B, C + 2].
         loss: [B], by which a product may be wrong.
     """
 
@@ -65,7 +65,7 @@ def _down(floors: Array) -> Products:
 
 
 class FloatTable:
-    """A table in float32; [E, D + 2] of them, in memory."""
+    """A table in float32; [E, C + 2] of them, in memory."""
 
     lowest = LOWEST
 
@@ -81,13 +81,13 @@ class FloatTable:
             threads: for one call.
         """
         self.size, self._width, self._row_norm = index.entities, layout.width, row_norm
-        self._columns = [*range(layout.dimension), layout.excess.start, layout.tail_bias.start]
+        self._columns = [*layout.whole, layout.excess.start, layout.tail_bias.start]
         padded = (self.size // _PADDED + 1) * _PADDED
-        weights = np.zeros((layout.dimension + 2, padded), dtype=np.float32)
+        weights = np.zeros((len(self._columns), padded), dtype=np.float32)
         for start in range(0, self.size, _DECODED_ROWS):
             stop = min(start + _DECODED_ROWS, self.size)
             points = layout.unpack(index.decode(start, stop))
-            weights[: layout.dimension, start:stop] = points.spatial.T
+            weights[:-2, start:stop] = np.hstack([points.spatial, points.traits]).T
             weights[-2, start:stop], weights[-1, start:stop] = points.excess, points.tail_bias
         session = ort.InferenceSession(
             float_product_graph(weights),

@@ -77,9 +77,9 @@ def column_weights(query: Query, layout: Layout) -> NDArray[np.float64]:
 
     Args:
         query: queries of all relations.
-        layout: of the table; queries have zeros from the head bias on.
+        layout: of the table; queries have zeros for the head bias and beyond the traits.
     """
     weights: NDArray[np.float64] = np.sqrt(np.square(query.vector, dtype=np.float64).mean(axis=0))
     weights = np.maximum(weights, _LEAST_WEIGHT * weights.max())
-    weights[layout.head_bias.start :] = 0.0
+    weights[layout.head_bias] = weights[layout.traits.stop :] = 0.0
     return weights

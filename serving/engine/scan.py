@@ -14,7 +14,8 @@ All of these are known numbers, so what the scan leaves out is certain.
 The excess takes three bytes, which are added: what a query multiplies it by would else be its
 largest number by far, and decide its step.
 
-Shape letters: B queries, E entities, D dimension, J = D + 4 columns of bytes.
+Shape letters: B queries, E entities, C columns in one part (points and traits), J = C + 4 columns
+of bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _LEAST_STEP = 1e-150
 
 
 class Scan:
-    """A table in bytes; [E, D + 4] of them, in memory."""
+    """A table in bytes; [E, C + 4] of them, in memory."""
 
     lowest = LOWEST
 
@@ -60,8 +61,8 @@ class Scan:
         middle, step = (low + high) / 2, (high - low) / (2 * most)
         step[-2] /= _EXCESS_BYTES
         padded = (self.size // _PADDED + 1) * _PADDED
-        weights = np.zeros((layout.dimension + 1 + _EXCESS_BYTES, padded), dtype=np.int8)
-        error, norm = np.zeros(layout.dimension + 2), 0.0
+        weights = np.zeros((len(middle) - 1 + _EXCESS_BYTES, padded), dtype=np.int8)
+        error, norm = np.zeros(len(middle)), 0.0
         for start in range(0, self.size, _DECODED_ROWS):
             stop = min(start + _DECODED_ROWS, self.size)
             columns = _folded(layout, index.decode(start, stop))
@@ -71,7 +72,7 @@ class Scan:
             norm = max(norm, float(np.vecdot(rows, rows).max()))
         excess, bias = layout.excess.start, layout.tail_bias.start
         more = [excess] * (_EXCESS_BYTES - 1)
-        self._columns = np.array([*range(layout.dimension), excess, bias, *more])
+        self._columns = np.array([*layout.whole, excess, bias, *more])
         self._steps = np.concatenate([step, step[-2:-1].repeat(len(more))])
         # Further bytes of the excess have their middle and their error in the first one's.
         self._middle, self._error = (np.pad(one, (0, len(more))) for one in (middle, error))
@@ -119,19 +120,19 @@ class Scan:
 
 
 def _folded(layout: Layout, table: NDArray[np.float32]) -> Array:
-    """Rows [n, W] with the halves of excess and tail bias added, [n, D + 2]."""
+    """Rows [n, W] with the halves of excess and tail bias added, [n, C + 2]."""
     points = layout.unpack(table)
     scalars = [points.excess[:, None], points.tail_bias[:, None]]
-    return np.concatenate([points.spatial, *scalars], axis=1)
+    return np.concatenate([points.spatial, points.traits, *scalars], axis=1)
 
 
 def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Array, Array]:
-    """Whole numbers [n, J] for rows [n, D + 2], and the largest error in each column.
+    """Whole numbers [n, J] for rows [n, C + 2], and the largest error in each column.
 
     Args:
         columns: the rows; the last two are excess and tail bias.
-        middle: [D + 2], of each column's range.
-        step: [D + 2], that a byte stands for; 0 where all rows have the middle.
+        middle: [C + 2], of each column's range.
+        step: [C + 2], that a byte stands for; 0 where all rows have the middle.
         most: the greatest magnitude of a byte.
     """
     limit = np.full(len(step), most)
@@ -151,9 +152,10 @@ def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Arr
 
 def _ranges(index: EntityIndex, layout: Layout) -> tuple[Array, Array]:
     """Least and greatest number in each column."""
-    low, high = np.full(layout.dimension + 2, np.inf), np.full(layout.dimension + 2, -np.inf)
+    columns = len(layout.whole) + 2
+    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
     for start in range(0, index.entities, _DECODED_ROWS):
         stop = min(start + _DECODED_ROWS, index.entities)
-        columns = _folded(layout, index.decode(start, stop))
-        low, high = np.minimum(low, columns.min(axis=0)), np.maximum(high, columns.max(axis=0))
+        rows = _folded(layout, index.decode(start, stop))
+        low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
     return low, high

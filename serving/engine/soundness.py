@@ -59,6 +59,6 @@ def check_queries(path: Path, query: Query, layout: Layout) -> None:
     if not all(np.isfinite(part).all() for part in numbers) or not (query.slope > 0).all():
         raise BundleError(path, "expected finite queries with a slope above 0")
     excess, bias = query.vector[:, layout.excess], query.vector[:, layout.tail_bias]
-    rest = query.vector[:, layout.head_bias.start :]
-    if (excess[:, 0] != excess[:, 1]).any() or (bias != 1).any() or rest.any():
+    unused = query.vector[:, layout.head_bias].any() or query.vector[:, layout.traits.stop :].any()
+    if (excess[:, 0] != excess[:, 1]).any() or (bias != 1).any() or unused:
         raise BundleError(path, "expected queries laid out as docs/architecture.md says")
