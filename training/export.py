@@ -46,6 +46,7 @@ from training.pipeline import load_scorer
 from training.recipe import Recipe, read_recipe
 from training.scorers import RESCAL, Scorer
 from training.table import write_quantised, write_table
+from training.traits import Traits
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
 TYPES_FILE = "types.tsv"
@@ -152,7 +153,7 @@ def export(
             manifest, calibration = _test(manifest, engine, source.graph, valid, report)
         report("asking the teachers about each relation")
         shelf = teachers or checkpoint.resolve().parent.parent / "teachers"
-        provenance = _provenance(source, licence, valid, shelf)
+        provenance = _provenance(source, licence, valid, shelf, traits)
         manifest = _describe(draft, manifest, calibration, provenance)
         open_bundle(draft.path)
         draft.publish()
@@ -286,7 +287,9 @@ def _write_table(
     return table
 
 
-def _provenance(source: Source, licence: str, valid: RankingTask, shelf: Path) -> Provenance:
+def _provenance(
+    source: Source, licence: str, valid: RankingTask, shelf: Path, traits: Traits
+) -> Provenance:
     identity, progress = source.state["identity"], source.state["progress"]
     looping = loops_of(source.graph, source.recipe)
     learnt = lessons(source.scorer, source.state, source.graph, valid, shelf, source.recipe)
@@ -302,7 +305,13 @@ def _provenance(source: Source, licence: str, valid: RankingTask, shelf: Path) -
         lessons=tuple(learnt),
         departures=tuple(departures(source.recipe)),
         loops=None if looping is None else tuple(source.graph.relation_ids[r] for r in looping),
+        traits=tuple(_direction(source.graph, row) for row in traits.directions),
     )
+
+
+def _direction(graph: Graph, row: int) -> str:
+    relation = graph.relation_ids[row % graph.num_relations]
+    return f"(.., {relation}, ?)" if row < graph.num_relations else f"(?, {relation}, ..)"
 
 
 def _licence(folder: Path) -> str:

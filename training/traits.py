@@ -36,6 +36,9 @@ TRIED = 8
 LEAST = 1e-4
 """What a trait must add to the MRR of valid."""
 
+FEWEST = 10
+"""Queries of valid that each half of a relation's must hold, or its weights stay 0."""
+
 MOST = 1 << 13
 """Queries of valid that are looked at, evenly spread where there are more."""
 
@@ -84,8 +87,8 @@ def choose_traits(
     """Choose up to ``count`` traits and their weights, one after the other, on valid.
 
     A relation's weight is the step with the greatest gain of MRR on the half of its queries of
-    valid that gains less, and 0 where no step is good for both; the trait is the direction whose
-    weights gain most together.
+    valid that gains less, and 0 where no step is good for both or a half is too small; the trait
+    is the direction whose weights gain most together.
 
     Args:
         scores: of the model as it would be served without traits.
@@ -154,7 +157,7 @@ def _weights(
     worth = np.zeros(len(gains))
     for row in np.unique(relation):
         mine = gains[:, :, relation == row]
-        if mine.shape[2] < 2:  # no two halves
+        if mine.shape[2] < 2 * FEWEST:
             continue
         lesser = np.minimum(mine[:, :, 0::2].mean(2), mine[:, :, 1::2].mean(2))
         for place, at in enumerate(lesser.argmax(1)):

@@ -15,6 +15,23 @@ def test_width_is_the_next_multiple_of_eight_of_dimension_and_six_scalars(
     assert Layout(dimension).width == width
 
 
+def test_two_traits_fit_where_a_table_of_32_dimensions_had_zeros() -> None:
+    layout = Layout(32, 2)
+    assert (layout.width, layout.traits) == (40, slice(38, 40))
+    assert layout.whole.tolist() == [*range(32), 38, 39]
+    assert Layout(32, 3).width == 48
+    with pytest.raises(ValueError, match="found -1"):
+        Layout(32, -1)
+
+
+def test_traits_come_back_as_they_were() -> None:
+    layout, traits = Layout(3, 2), np.array([[0.0, 1.0], [1.0, 0.5]])
+    none = np.zeros(2)
+    points = layout.unpack(layout.pack(np.zeros((2, 3)), none, none, traits=traits))
+    np.testing.assert_array_equal(points.traits, traits)
+    assert layout.unpack(layout.pack(np.zeros((2, 3)), none, none)).traits.tolist() == [[0, 0]] * 2
+
+
 def test_columns_follow_the_architecture_document() -> None:
     table = Layout(2).pack(
         np.array([[3.0, 4.0]]), np.array([0.5]), np.array([-0.25]), precision="fp32"

@@ -40,6 +40,7 @@ class Toy:
         path: the bundle; a ``Toy`` can stand where a path is expected (``os.PathLike``).
         table: float32 [E, W], exactly what ``entities.faiss`` holds.
         matrices, shifts, slopes: float32 [2R, D, D], [2R, D] and [2R].
+        pulls: float32 [2R, J], the weights of the traits.
         triples: int32 [n, 3], the facts in ``known.bin`` (if there is one) and ``types.bin``.
     """
 
@@ -50,6 +51,7 @@ class Toy:
     matrices: NDArray[np.float32]
     shifts: NDArray[np.float32]
     slopes: NDArray[np.float32]
+    pulls: NDArray[np.float32]
     triples: NDArray[np.int32]
 
     def __fspath__(self) -> str:
@@ -66,7 +68,8 @@ class Toy:
         slope = self.slopes[relations].astype(np.float64)[:, None]
         far = np.arccosh(1 + np.maximum(u, 0)) ** 2 / self.score.curvature
         penalty = slope * u if self.score.kind == "linear" else far
-        scores: Float = points.head_bias[entities][:, None] + points.tail_bias - penalty
+        pulled = self.pulls[relations].astype(np.float64) @ points.traits.T
+        scores: Float = points.head_bias[entities][:, None] + points.tail_bias - penalty + pulled
         return scores
 
 
@@ -81,6 +84,7 @@ def toy_bundle(
     precision: Precision = "fp16",
     known: bool = True,
     loops: tuple[int, ...] | None = None,
+    traits: int = 0,
     name: str = "toy",
     version: str = "1",
     overwrite: bool = False,
@@ -98,22 +102,26 @@ def toy_bundle(
         precision: of the table.
         known: whether the bundle has ``known.bin``.
         loops: see ``Manifest.loops``.
+        traits: how many, of random 0 and 1 with random weights.
         name, version: of the model.
         overwrite: whether a bundle that is there may be replaced.
     """
     generator = np.random.default_rng(seed)
-    layout = Layout(dimension)
+    layout = Layout(dimension, traits)
     spatial = generator.normal(size=(entities, dimension)) * 0.5
     biases = generator.normal(size=(2, entities)) * 0.2
     triples = generator.integers(0, [entities, relations, entities], size=(3 * entities, 3))
+    drawn = np.random.default_rng(seed + 1)
+    held = drawn.integers(0, 2, size=(entities, traits)).astype(np.float64)
     toy = Toy(
         path=Path(directory),
         layout=layout,
         score=Score(kind, 0.7),
-        table=layout.pack(spatial, biases[0], biases[1], precision),
+        table=layout.pack(spatial, biases[0], biases[1], precision, held),
         matrices=_rotations(generator, 2 * relations, dimension),
         shifts=(generator.normal(size=(2 * relations, dimension)) * 0.2).astype(np.float32),
         slopes=generator.uniform(1.0, 3.0, size=2 * relations).astype(np.float32),
+        pulls=drawn.uniform(-2.0, 2.0, size=(2 * relations, traits)).astype(np.float32),
         triples=np.unique(triples, axis=0).astype(np.int32),
     )
     manifest = _manifest(toy, name, version, entities, relations, precision)
@@ -154,14 +162,15 @@ def _fill(
 def encoder_model(toy: Toy) -> onnx.ModelProto:
     """``encoder.onnx`` by hand: (head [B, W], relation [B]) -> query, offset, bias, slope."""
     dimension, width = toy.layout.dimension, toy.layout.width
-    zeros = np.zeros((1, width - dimension - 4), dtype=np.float32)
+    rests = np.zeros((len(toy.slopes), width - dimension - 4), dtype=np.float32)
+    rests[:, 2 : 2 + toy.layout.trait_count] = toy.pulls
     constants = {
         "matrices": toy.matrices.transpose(0, 2, 1),
         "shifts": toy.shifts,
         "slopes": toy.slopes,
         "one": np.float32(1),
         "ones": np.ones((1, 2), dtype=np.float32),
-        "zeros": zeros,
+        "rests": rests,
         "start": np.array([0]),
         "end": np.array([dimension]),
         "bias_start": np.array([toy.layout.head_bias.start]),
@@ -189,7 +198,7 @@ def encoder_model(toy: Toy) -> onnx.ModelProto:
         node("Mul", ["slope2", "excess1"], ["pull"]),
         node("Neg", ["pull"], ["push"]),
         node("Mul", ["push", "ones"], ["pushes"]),
-        node("Mul", ["slope2", "zeros"], ["rest"]),
+        node("Gather", ["rests", "relation"], ["rest"]),
         node("Div", ["slope2", "slope2"], ["unit"]),
         node("Mul", ["unit", "ones"], ["units"]),
         node("Concat", ["scaled", "pushes", "units", "rest"], ["query"], axis=1),
@@ -230,6 +239,7 @@ def _manifest(
         score=toy.score,
         dimension=toy.layout.dimension,
         width=toy.layout.width,
+        traits=toy.layout.trait_count,
         precision=precision,
         entities=entities,
         relations=relations,

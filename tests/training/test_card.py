@@ -95,6 +95,17 @@ def test_a_card_says_which_loops_are_left_out_and_shows_the_others_as_text() -> 
     assert "loops" not in card(MANIFEST, CALIBRATION, PLAIN)
 
 
+def test_a_card_says_what_entities_are_taken_by() -> None:
+    manifest = replace(MANIFEST, checks={**MANIFEST.checks, "mrr_without_traits": 0.25})
+    traits = ("(?, <b>likes, ..)", "(.., knows, ?)")
+    told = card(manifest, CALIBRATION, replace(PLAIN, traits=traits))
+    (line,) = (line for line in told.splitlines() if "as an answer to" in line)
+    assert "likes, ..) and (.., knows, ?)" in line
+    assert "would be 0.2500" in line
+    assert not re.search(r"(?<!\\)[<>`\[]", line)
+    assert "as an answer to" not in card(MANIFEST, CALIBRATION, PLAIN)
+
+
 def test_a_card_shows_departures_as_text() -> None:
     told = replace(PLAIN, departures=(Departure("junior.score", "<b>distance", "linear|x"),))
     text = card(MANIFEST, CALIBRATION, told)

@@ -18,12 +18,14 @@ from mulde.evaluation import RankingTask
 from mulde.graph import read_graph
 from mulde.loops import without_loops
 from serving.engine.engine import Engine
+from training import traits
 from training.checkpoint import read_checkpoint, write_checkpoint
-from training.evaluate import loops_of, scores_of
+from training.evaluate import as_served, loops_of, scores_of
 from training.export import export
 from training.parity import refuse_differences
 from training.pipeline import load_scorer, stages, train_stage
 from training.recipe import read_recipe
+from training.shrink import shrink
 
 ENTITIES = 60
 RECIPE = """
@@ -67,9 +69,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(data: Path, run: Path, scorer: str, score: str) -> Path:
+def train(data: Path, run: Path, scorer: str, score: str, text: str = RECIPE) -> Path:
     run.mkdir()
-    (run / "recipe.toml").write_text(RECIPE.format(scorer=scorer, score=score), encoding="utf-8")
+    (run / "recipe.toml").write_text(text.format(scorer=scorer, score=score), encoding="utf-8")
     recipe = read_recipe(run / "recipe.toml")
     junior = next(stage for stage in stages(recipe, run) if stage.name == "junior")
     return train_stage(junior, recipe, read_graph(data), torch.device("cpu"))
@@ -269,3 +271,30 @@ def test_loops_are_left_out_where_the_recipe_says_so(
         answers = engine.predict(np.arange(ENTITIES), np.arange(ENTITIES) % 4, ENTITIES)
     assert len(answers.rows) == ENTITIES * (ENTITIES - 1)
     assert not (answers.rows == answers.owners).any()
+
+
+def test_traits_are_in_what_is_served_where_the_recipe_asks_for_them(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traits, "FEWEST", 1)
+    text = RECIPE.replace("epochs = 30", "epochs = 5").replace("every = 10", "every = 5")
+    linear = train(data, tmp_path / "ring", "RotH", "linear", text)  # has not learned it all
+    recipe = tmp_path / "recipe.toml"
+    text = text.format(scorer="RotH", score="linear")
+    recipe.write_text("loops_below = 0.5\ntraits = 2\n" + text, encoding="utf-8")
+    manifest = export(linear, data, tmp_path / "bundle", recipe=recipe)
+    assert 1 <= manifest.traits <= 2
+    graph, read = read_graph(data), read_recipe(recipe)
+    valid, scorer = RankingTask.of(graph, "valid"), load_scorer(linear, graph)[0]
+    served = valid.quality(as_served(scorer, graph, read, valid))["total"]["mrr"]
+    assert manifest.checks["mrr_trained"] == pytest.approx(served)
+    assert manifest.checks["mrr_served"] == pytest.approx(served, abs=0.05)
+    assert manifest.checks["mrr_without_traits"] < served
+    assert manifest.checks["recall@10"] == 1.0
+    assert "as an answer to" in (tmp_path / "bundle" / "card.md").read_text(encoding="utf-8")
+    with Engine.open(tmp_path / "bundle") as engine:
+        assert valid.quality(engine.scores) == engine.manifest.quality["valid"]
+    small = shrink(tmp_path / "bundle", tmp_path / "small", "int8", graph)
+    assert small.traits == manifest.traits
+    mrr = small.quality["valid"]["total"]["mrr"]
+    assert mrr == pytest.approx(manifest.quality["valid"]["total"]["mrr"], abs=0.05)

@@ -1,0 +1,99 @@
+"""What entities are taken by, and what of it valid finds worth a weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mulde.evaluation import RankingTask
+from mulde.graph import Graph
+from training.traits import FEWEST, STEPS, Traits, choose_traits, taken
+
+E, CHILDREN = 120, 100
+"""Entities 0..99 are children, each with one parent among 100..119."""
+
+Rows = NDArray[np.int64]
+
+
+@pytest.fixture(scope="module")
+def functional() -> Graph:
+    """One relation, "has the parent", which each child has once; 60 in train, 20, 20."""
+    generator = np.random.default_rng(0)
+    parents = generator.integers(CHILDREN, E, CHILDREN)
+    triples = np.stack([np.arange(CHILDREN), np.zeros(CHILDREN), parents], axis=1)
+    triples = generator.permutation(triples).astype(np.int32)
+    names = tuple(f"e{row:03d}" for row in range(E))
+    return Graph(
+        name="parents",
+        digest="0" * 64,
+        entity_ids=names,
+        entity_labels=names,
+        relation_ids=("parent",),
+        relation_labels=("parent",),
+        train=triples[:60],
+        valid=triples[60:80],
+        test=triples[80:],
+    )
+
+
+def ignorant(entity: Rows, relation: Rows) -> NDArray[np.float32]:
+    """Scores that know children from parents and nothing else."""
+    found = np.random.default_rng(1).normal(size=(len(entity), E)).astype(np.float32)
+    is_child = np.arange(E) < CHILDREN
+    found[(relation[:, None] == 1) != is_child] -= 9
+    return found
+
+
+def test_taken_are_the_answers_of_train(functional: Graph) -> None:
+    by_parent, by_child = taken(functional, [0, 1])
+    assert set(np.flatnonzero(by_parent)) == set(functional.train[:, 2].tolist())
+    assert set(np.flatnonzero(by_child)) == set(functional.train[:, 0].tolist())
+
+
+def test_a_child_that_has_its_parent_is_no_answer_to_another(functional: Graph) -> None:
+    valid = RankingTask.of(functional, "valid")
+    chosen = choose_traits(ignorant, functional, valid, 1)
+    assert chosen.directions == (1,)
+    assert chosen.weights[1, 0] < -1
+    test = RankingTask.of(functional, "test")
+    before, after = (
+        test.quality(scores)["head"]["mrr"] for scores in (ignorant, chosen.added(ignorant))
+    )
+    assert after > 1.5 * before
+
+
+def test_scores_are_those_of_before_and_what_the_weights_say(functional: Graph) -> None:
+    columns = taken(functional, [1, 0]).T
+    weights = np.array([[0.0, 2.0], [-4.0, 0.5]], np.float32)
+    traits = Traits((1, 0), columns, weights)
+    entity, relation = np.array([3, 101, 7]), np.array([0, 1, 0])
+    found = traits.added(ignorant)(entity, relation)
+    expected = ignorant(entity, relation)
+    expected[[0, 2]] += 2 * columns[:, 1]
+    expected[1] += 0.5 * columns[:, 1] - 4 * columns[:, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_what_helps_nobody_is_not_chosen(functional: Graph) -> None:
+    def knowing(entity: Rows, relation: Rows) -> NDArray[np.float32]:
+        found = ignorant(entity, relation)
+        for head, _, tail in functional.all_triples.tolist():
+            found[(entity == head) & (relation == 0), tail] = 100
+            found[(entity == tail) & (relation == 1), head] = 100
+        return found
+
+    valid = RankingTask.of(functional, "valid")
+    assert choose_traits(knowing, functional, valid, 2).directions == ()
+    assert choose_traits(ignorant, functional, valid, 0).directions == ()
+
+
+def test_too_few_queries_decide_nothing(functional: Graph) -> None:
+    few = replace(functional, valid=functional.valid[: 2 * FEWEST - 1])
+    assert choose_traits(ignorant, few, RankingTask.of(few, "valid"), 1).directions == ()
+
+
+def test_zero_is_no_step() -> None:
+    assert 0 not in STEPS
