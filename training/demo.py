@@ -29,10 +29,10 @@ from mulde.graph import Graph, read_graph
 from mulde.known import KnownFacts
 from mulde.manifest import Manifest
 from training.baseline import popularity
-from training.evaluate import scores_of
+from training.evaluate import as_served
 from training.export import export
 from training.pipeline import Stage, load_scorer, stages, train_side_by_side
-from training.recipe import read_recipe
+from training.recipe import Recipe, read_recipe
 from training.reporting import TrainingReport
 
 DATA = Path("data/wordnet-core")
@@ -88,7 +88,7 @@ def main(console: Console | None = None) -> None:
         answers = _answers(client, graph)
         timings = _time(client, graph, start_s)
     console.print(answers)
-    table, promise = _quality(graph, manifest, [*teachers, twin])
+    table, promise = _quality(graph, manifest, [*teachers, twin], recipe)
     console.print(table)
     console.print(_numbers(manifest, bundle, timings, perf_counter() - started))
     if promise is not None:
@@ -165,14 +165,17 @@ def _time(client: Client, graph: Graph, start_s: float) -> Timings:
     return Timings(start_s, 1e3 * float(np.median(singles)), BATCH / float(np.median(batches)))
 
 
-def _quality(graph: Graph, manifest: Manifest, others: list[Stage]) -> tuple[Table, str | None]:
-    """All models side by side on test, and which promise is broken, if one is."""
-    task = RankingTask.of(graph, "test")
+def _quality(
+    graph: Graph, manifest: Manifest, others: list[Stage], recipe: Recipe
+) -> tuple[Table, str | None]:
+    """All models side by side on test, each as it would be served, and which promise is broken."""
+    valid, task = (RankingTask.of(graph, split) for split in ("valid", "test"))
     rows: dict[str, Quality] = {"popularity of the answer": popularity(graph, "test")}
     for stage in others:
         scorer, _ = load_scorer(stage.folder / "best.pt", graph)
         name = "twin: the same, trained directly" if stage.name == "twin" else stage.name
-        rows[f"{name} ({stage.model.dimension}-d)"] = task.quality(scores_of(scorer))
+        served = as_served(scorer, graph, recipe, valid)
+        rows[f"{name} ({stage.model.dimension}-d)"] = task.quality(served)
     junior = manifest.quality["test"]
     rows[f"Junior, as served ({manifest.dimension}-d)"] = junior
     table = Table(title="Quality on test: filtered, both directions", title_justify="left")
