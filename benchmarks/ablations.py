@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,12 +32,12 @@ HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "ablations"
 PREAMBLE = """# Ablations
 
-Each row changes one thing of the recipe above it and trains the Junior anew, with the same schedule
-and seed; teachers are the same. Choices are made by valid; test was read once for each row, and
-stands here to be compared with the same table elsewhere. One seed each, so differences of a few
-thousandths are noise. Seconds are the Junior's own loop; machines may have been shared with other
-work. Written by `python -m benchmarks.ablations page` from `benchmarks/records/ablations/`; not to
-be edited.
+Each row changes one thing of the recipe above it and trains the Junior anew, with the same
+schedule and seed; teachers are the same. All figures are of the trained scorer itself, with loops
+and without traits. Choices are made by valid; test was read once for each row, and stands here to
+be compared with the same table elsewhere. One seed each, so differences of a few thousandths are
+noise. Seconds are the Junior's own loop; machines may have been shared with other work. Written
+by `python -m benchmarks.ablations page` from `benchmarks/records/ablations/`; not to be edited.
 """
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -48,7 +48,7 @@ Epochs = Annotated[int | None, typer.Option(help="Of every Junior; default: the 
 @app.command(name="list")
 def list_variants(recipe: RecipeFile, epochs: Epochs = None) -> None:
     """Print the variants of a recipe."""
-    for each in variants_of(read_recipe(recipe), epochs):
+    for each in variants_of(_plain(recipe), epochs):
         typer.echo(f"{each.name:28} {each.title}")
 
 
@@ -69,7 +69,7 @@ def run(
     records: Annotated[Path, typer.Option(help="Where records are kept.")] = RECORDS,
 ) -> None:
     """Train the variants that have no record yet, and keep their records."""
-    chosen = _chosen(variants_of(read_recipe(recipe), epochs), only or [])
+    chosen = _chosen(variants_of(_plain(recipe), epochs), only or [])
     graph, place, shelf = read_graph(data), pick_device(device), teachers or out / "teachers"
     with TrainingReport(Console(stderr=True)) as report:
         for base, each in chosen:
@@ -85,6 +85,11 @@ def run(
             record = record_of(junior.folder, graph, each.recipe, shelf)
             _keep(path, base, each, graph, record)
             typer.echo(f"{each.name}: valid MRR {record.valid['mrr']:.4f}")
+
+
+def _plain(recipe: Path) -> Recipe:
+    """A recipe as far as it is about training: what is served besides would blur the rows."""
+    return replace(read_recipe(recipe), loops_below=0.0, traits=0)
 
 
 def _chosen(variants: list[Variant], only: list[str]) -> list[tuple[Recipe, Variant]]:

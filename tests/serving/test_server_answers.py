@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import grpc
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from mulde.errors import (
     UnknownRelation,
     UnknownType,
 )
+from mulde.loops import LOOP
 from mulde.v1 import common_pb2, prediction_pb2, prediction_pb2_grpc
 from serving.engine.engine import Engine
-from tests.serving.process import ServerProcess
-from tests.support.toy import Toy
+from tests.serving.process import ServerProcess, server
+from tests.support.toy import Toy, toy_bundle
 
 E, R = 1200, 4
 
@@ -62,6 +65,26 @@ def test_a_query_alone_gets_the_same_numbers(
     for place in (0, 123, 299):
         alone = client.predict_tails(f"Q{entities[place]:07d}", f"P{relations[place]}", k=5)
         assert alone[0] == together[place]
+
+
+def test_an_entity_is_no_answer_to_its_own_query_where_its_relation_does_not_loop(
+    tmp_path: Path,
+) -> None:
+    toy = toy_bundle(tmp_path / "toy", entities=60, relations=2, loops=(1,), known=False)
+    everybody = ids(np.arange(60))
+    with (
+        server(toy.path, log=tmp_path / "log") as process,
+        Client(process.address) as asking,
+    ):
+        for place, least in ((0, 59), (1, 60)):
+            relation = [f"P{place}"] * 60
+            tails = asking.predict_tails(everybody, relation, k=60)
+            heads = asking.predict_heads(relation, everybody, k=60)
+            for answers in (tails, heads):
+                assert [len(answers[row]) for row in range(60)] == [least] * 60
+            loops = asking.score(everybody, relation, everybody)
+            others = asking.score(everybody, relation, everybody[1:] + everybody[:1])
+            assert (loops.tail_scores < others.tail_scores.min() - LOOP / 2).all() == (place == 0)
 
 
 def test_known_facts_are_marked_on_request(client: Client, served_toy: Toy) -> None:
