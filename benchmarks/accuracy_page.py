@@ -153,9 +153,9 @@ def _cells(r: Record) -> list[str]:
 
 
 def _draw(folder: Path, graph: str, records: list[Record]) -> None:
-    """Valid MRR against seconds of training: a colour per recipe, a line per run."""
+    """Valid MRR of the scorer against seconds of training: a colour per recipe, a line per run."""
     mpl.rcParams["svg.hashsalt"] = graph
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(10, 4.5), layout="constrained")
     names = sorted({record.recipe for record in records})
     labels: set[str] = set()
     for record in sorted(_current(records), key=lambda r: (r.recipe, r.stage)):
@@ -170,9 +170,9 @@ def _draw(folder: Path, graph: str, records: list[Record]) -> None:
             label="" if label in labels else printable(label),
         )
         labels.add(label)
-    axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph)
+    axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph, xscale="log")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside right upper")
     figure.savefig(folder / f"accuracy-{graph}.svg", metadata={"Date": None})
     plt.close(figure)
 
