@@ -114,11 +114,10 @@ def pack_quantised(
         table[:, columns.start] = high
         rest = np.asarray(values, dtype=np.float64) - high
         table[:, columns.start + 1] = _fit(codec, columns.start + 1, rest, narrow=False)
-    rest = np.zeros((len(spatial), layout.width))
     if traits is not None:
-        rest[:, layout.traits] = traits
+        table[:, layout.traits] = traits
     for column in range(layout.head_bias.stop, layout.width):
-        table[:, column] = _fit(codec, column, rest[:, column], narrow=False)
+        table[:, column] = _fit(codec, column, table[:, column], narrow=False)
     decoded = codec.decode(codec.encode(table))
     if not np.isfinite(decoded).all():
         row = int(np.flatnonzero(~np.isfinite(decoded).all(axis=1))[0])

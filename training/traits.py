@@ -102,14 +102,16 @@ def choose_traits(
     tried = [int(row) for row in np.argsort(-asked, kind="stable")[:TRIED] if asked[row]]
     chosen = Traits.none(graph.num_entities, graph.num_relations)
     for number in range(1, count + 1):
+        left = [row for row in tried if row not in chosen.directions]
+        if not left:
+            break
         report(f"choosing trait {number} of {count} on valid")
-        columns = taken(graph, [row for row in tried if row not in chosen.directions])
+        columns = taken(graph, left)
         gains = _gains(chosen.added(scores), valid, columns)
         weights, worth = _weights(gains, valid.relation, 2 * graph.num_relations)
         best = int(np.argmax(worth))
         if worth[best] < LEAST:
             break
-        left = [row for row in tried if row not in chosen.directions]
         chosen = Traits(
             (*chosen.directions, left[best]),
             np.column_stack([chosen.taken, columns[best]]),

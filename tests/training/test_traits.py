@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mulde.evaluation import RankingTask
 from mulde.graph import Graph
+from training import traits
 from training.traits import FEWEST, STEPS, Traits, choose_traits, taken
 
 E, CHILDREN = 120, 100
@@ -68,9 +69,9 @@ def test_a_child_that_has_its_parent_is_no_answer_to_another(functional: Graph) 
 def test_scores_are_those_of_before_and_what_the_weights_say(functional: Graph) -> None:
     columns = taken(functional, [1, 0]).T
     weights = np.array([[0.0, 2.0], [-4.0, 0.5]], np.float32)
-    traits = Traits((1, 0), columns, weights)
+    chosen = Traits((1, 0), columns, weights)
     entity, relation = np.array([3, 101, 7]), np.array([0, 1, 0])
-    found = traits.added(ignorant)(entity, relation)
+    found = chosen.added(ignorant)(entity, relation)
     expected = ignorant(entity, relation)
     expected[[0, 2]] += 2 * columns[:, 1]
     expected[1] += 0.5 * columns[:, 1] - 4 * columns[:, 0]
@@ -88,6 +89,14 @@ def test_what_helps_nobody_is_not_chosen(functional: Graph) -> None:
     valid = RankingTask.of(functional, "valid")
     assert choose_traits(knowing, functional, valid, 2).directions == ()
     assert choose_traits(ignorant, functional, valid, 0).directions == ()
+
+
+def test_more_traits_than_directions_are_as_many_as_there_are(
+    functional: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traits, "LEAST", -1.0)  # whatever it is worth
+    valid = RankingTask.of(functional, "valid")
+    assert sorted(choose_traits(ignorant, functional, valid, 64).directions) == [0, 1]
 
 
 def test_too_few_queries_decide_nothing(functional: Graph) -> None:
