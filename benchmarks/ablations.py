@@ -20,13 +20,13 @@ from rich.console import Console
 
 from benchmarks.ablation_variants import Variant, variants_of
 from benchmarks.accuracy import Record, record_of
-from benchmarks.keeping import read_records, write_json
+from benchmarks.record_files import read_records, write_json
 from mulde.errors import ConfigError
-from mulde.graph import Graph, read_graph
-from mulde.plain import markdown
-from training.pipeline import pick_device, stages, train_side_by_side, train_stage
+from mulde.graph.graph import Graph, read_graph
+from mulde.storage.printable import markdown
+from training.progress import TrainingReport
 from training.recipe import Recipe, read_recipe
-from training.reporting import TrainingReport
+from training.train import pick_device, stages, train_side_by_side, train_stage
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "ablations"

@@ -17,15 +17,15 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.accuracy_page import Record, write_page
-from benchmarks.keeping import read_records, write_json
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph, read_graph
+from benchmarks.record_files import read_records, write_json
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph, read_graph
 from training.checkpoint import read_checkpoint
+from training.distillation.senior import Senior, attention_temperature
 from training.evaluate import as_served, scores_of, scores_of_senior
-from training.pipeline import load_scorer, read_record
 from training.recipe import Recipe, read_recipe
 from training.scorers import Scorer
-from training.senior import Senior, attention_temperature
+from training.train import load_scorer, read_record
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"

@@ -14,7 +14,7 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
-from mulde.plain import markdown, printable
+from mulde.storage.printable import markdown, printable
 
 PREAMBLE = """# Accuracy
 

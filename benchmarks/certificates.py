@@ -5,7 +5,7 @@
 
 ``measure`` keeps a record in ``benchmarks/records/certificates/``; ``page`` writes
 ``certificates.md`` from those records alone. The kinds of a bundle are those that ``mulde export``
-tries (``serving/engine/trial.py``), and FAISS over the table in float32.
+tries (``serving/engine/index/index_benchmark.py``), and FAISS over the table in float32.
 
 Shape letters: B queries, E entities.
 """
@@ -24,22 +24,22 @@ import typer
 
 from benchmarks.certificates_page import WITHIN, text
 from benchmarks.index import machine
-from benchmarks.keeping import read_records, write_json
-from mulde.bundle import DIGEST
-from mulde.manifest import Index, describe
+from benchmarks.record_files import read_records, write_json
+from mulde.bundle.bundle import DIGEST
+from mulde.bundle.manifest import Index, describe
 from serving.engine.certificate import Certificate
+from serving.engine.checks.bundle import scan_table
 from serving.engine.encoder import Query
 from serving.engine.engine import Engine
-from serving.engine.excluded import Excluded
-from serving.engine.found import Found
-from serving.engine.index import EntityIndex
-from serving.engine.lists import Lists, WholeTable
-from serving.engine.retrieval import Retriever
+from serving.engine.entity_table import EntityIndex
+from serving.engine.exclusions import Excluded
+from serving.engine.index.faiss_lists import Lists, WholeTable
+from serving.engine.index.index_benchmark import Bench, candidates_to_try, sample_queries
+from serving.engine.results import Found
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import scorer_for
-from serving.engine.soundness import scan_table
-from serving.engine.trial import Bench, candidates_to_try, sample_queries
-from training.codes import write_bytes, write_cells, write_product_codes
-from training.table import write_table
+from training.export.codes import write_bytes, write_cells, write_product_codes
+from training.export.entity_table import write_table
 
 HERE = Path(__file__).parent
 RECORDS, PAGE = HERE / "records" / "certificates", HERE / "certificates.md"

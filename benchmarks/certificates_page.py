@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mulde.plain import markdown
+from mulde.storage.printable import markdown
 
 WITHIN = 100
 """Rows of the bar."""

@@ -23,17 +23,17 @@ from rich.console import Console
 
 from benchmarks.compression_page import write_page
 from benchmarks.compressions import Stored, compressions, microseconds, whole
-from benchmarks.keeping import write_json
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph, read_graph
+from benchmarks.record_files import write_json
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph, read_graph
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
-from training.machine import describe_machine
-from training.pipeline import Stage, load_scorer, pick_device, stages, train_stage
+from training.hardware import describe_machine
+from training.overrides import variant
+from training.progress import TrainingReport
 from training.recipe import Recipe, read_recipe
-from training.reporting import TrainingReport
 from training.scorers import BilinearScorer, Scorer
-from training.variants import variant
+from training.train import Stage, load_scorer, pick_device, stages, train_stage
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "compression"

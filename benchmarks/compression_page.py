@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.keeping import read_records, write_json
-from mulde.plain import markdown
+from benchmarks.record_files import read_records, write_json
+from mulde.storage.printable import markdown
 
 PREAMBLE = """# One large teacher, compression, or several small teachers
 

@@ -26,12 +26,12 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.index_contenders import BATCH, SAMPLE, Contender, Sample, contenders
 from benchmarks.index_page import write_page
-from benchmarks.keeping import read_by_size, write_json
+from benchmarks.record_files import read_by_size, write_json
 from benchmarks.served import EMPTY, address, calls, environment, latencies, serving
 from benchmarks.serving_figures import spread
-from mulde.bundle import DIGEST
+from mulde.bundle.bundle import DIGEST
 from serving.engine.engine import Engine
-from serving.engine.index import use_threads
+from serving.engine.entity_table import use_threads
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "index"

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.serving_figures import bare
-from mulde.manifest import Index, describe
+from mulde.bundle.manifest import Index, describe
 from serving.engine.encoder import Query
 from serving.engine.engine import Engine
-from serving.engine.excluded import Excluded
-from serving.engine.retrieval import Retriever
-from serving.engine.trial import candidates_to_try
-from training.codes import write_bytes, write_cells, write_product_codes
+from serving.engine.exclusions import Excluded
+from serving.engine.index.index_benchmark import candidates_to_try
+from serving.engine.retriever import Retriever
+from training.export.codes import write_bytes, write_cells, write_product_codes
 
 K = 10
 BATCH = 256

@@ -12,8 +12,8 @@ import numpy as np
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
-from benchmarks.keeping import write_json
-from mulde.plain import markdown
+from benchmarks.record_files import write_json
+from mulde.storage.printable import markdown
 
 Record = dict[str, Any]
 

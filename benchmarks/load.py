@@ -25,12 +25,12 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 import typer
 
-from benchmarks.keeping import read_by_size, write_json
+from benchmarks.cpu_contention import Others
 from benchmarks.load_page import write_page
 from benchmarks.openloop import OK, REFUSED, Load, Outcome, send
-from benchmarks.others import Others
+from benchmarks.record_files import read_by_size, write_json
 from benchmarks.served import TAILS, address, machine, rate, requests_of, serving
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "load"

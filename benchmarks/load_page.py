@@ -12,8 +12,8 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from benchmarks.keeping import write_json
-from mulde.plain import markdown
+from benchmarks.record_files import write_json
+from mulde.storage.printable import markdown
 
 Record = dict[str, Any]
 

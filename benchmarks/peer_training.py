@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph, read_graph
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph, read_graph
 
 RATE = 0.005
 

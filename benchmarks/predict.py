@@ -30,15 +30,15 @@ from pyarrow import parquet
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks.index import machine
-from benchmarks.keeping import read_by_size, write_json
 from benchmarks.predict_page import write_page
+from benchmarks.record_files import read_by_size, write_json
 from benchmarks.served import environment
 from benchmarks.serving_figures import spread
-from mulde.bundle import ENTITIES, KNOWN, Bundle, open_bundle, write_bundle
-from mulde.graph import read_graph
-from mulde.known import KnownFacts
-from serving.batch.crew import available_cores
-from serving.engine.index import EntityIndex
+from mulde.bundle.bundle import ENTITIES, KNOWN, Bundle, open_bundle, write_bundle
+from mulde.bundle.known_facts import KnownFacts
+from mulde.graph.graph import read_graph
+from serving.batch.worker_pool import available_cores
+from serving.engine.entity_table import EntityIndex
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "predict"

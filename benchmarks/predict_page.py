@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.index_page import note, table
-from benchmarks.keeping import write_json
-from mulde.plain import markdown
+from benchmarks.record_files import write_json
+from mulde.storage.printable import markdown
 
 Record = dict[str, Any]
 

@@ -22,7 +22,7 @@ import typer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import scale_figures as figures
-from benchmarks.keeping import read_by_size, write_json
+from benchmarks.record_files import read_by_size, write_json
 from benchmarks.served import ROOT, machine
 
 HERE = Path(__file__).parent

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.served import TAILS, Floats, calls, latencies
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 from mulde.v1 import prediction_pb2
 from serving.engine.engine import Engine
-from serving.engine.trial import Bench, sample_queries
+from serving.engine.index.index_benchmark import Bench, sample_queries
 from tests.serving.memory import limited, mapped, private_bytes
 from tests.serving.process import server
 

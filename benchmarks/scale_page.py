@@ -12,8 +12,8 @@ mpl.use("svg")
 import numpy as np
 from matplotlib import pyplot as plt
 
-from benchmarks.keeping import write_json
-from mulde.plain import markdown
+from benchmarks.record_files import write_json
+from mulde.storage.printable import markdown
 
 Record = dict[str, Any]
 

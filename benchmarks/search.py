@@ -21,14 +21,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from benchmarks.keeping import write_json
-from benchmarks.name_like import labels, spoilt
+from benchmarks.record_files import write_json
 from benchmarks.served import address, calls, latencies, machine, serving
-from mulde.bundle import SEARCH, VOCABULARY, draft_bundle, open_bundle
-from mulde.search import SearchIndex
+from benchmarks.synthetic_labels import labels, spoilt
+from mulde.bundle.bundle import SEARCH, VOCABULARY, draft_bundle, open_bundle
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.vocabulary import Vocabulary
 from mulde.synthetic import SyntheticGraph
 from mulde.v1 import vocabulary_pb2
-from mulde.vocabulary import Vocabulary
 
 HERE = Path(__file__).parent
 RECORD = HERE / "records" / "search" / "names.json"

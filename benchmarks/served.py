@@ -26,7 +26,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle import open_bundle, write_bundle
+from mulde.bundle.bundle import open_bundle, write_bundle
 from mulde.v1 import prediction_pb2
 
 EMPTY = "/grpc.health.v1.Health/Check"

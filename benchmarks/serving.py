@@ -20,11 +20,11 @@ import typer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import serving_figures as figures
-from benchmarks.keeping import read_by_size, write_json
+from benchmarks.record_files import read_by_size, write_json
 from benchmarks.search import RECORD as SEARCH
 from benchmarks.served import machine, serving
 from benchmarks.serving_page import write_page
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "serving"

@@ -38,11 +38,11 @@ from benchmarks.served import (
     serving,
     versions,
 )
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 from mulde.v1 import model_pb2
 from serving.engine.encoder import session_options
 from serving.engine.engine import Engine
-from serving.engine.onnx_graph import float_product_graph
+from serving.engine.index.product_graph import float_product_graph
 
 BATCH = 256
 SIZES = (1, 16, 64, BATCH)

@@ -11,8 +11,8 @@ import matplotlib as mpl
 mpl.use("svg")
 from matplotlib import pyplot as plt
 
-from benchmarks.keeping import write_json
-from mulde.plain import markdown
+from benchmarks.record_files import write_json
+from mulde.storage.printable import markdown
 
 Record = dict[str, Any]
 
@@ -177,7 +177,8 @@ def _search(record: Record) -> str:
     size = sum(record["bytes"].values()) / record["labels"]
     return (
         f"## SearchEntities\n\n{record['labels']:,} labels made up to look like names "
-        f"(`benchmarks/name_like.py`), {record['letters']:.0f} letters each; ids, labels and their "
+        f"(`benchmarks/synthetic_labels.py`), "
+        f"{record['letters']:.0f} letters each; ids, labels and their "
         f"index take {size:.0f} bytes a label on disk and are mapped. The server runs on one core "
         f"and gives ten entities for each query. {record['hits']:.1%} of 2,048 labels with one "
         f"letter wrong are among the first five found. Bars: 95 %, and 1,000 queries a second.\n\n"

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph
-from training.distill import HardLabels
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph
+from training.distillation.objective import HardLabels
+from training.distillation.queries import QuerySet
 from training.evaluate import scores_of
 from training.loop import Progress, Run
 from training.optimiser import build_optimiser
-from training.queries import QuerySet
 from training.recipe import Model, Training
 from training.scorers import build_scorer
 
@@ -110,7 +110,7 @@ def trained(graph: Graph, name: str, seconds: float) -> dict[str, Any]:
         "name": "mulde",
         "model": f"{name}-{NUMBERS}",
         "batch": f"{training.batch} queries",
-        "negatives": "all entities" if entire else training.negatives,
+        "negatives": "all entities" if entire else training.distillation.negatives,
         "queries_per_s": len(queries) / epoch,
         "triples_per_s": 2 * len(graph.train) / epoch,
         "curve": curve,

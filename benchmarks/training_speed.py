@@ -21,10 +21,10 @@ import torch
 import typer
 
 from benchmarks import training_figures as figures
-from benchmarks.keeping import write_json
+from benchmarks.record_files import write_json
 from benchmarks.training_page import write_page
-from mulde.graph import read_graph
-from training.machine import describe_machine
+from mulde.graph.graph import read_graph
+from training.hardware import describe_machine
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "training"

@@ -10,7 +10,7 @@ from rich.console import Console
 from mulde import __version__
 from mulde.commands import bench, data, evaluate, models, predict, query, serve, shrink, train
 from mulde.errors import MuldeError
-from mulde.plain import printable_lines
+from mulde.storage.printable import printable_lines
 
 app = typer.Typer(
     name="mulde",

@@ -27,7 +27,7 @@
         └── Forbidden          the token may not do this
 
 A class takes facts and writes its own sentence: what was expected, what was found, where.
-The tree knows no status codes; ``serving/rpc/service.py`` has the only table of those.
+The tree knows no status codes; ``serving/rpc/handlers.py`` has the only table of those.
 """
 # ruff: noqa: N818 - a name such as UnknownEntity says more than its suffix would.
 

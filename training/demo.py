@@ -22,18 +22,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.manifest import Manifest
 from mulde.client import Client
 from mulde.errors import MuldeError
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph, read_graph
-from mulde.known import KnownFacts
-from mulde.manifest import Manifest
-from training.baseline import popularity
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph, read_graph
 from training.evaluate import as_served
-from training.export import export
-from training.pipeline import Stage, load_scorer, stages, train_side_by_side
+from training.export.export import export
+from training.popularity import popularity
+from training.progress import TrainingReport
 from training.recipe import Recipe, read_recipe
-from training.reporting import TrainingReport
+from training.train import Stage, load_scorer, stages, train_side_by_side
 
 DATA = Path("data/wordnet-core")
 RECIPE = Path("models/recipes/best/wordnet-core-32.toml")

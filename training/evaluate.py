@@ -1,4 +1,4 @@
-"""How a scorer takes part in the evaluation that mulde.evaluation defines."""
+"""How a scorer takes part in the evaluation that mulde.evaluation.metrics defines."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulde.evaluation import RankingTask, Scores
-from mulde.graph import Graph
-from mulde.loops import looping, loopless, without_loops
+from mulde.evaluation.metrics import RankingTask, Scores
+from mulde.evaluation.self_loops import looping, loopless, without_loops
+from mulde.graph.graph import Graph
+from training.distillation.senior import Senior
+from training.export.train_priors import Traits, choose_traits
 from training.recipe import Recipe
 from training.scorers import Scorer
-from training.senior import Senior
-from training.traits import Traits, choose_traits
 
 
 def loops_of(graph: Graph, recipe: Recipe) -> tuple[int, ...] | None:

@@ -22,16 +22,16 @@ import torch
 from numpy.typing import NDArray
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mulde.atomic import new_file
 from mulde.errors import TrainingDiverged
-from mulde.evaluation import RankingTask, Scores
-from training import parallel
+from mulde.evaluation.metrics import RankingTask, Scores
+from mulde.storage.atomic import new_file
+from training import distributed as parallel
 from training.checkpoint import alone, expect, read_checkpoint, write_checkpoint, writing
-from training.distill import HardLabels
+from training.distillation.objective import HardLabels
+from training.distillation.queries import QuerySet
 from training.evaluate import scores_of
-from training.machine import describe_machine
+from training.hardware import describe_machine
 from training.optimiser import build_optimiser, rate_factor
-from training.queries import QuerySet
 from training.recipe import Training
 from training.scorers import Scorer
 

@@ -169,9 +169,9 @@ class Recipe:
     """A whole run: teachers, Junior, distillation. ``data`` is the default graph's name.
 
     ``loops_below`` decides what is served and not what is trained: in a relation of whose train
-    triples a smaller share are loops, an entity is no answer to its own query (``mulde.loops``);
+    triples a smaller share are loops, an entity is no answer to its own query (``self_loops``);
     0 leaves all of them in, as in the paper. ``traits``, likewise, is how many the exporter may
-    choose (``training/traits.py``).
+    choose (``training/export/train_priors.py``).
     ``notes`` and ``worth`` are for the card and decide nothing: ``worth`` tells by key, such as
     ``junior.score``, what a setting was measured to be worth against the paper's.
     """

@@ -19,22 +19,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulde import bundle as files
-from mulde.bundle import draft_bundle
-from mulde.known import KnownFacts
-from mulde.layout import PRECISIONS, Layout, Precision
-from mulde.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
-from mulde.names import Names
-from mulde.search import SearchIndex
-from mulde.strings import Strings
+from mulde.bundle import bundle as files
+from mulde.bundle.bundle import draft_bundle
+from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
+from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
+from mulde.bundle.names import Names
+from mulde.bundle.vocabulary import Vocabulary
+from mulde.storage.strings import Strings
 from mulde.synthetic import SyntheticGraph
-from mulde.vocabulary import Vocabulary
-from training import hyperbolic
-from training.choose import write_cell_index
-from training.encoder import Encoder, write_onnx
-from training.ranges import Points, fit_codec, pack_chunks
+from training.export.entity_table import stream_table
+from training.export.index_selection import write_cell_index
+from training.export.onnx_encoder import Encoder, write_onnx
+from training.export.ranges import Points, fit_codec, pack_chunks
+from training.ops import hyperbolic
 from training.scorers.roth import RotH
-from training.table import stream_table
 
 _CURVATURE = 1.0
 

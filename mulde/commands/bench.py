@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.manifest import CODED, Index, Manifest, Trial, describe
+from mulde.bundle.manifest import CODED, Index, Manifest, Trial, describe
 
 
 def register(app: typer.Typer) -> None:
@@ -27,9 +27,9 @@ def bench(
 
     512 queries with every relation; times are medians without the encoder, on one thread.
     """
-    from mulde.files import CANDIDATES
+    from mulde.bundle.files import CANDIDATES
     from serving.engine.engine import Engine
-    from serving.engine.trial import Bench, sample_queries
+    from serving.engine.index.index_benchmark import Bench, sample_queries
 
     with Engine.open(bundle) as engine:
         compared = Bench(engine, sample_queries(engine))

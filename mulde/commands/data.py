@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from mulde.commands.asking import shown
+from mulde.commands.client_options import shown
 from mulde.commands.synth import synth
-from mulde.graph import SPLITS, Graph, read_graph
-from mulde.plain import printable
+from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.storage.printable import printable
 
 commands = typer.Typer(no_args_is_help=True)
 commands.command()(synth)
@@ -46,7 +46,7 @@ def fetch(
 
     Each file is verified against a pinned SHA-256 before it appears under its name.
     """
-    from mulde import datasets
+    from mulde.graph import datasets
 
     folder = into or Path("data") / name
     console = Console(stderr=True)
@@ -84,7 +84,7 @@ def split(
     All facts between the same two entities go to the same split, and each entity and relation of
     valid and test occurs in train. The same facts and seed give the same folder.
     """
-    from mulde.splitting import split_file
+    from mulde.graph.split import split_file
 
     made = split_file(
         triples,

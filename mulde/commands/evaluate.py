@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mulde.commands.asking import shown
+from mulde.bundle.vocabulary import Vocabulary
+from mulde.commands.client_options import shown
 from mulde.errors import DatasetError, shorten
-from mulde.evaluation import RankingTask, Scores
-from mulde.graph import Graph, read_graph
-from mulde.vocabulary import Vocabulary
+from mulde.evaluation.metrics import RankingTask, Scores
+from mulde.graph.graph import Graph, read_graph
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ def _scores(model: Path, graph: Graph) -> Iterator[Scores]:
     """The scores of a bundle, through the engine that serves it, or of a checkpoint."""
     if model.suffix == ".pt":
         from training.evaluate import scores_of
-        from training.pipeline import load_scorer
+        from training.train import load_scorer
 
         yield scores_of(load_scorer(model, graph)[0])
         return

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.asking import Json, Server, cells, print_json, with_options
-from mulde.plain import printable, printable_lines
+from mulde.commands.client_options import Json, Server, cells, print_json, with_options
+from mulde.storage.printable import printable, printable_lines
 
 Name = Annotated[str, typer.Argument(help="Model.")]
 Version = Annotated[str, typer.Argument(help="Version; the newest by default.")]

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mulde.plain import printable
+from mulde.storage.printable import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -65,8 +65,8 @@ def predict(
     if complete and (include_known or skip_unknown is not None):
         raise typer.BadParameter("--complete goes with neither --include-known nor --skip-unknown")
     from serving.batch import predict as batch
-    from serving.batch.crew import available_cores
     from serving.batch.predictor import Options
+    from serving.batch.worker_pool import available_cores
 
     options = Options(k, include_known, exact, skip_unknown is not None, min_probability, piece)
     output = batch.Output(out, skip_unknown, overwrite, restart)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mulde.plain import printable
+from mulde.storage.printable import printable
 
 _SERVER = "Listening"
 _MODELS = "Models"
@@ -127,7 +127,7 @@ def serve(
     # gRPC reads this when it is imported. Its own log repeats what strangers send as it is, line
     # feeds and all, so that they could write lines of ours; who needs it can set it.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from serving.process import run
+    from serving.process import main as run
     from serving.process.settings import read_settings
 
     flags: dict[str, dict[str, Any]] = {

@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.asking import shown
+from mulde.bundle.entity_table import Precision
+from mulde.bundle.manifest import Manifest
+from mulde.bundle.quantised_table import BITS
+from mulde.commands.client_options import shown
 from mulde.errors import ConfigError
-from mulde.graph import read_graph
-from mulde.layout import Precision
-from mulde.manifest import Manifest
-from mulde.quantised import BITS
+from mulde.graph.graph import read_graph
 
 
 def register(app: typer.Typer) -> None:
@@ -35,8 +35,8 @@ def shrink(
 
     Needs no checkpoint (but mulde[training]). Prints size and test MRR before and after.
     """
-    from mulde.bundle import read_manifest
-    from training.shrink import shrink as make
+    from mulde.bundle.bundle import read_manifest
+    from training.export.shrink import shrink as make
 
     console = Console(stderr=True)
     before = read_manifest(bundle)

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mulde.atomic import new_folder, publish
+from mulde.bundle.entity_table import Precision
 from mulde.errors import ConfigError
-from mulde.layout import Precision
-from mulde.plain import printable
+from mulde.storage.atomic import new_folder, publish
+from mulde.storage.printable import printable
 from mulde.synthetic import SyntheticGraph
 
 _PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32", "int8")

@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 
 from mulde.errors import ConfigError
-from mulde.plain import printable
+from mulde.storage.printable import printable
 
 if TYPE_CHECKING:
-    from mulde.graph import Graph
+    from mulde.graph.graph import Graph
     from training.loop import Progress
-    from training.pipeline import Device, Stage
     from training.recipe import Recipe
+    from training.train import Device, Stage
 
 WHAT = ("all", "teachers", "junior", "twin")
 progress_console = Console(stderr=True)
@@ -53,12 +53,12 @@ def train(
     ``all`` adds the twin, the same model trained without teachers. ``torchrun -m mulde.cli train``
     trains each model on several processes.
     """
-    from mulde.graph import read_graph
-    from training import parallel
-    from training.pipeline import pick_device, stages
+    from mulde.graph.graph import read_graph
+    from training import distributed as parallel
+    from training.overrides import resized
+    from training.progress import TrainingReport
     from training.recipe import read_recipe
-    from training.reporting import TrainingReport
-    from training.variants import resized
+    from training.train import pick_device, stages
 
     if only not in WHAT:
         raise ConfigError("--only", f"one of {', '.join(WHAT)}", only)
@@ -90,7 +90,7 @@ def _train_stages(
     report: Callable[[str, Progress], None],
 ) -> None:
     """Train what ``--only`` names, in order."""
-    from training.pipeline import train_side_by_side, train_stage
+    from training.train import train_side_by_side, train_stage
 
     *teaching, junior, twin = planned
     if only in ("all", "teachers", "junior"):
@@ -132,8 +132,8 @@ def export(
     ] = None,
 ) -> None:
     """Write a bundle, reopen it with the code that serves it, and compare before publishing."""
-    from training.choose import wish_of
-    from training.export import export as write
+    from training.export.export import export as write
+    from training.export.index_selection import wish_of
 
     wish = wish_of(budget_mb, min_recall, target)
     with progress_console.status("exporting") as status:
@@ -161,8 +161,8 @@ def _say(sentence: str) -> None:
 
 def _keep(path: Path, read: Recipe, kept: Path) -> None:
     """Keep what was trained: the file itself, or with what the command line changed."""
+    from training.overrides import to_toml
     from training.recipe import read_recipe
-    from training.variants import to_toml
 
     if kept.exists() and kept.samefile(path):
         return

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle import Bundle
+from mulde.bundle.bundle import Bundle
 from mulde.errors import Unsupported
 from serving.engine.engine import Engine
-from serving.engine.excluded import Rows
+from serving.engine.exclusions import Rows
 from serving.engine.scoring import Array
 
 _FIRST_K = 16

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from mulde.bundle import Bundle, open_bundle
+from mulde.bundle.bundle import Bundle, open_bundle
+from mulde.bundle.files import manifest_digest
 from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
-from mulde.files import manifest_digest
 from serving.batch.completion import candidates, check_completable
-from serving.batch.crew import Duty, Piece, work
-from serving.batch.journal import Journal, Tally
+from serving.batch.job_state import Journal, Tally
 from serving.batch.predictor import ANSWERS, SKIPPED, Heads, Options
 from serving.batch.questions import read_questions
 from serving.batch.records import format_of, tab_separated
 from serving.batch.resolver import Resolver
+from serving.batch.worker_pool import Duty, Piece, work
 
 _SKIPPED_COLUMNS = ("line", "head", "relation", "tail", "reason")
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle import Bundle
+from mulde.bundle.bundle import Bundle
 from serving.batch.completion import Ranked, candidates, probable
-from serving.batch.journal import Tally, draft_of, part_path, settle, write_record
+from serving.batch.job_state import Tally, draft_of, part_path, settle, write_record
 from serving.batch.questions import Questions
 from serving.batch.records import Names, Records, Writer, format_of, tab_separated
 from serving.batch.resolver import Resolver
 from serving.engine.answers import Answers
 from serving.engine.engine import Engine
-from serving.engine.excluded import Rows
+from serving.engine.exclusions import Rows
 
 Asked = tuple[list[str], list[str], list[str]]
 """Heads, relations and tails of questions, [B] each."""

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
-from mulde.strings import MAX_BYTES
+from mulde.storage.strings import MAX_BYTES
 
 COLUMNS = ("head", "relation", "tail")
 ASKED = frozenset({"", "?"})

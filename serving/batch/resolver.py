@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mulde.bundle.names import Names
+from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import DatasetError, RequestError
-from mulde.names import Names
-from mulde.vocabulary import Vocabulary
 from serving.batch.questions import Questions
-from serving.engine.excluded import Rows
+from serving.engine.exclusions import Rows
 
 _RECENT = 1 << 17
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.engine.excluded import Rows
-from serving.engine.found import Found
+from serving.engine.exclusions import Rows
+from serving.engine.results import Found
 from serving.engine.scoring import Array
 
 

@@ -13,9 +13,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError, shorten
-from serving.engine.alone import SCALARS, Alone
-from serving.engine.onnx_safety import check_graph
-from serving.engine.onnx_trial import reason, try_graph
+from serving.engine.bound_session import SCALARS, Alone
+from serving.engine.checks.onnx_graph import check_graph
+from serving.engine.checks.onnx_trial import reason, try_graph
 
 _INPUTS = {"head": "tensor(float)", "relation": "tensor(int64)"}
 _OUTPUTS = ("query", *SCALARS)

@@ -19,29 +19,29 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mulde.bundle import ENCODER, ENTITIES, Bundle, open_bundle
+from mulde.bundle.bounds import Measures
+from mulde.bundle.bundle import ENCODER, ENTITIES, Bundle, open_bundle
+from mulde.bundle.files import CANDIDATES
+from mulde.bundle.manifest import CODED, Index
 from mulde.errors import BundleError, InvalidArgument
-from mulde.files import CANDIDATES
-from mulde.loops import LOOP, lower
-from mulde.manifest import CODED, Index
-from mulde.measures import Measures
-from mulde.ranking import filtered_ranks
+from mulde.evaluation.ranking import filtered_ranks
+from mulde.evaluation.self_loops import LOOP, lower
 from serving.engine.answers import Answers
-from serving.engine.candidates import Candidates
-from serving.engine.cells import Cells
 from serving.engine.certificate import Certificate
-from serving.engine.checks import row_numbers, same_length
+from serving.engine.checks.bundle import check_queries
 from serving.engine.encoder import Encoder, Query
-from serving.engine.excluded import Excluded, Rows
-from serving.engine.found import top
-from serving.engine.index import EntityIndex, use_threads
-from serving.engine.kinds import candidates_for, column_weights
-from serving.engine.lists import WholeTable
-from serving.engine.measuring import Claims, extent_of, with_margin
+from serving.engine.entity_table import EntityIndex, use_threads
+from serving.engine.exclusions import Excluded, Rows
+from serving.engine.index.base import Candidates
+from serving.engine.index.bounds import Claims, extent_of, with_margin
+from serving.engine.index.factory import candidates_for, column_weights
+from serving.engine.index.faiss_lists import WholeTable
+from serving.engine.index.ivf import Cells
 from serving.engine.neighbours import Neighbours
-from serving.engine.retrieval import Retriever
+from serving.engine.results import top
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import Array, scorer_for
-from serving.engine.soundness import check_queries
+from serving.engine.validation import row_numbers, same_length
 
 _RANKED_PAIRS = 1 << 21
 _PROBES = 64
@@ -198,7 +198,7 @@ class Engine:
     ) -> Answers:
         """The k best answers to each query (entity, relation, ?).
 
-        The entity itself is left out where the relation does not loop (``mulde.loops``).
+        The entity itself is left out where the relation does not loop (``self_loops``).
 
         Args:
             entities: [B] rows.
@@ -285,7 +285,7 @@ class Engine:
         return excluded if denied is None else excluded.with_all(denied)
 
     def scores(self, entities: ArrayLike, relations: ArrayLike) -> Array:
-        """Scores [B, E] of every entity as an answer to each query; loops as in ``mulde.loops``."""
+        """Scores [B, E] of every entity as an answer to each query; loops as in ``self_loops``."""
         query = self.encode(entities, relations)
         return self._every_score(query, np.atleast_1d(entities), np.atleast_1d(relations))
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulde.layout import Layout
-from serving.engine.candidates import Candidates
+from mulde.bundle.entity_table import Layout
 from serving.engine.certificate import Certificate
 from serving.engine.encoder import Query
-from serving.engine.excluded import Excluded, Rows
-from serving.engine.found import Found
-from serving.engine.index import EntityIndex
-from serving.engine.retrieval import Retriever
+from serving.engine.entity_table import EntityIndex
+from serving.engine.exclusions import Excluded, Rows
+from serving.engine.index.base import Candidates
+from serving.engine.results import Found
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import NeighbourScorer
 
 

@@ -15,10 +15,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.layout import Layout
-from mulde.manifest import Score
+from mulde.bundle.entity_table import Layout
+from mulde.bundle.manifest import Score
 from serving.engine.encoder import Query
-from serving.engine.index import Table
+from serving.engine.entity_table import Table
 
 Array = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """Prometheus metrics. With several workers each process writes its own, and a scrape adds them up.
 
 prometheus_client decides between the two when it is first imported: where the environment names
-PROMETHEUS_MULTIPROC_DIR, values live in files of that folder (``serving/process/supervisor.py``).
+PROMETHEUS_MULTIPROC_DIR, values live in files of that folder (``workers/supervisor.py``).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from serving.models.model import Model
-from serving.rpc.service import Call
+from serving.registry.model import Model
+from serving.rpc.handlers import Call
 
 _SECONDS = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _MOST_NOTES = 256

@@ -15,24 +15,24 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mulde.errors import ConfigError
 from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
-from serving.engine.index import use_threads
-from serving.models.limits import Limits
-from serving.models.model import Tuning
-from serving.models.registry import Registry, Snapshot
-from serving.process.access import Gate
+from serving.engine.entity_table import use_threads
 from serving.process.admission import Room
+from serving.process.auth import Gate
+from serving.process.call_threads import CallThreads
 from serving.process.health import Health
 from serving.process.logs import Log
 from serving.process.memory import give_back, keep_little
 from serving.process.metrics import Metrics
 from serving.process.settings import Settings
-from serving.process.threads import CallThreads
 from serving.process.tls import credentials
 from serving.process.tokens import Tokens
-from serving.rpc.administration import Administration, Changes
-from serving.rpc.outbox import Outbox
+from serving.registry.limits import Limits
+from serving.registry.model import Tuning
+from serving.registry.registry import Registry, Snapshot
+from serving.rpc.admin import Administration, Changes
+from serving.rpc.handlers import Call, Service
 from serving.rpc.prediction import LinkPrediction
-from serving.rpc.service import Call, Service
+from serving.rpc.response_budget import Outbox
 from serving.rpc.vocabulary import VocabularySearch
 
 SERVICES = (

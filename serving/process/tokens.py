@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mulde.errors import ConfigError
-from serving.process.files import Watched
+from serving.process.file_watcher import Watched
 
 Role = Literal["read", "admin"]
 

@@ -6,7 +6,7 @@ import base64
 import json
 
 from mulde.errors import InvalidArgument
-from serving.models.limits import Limits
+from serving.registry.limits import Limits
 
 
 def read_page_size(size: int, default: int, most: int = Limits.MAX_PAGE) -> int:

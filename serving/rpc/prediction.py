@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from mulde.v1 import common_pb2, prediction_pb2
 from serving.engine.answers import Answers
-from serving.engine.excluded import Rows
+from serving.engine.exclusions import Rows
 from serving.engine.scoring import Array
-from serving.models.asking import Ask
-from serving.models.limits import Limits, check_same_length
-from serving.models.model import Curve, Model
-from serving.models.naming import Resolved
-from serving.rpc.options import Options, read_filter, read_k, read_options, read_view
-from serving.rpc.packing import codes_of, pack_answers, pack_errors, spread
-from serving.rpc.service import Call, Run
+from serving.registry.batch_request import Ask
+from serving.registry.entity_resolver import Resolved
+from serving.registry.limits import Limits, check_same_length
+from serving.registry.model import Curve, Model
+from serving.rpc.handlers import Call, Run
+from serving.rpc.request_options import Options, read_filter, read_k, read_options, read_view
+from serving.rpc.response_builder import codes_of, pack_answers, pack_errors, spread
 
 
 class Models(Protocol):

@@ -7,13 +7,13 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from mulde.errors import InvalidArgument, Unsupported
 from mulde.v1 import vocabulary_pb2
-from serving.models.limits import Limits
-from serving.models.model import Model
-from serving.models.naming import Resolved
-from serving.rpc.packing import codes_of, pack_errors
+from serving.registry.entity_resolver import Resolved
+from serving.registry.limits import Limits
+from serving.registry.model import Model
+from serving.rpc.handlers import Call, Run
 from serving.rpc.paging import next_token, read_page_size, read_token
 from serving.rpc.prediction import Models, version_of
-from serving.rpc.service import Call, Run
+from serving.rpc.response_builder import codes_of, pack_errors
 
 _PAGE = 100
 _FOUND = 10

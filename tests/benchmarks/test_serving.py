@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import search, serving
-from benchmarks.name_like import labels, spoilt
 from benchmarks.serving_page import write_page
-from mulde.edits import UNLIKE, likelihood
+from benchmarks.synthetic_labels import labels, spoilt
+from mulde.bundle.edit_distance import UNLIKE, likelihood
 
 HERE = Path(serving.__file__).parent
 

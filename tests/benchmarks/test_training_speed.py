@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import training_figures as figures
 from benchmarks.training_page import write_page
-from mulde.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_graph
 from tests.support.tiny import write_tiny_graph
 
 

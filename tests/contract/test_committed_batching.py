@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulde.bundle import KNOWN, open_bundle, write_bundle
+from mulde.bundle.bundle import KNOWN, open_bundle, write_bundle
+from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Client, Connection
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph
-from mulde.known import KnownFacts
-from mulde.ranking import summarise
+from mulde.evaluation.metrics import RankingTask
+from mulde.evaluation.ranking import summarise
+from mulde.graph.graph import Graph
 from serving.engine.engine import Engine
 from tests.contract.test_committed_bundles import BUNDLES, graph_of
 from tests.serving.process import ServerProcess, server

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle import KNOWN, open_bundle, write_bundle
+from mulde.bundle.bundle import KNOWN, open_bundle, write_bundle
+from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Client
-from mulde.graph import Graph, read_graph
-from mulde.known import KnownFacts
-from mulde.ranking import summarise
+from mulde.evaluation.ranking import summarise
+from mulde.graph.graph import Graph, read_graph
 from tests.serving.process import server
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,9 +23,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from mulde import bundle
-from mulde.search import SearchIndex
-from mulde.vocabulary import Vocabulary
+from mulde.bundle import bundle
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.vocabulary import Vocabulary
 from tests.serving.certificates import Authority
 from tests.serving.process import ServerProcess, server
 from tests.serving.resealing import reseal

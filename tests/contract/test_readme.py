@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from mulde.graph import read_graph
+from mulde.graph.graph import read_graph
 from tests.contract.test_training_cli import write_recipe
 from tests.contract.walkthrough import ROOT, walk
 from tests.support.tiny import tiny_recipe, triples, write_split
-from training.export import export
-from training.pipeline import stages, train_stage
+from training.export.export import export
 from training.recipe import Recipe, read_recipe
+from training.train import stages, train_stage
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BUNDLES = sorted(path.parent for path in (ROOT / "models").glob("[!.]*/manifest.json"))

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from mulde.cli import app
 from mulde.errors import ConfigError
-from mulde.graph import read_graph
+from mulde.graph.graph import read_graph
 from serving.engine.engine import Engine
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from mulde.cli import main
-from mulde.evaluation import RankingTask
-from mulde.graph import read_graph
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import read_graph
 from tests.support.tiny import tiny_recipe, write_tiny_graph
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
-from training.pipeline import load_scorer, read_record
 from training.recipe import read_recipe
+from training.train import load_scorer, read_record
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}

@@ -11,7 +11,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mulde.graph import SPLITS, Graph, Triples, read_graph
+from mulde.graph.graph import SPLITS, Graph, Triples, read_graph
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "data" / "wordnet-core"

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from mulde.bundle import (
+from mulde.bundle.bounds import Measures
+from mulde.bundle.bundle import (
     CALIBRATION,
     ENCODER,
     ENTITIES,
@@ -25,17 +26,16 @@ from mulde.bundle import (
     VOCABULARY,
     open_bundle,
 )
-from mulde.calibration import Calibration
+from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.manifest import Manifest
+from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError, DatasetError
-from mulde.graph import SPLITS, Graph, read_graph
-from mulde.known import KnownFacts
-from mulde.manifest import Manifest
-from mulde.measures import Measures
-from mulde.search import SearchIndex
-from mulde.types import EntityTypes
-from mulde.vocabulary import Vocabulary
-from serving.engine.onnx_safety import check_graph
-from serving.engine.table_file import check_table
+from mulde.evaluation.calibration import Calibration
+from mulde.graph.graph import SPLITS, Graph, read_graph
+from serving.engine.checks.faiss_header import check_table
+from serving.engine.checks.onnx_graph import check_graph
 
 TryBytes = Callable[[bytes], bool]
 T = TypeVar("T")

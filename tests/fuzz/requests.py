@@ -17,17 +17,17 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
-from serving.models.director import Director
-from serving.models.limits import Limits
-from serving.models.model import Tuning
-from serving.models.registry import Registry
-from serving.models.repository import Repository
-from serving.process.access import Gate
 from serving.process.admission import Room
-from serving.rpc.administration import Administration
-from serving.rpc.outbox import Outbox
+from serving.process.auth import Gate
+from serving.registry.limits import Limits
+from serving.registry.manager import Director
+from serving.registry.model import Tuning
+from serving.registry.registry import Registry
+from serving.registry.repository import Repository
+from serving.rpc.admin import Administration
+from serving.rpc.handlers import Call, Service
 from serving.rpc.prediction import LinkPrediction
-from serving.rpc.service import Call, Service
+from serving.rpc.response_budget import Outbox
 from serving.rpc.vocabulary import VocabularySearch
 from tests.fuzz.readers import TryBytes
 

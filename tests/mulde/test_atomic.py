@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from mulde import atomic
+from mulde.storage import atomic
 
 WRITER = """
 import sys
 from pathlib import Path
-from mulde.atomic import new_folder, publish
+from mulde.storage.atomic import new_folder, publish
 
 target = Path(sys.argv[1])
 for number in range(100_000):

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle import draft_bundle, open_bundle, write_bundle
+from mulde.bundle.bundle import draft_bundle, open_bundle, write_bundle
+from mulde.bundle.known_facts import KnownFacts
 from mulde.errors import BundleError
-from mulde.known import KnownFacts
 from tests.support.toy import toy_bundle
 
 

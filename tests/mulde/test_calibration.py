@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.calibration import Calibration, Curve
 from mulde.errors import BundleError
+from mulde.evaluation.calibration import Calibration, Curve
 
 CALIBRATION = Calibration(
     tail=Curve((-2.0, 0.0, 1.0), (0.1, 0.5, 0.8)),

@@ -14,10 +14,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mulde import datasets
 from mulde.commands import data
-from mulde.download import RemoteFile
 from mulde.errors import ConfigError, DatasetError
+from mulde.graph import datasets
+from mulde.graph.download import RemoteFile
 
 TRIPLES = {
     "train.txt": b"a\tr\tb\nb\tr\tc\nb\tr\tc\n",

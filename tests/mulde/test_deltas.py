@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from mulde import deltas
+from mulde.storage import varint as deltas
 
 
 def test_small_steps_take_one_byte_and_large_ones_more() -> None:

@@ -15,9 +15,9 @@ import httpx
 import numpy as np
 import pytest
 
-from mulde import download as module
-from mulde.download import ATTEMPTS, RemoteFile, download, new_client
 from mulde.errors import DatasetError
+from mulde.graph import download as module
+from mulde.graph.download import ATTEMPTS, RemoteFile, download, new_client
 
 CONTENT = np.random.default_rng(7).bytes(300_000)
 OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulde.evaluation import RankingTask
-from mulde.graph import SPLITS, Graph, read_graph
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import SPLITS, Graph, read_graph
 from tests.support.tiny import write_tiny_graph
 
 

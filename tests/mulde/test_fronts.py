@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mulde.bundle.vocabulary import MAGIC, VERSION, Vocabulary
 from mulde.errors import BundleError
-from mulde.fronts import Fronted, fronted, shortest
-from mulde.sections import Array, read_sections, write_sections
-from mulde.strings import Strings
-from mulde.vocabulary import MAGIC, VERSION, Vocabulary
+from mulde.storage.container import Array, read_sections, write_sections
+from mulde.storage.front_coding import Fronted, fronted, shortest
+from mulde.storage.strings import Strings
 from tests.support.damage import accepted
 
 IDS = [f"Q{n:07d}" for n in range(40)]

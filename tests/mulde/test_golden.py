@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle import open_bundle
-from mulde.fronts import Fronted
-from mulde.vocabulary import Vocabulary
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.vocabulary import Vocabulary
+from mulde.storage.front_coding import Fronted
 from serving.engine.engine import Engine
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulde.errors import DatasetError
-from mulde.graph import SPLITS, Graph, read_graph
-from mulde.strings import MAX_BYTES
+from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.storage.strings import MAX_BYTES
 from tests.support.tiny import write_split, write_tiny_graph
 
 GOOD = {"train": "b\tr\ta\na\tr\tc\n", "valid": "c\tr\ta\n", "test": "c\tr\tb\n"}

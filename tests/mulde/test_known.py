@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulde.known import KnownFacts
+from mulde.bundle.known_facts import KnownFacts
 from tests.support.damage import accepted
 
 TRIPLES = np.array([[0, 0, 3], [0, 0, 1], [2, 1, 1], [0, 0, 3], [3, 0, 1]], dtype=np.int32)

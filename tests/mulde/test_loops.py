@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mulde.loops import LOOP, looping, loopless, lower, without_loops
+from mulde.evaluation.self_loops import LOOP, looping, loopless, lower, without_loops
 
 TRIPLES = np.array([[0, 0, 1], [2, 0, 2], [0, 1, 1], [1, 1, 0], [3, 3, 3]], dtype=np.int32)
 

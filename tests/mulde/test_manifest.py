@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from mulde.bundle.manifest import Dataset, FileStamp, Manifest, RecipeStamp, Score, utc_now
 from mulde.errors import BundleError
-from mulde.manifest import Dataset, FileStamp, Manifest, RecipeStamp, Score, utc_now
-from mulde.strict import Mismatch
+from mulde.storage.dataclass_decoder import Mismatch
 
 PATH = Path("b/manifest.json")
 MANIFEST = Manifest(

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from mulde.errors import DatasetError
-from mulde.packed import ALWAYS_BYTES, MOST_BYTES, most_bytes, unpack
+from mulde.graph.safe_gzip import ALWAYS_BYTES, MOST_BYTES, most_bytes, unpack
 from tests.support.tiny import write_tiny_graph
 
 MIB = 1 << 20
 READ_WITH_LITTLE_MEMORY = """
 import resource, sys
 from mulde.errors import DatasetError
-from mulde.graph import read_graph
+from mulde.graph.graph import read_graph
 
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:

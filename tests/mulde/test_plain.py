@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mulde.plain import markdown, printable, printable_lines
+from mulde.storage.printable import markdown, printable, printable_lines
 
 STEERING = ["\x1b[2J", "\x9b31m", "\x07", "\r", "\x00", "\u202e", "\u2028", "\u200f", "\ud800"]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mulde.ranking import Quality, filtered_ranks, summarise
+from mulde.evaluation.ranking import Quality, filtered_ranks, summarise
 
 NAN = math.nan
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mulde.bundle.label_search import SearchIndex, fold, nearest_names
 from mulde.errors import BundleError
-from mulde.search import SearchIndex, fold, nearest_names
-from mulde.strings import Strings
+from mulde.storage.strings import Strings
 from tests.support.damage import accepted
 
 LABELS = ["Zürich", "house", "House", "housing", "horse", "mouse", "house of cards", "東京", "dog"]

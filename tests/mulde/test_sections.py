@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mulde.errors import BundleError
-from mulde.sections import check_offsets, check_rising, read_sections, write_sections
+from mulde.storage.container import check_offsets, check_rising, read_sections, write_sections
 
 MAGIC = b"MULDETES"
 ARRAYS = {

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from mulde.cli import app
 from mulde.errors import ConfigError, DatasetError
-from mulde.graph import SPLITS, Graph, read_graph
-from mulde.splitting import hash_names, hold_out, split_file
+from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.graph.split import hash_names, hold_out, split_file
 
 Fact = tuple[str, str, str]
 

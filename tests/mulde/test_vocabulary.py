@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownRelation
-from mulde.vocabulary import Vocabulary
 from tests.support.damage import accepted
 
 IDS = ["Q1", "Q10", "Q2", "Q3", "Zürich", "日本"]

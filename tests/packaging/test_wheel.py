@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import mulde
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 from tests.support.toy import toy_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ import importlib, pkgutil, sys
 import mulde, serving
 for package in (mulde, serving):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if module.name not in ("mulde.datasets", "mulde.download"):
+        if module.name not in ("mulde.graph.datasets", "mulde.graph.download"):
             importlib.import_module(module.name)
             print(module.name)
 assert not {"torch", "training", "onnx", "scipy", "sklearn"} & set(sys.modules)

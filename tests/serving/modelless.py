@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from mulde.cli import app  # noqa: F401 - the commands are part of the process
-from serving.process import run  # noqa: F401 - likewise
+from serving.process import main as run  # noqa: F401 - likewise
 from serving.process.logs import open_log
 from serving.process.server import Server
 from serving.process.settings import read_settings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mulde.bundle import MANIFEST, Draft
-from mulde.manifest import Manifest
+from mulde.bundle.bundle import MANIFEST, Draft
+from mulde.bundle.manifest import Manifest
 
 
 def reseal(folder: Path) -> None:

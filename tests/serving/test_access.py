@@ -16,9 +16,9 @@ from mulde.errors import (
     Starting,
     Unauthenticated,
 )
-from serving.process.access import ADMIN_METHODS, Gate, Tokens
 from serving.process.admission import Room
-from serving.process.files import Watched
+from serving.process.auth import ADMIN_METHODS, Gate, Tokens
+from serving.process.file_watcher import Watched
 
 READ, ADMIN = "r" * 16, "a" * 16
 PREDICT = "mulde.v1.LinkPredictionService.PredictTails"

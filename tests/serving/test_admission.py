@@ -8,7 +8,7 @@ import pytest
 
 from mulde.errors import Overloaded
 from serving.process.admission import ALWAYS, Room
-from serving.rpc.outbox import Outbox
+from serving.rpc.response_budget import Outbox
 
 SLOW, QUICK = "slow", "quick"
 

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 from pyarrow import table as arrow_table
 
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 from mulde.errors import (
     BundleError,
     ConfigError,
@@ -20,7 +20,7 @@ from mulde.errors import (
     MuldeError,
     Unsupported,
 )
-from serving.batch.journal import Tally
+from serving.batch.job_state import Tally
 from serving.batch.predict import Output, complete, predict_file
 from serving.batch.predictor import Options
 from serving.batch.questions import Questions

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mulde.errors import JobError
-from serving.batch.journal import Journal, Tally, part_path, write_record
+from serving.batch.job_state import Journal, Tally, part_path, write_record
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import Options
 from tests.support.toy import Toy, toy_bundle
@@ -182,7 +182,7 @@ def test_files_that_a_killed_job_has_placed_are_its_own(tmp_path: Path) -> None:
 PLACED_TWICE = """
 import os, signal, sys
 from pathlib import Path
-from serving.batch.journal import Journal
+from serving.batch.job_state import Journal
 
 target = Path(sys.argv[1])
 

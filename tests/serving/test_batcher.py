@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from mulde.errors import DeadlineExceeded, Overloaded
-from serving.models.batcher import Batcher
+from serving.registry.batcher import Batcher
 from tests.serving.process import eventually
 
 

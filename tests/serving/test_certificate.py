@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mulde.layout import Layout
+from mulde.bundle.entity_table import Layout
 from serving.engine.certificate import Certificate
 from serving.engine.encoder import Query
-from serving.engine.rounding import float32_loss
+from serving.engine.index.rounding import float32_loss
 from serving.engine.scoring import DistanceScorer, LinearScorer, NeighbourScorer
 
 LAYOUT = Layout(2)

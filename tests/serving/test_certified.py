@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from serving.engine.encoder import Query
-from serving.engine.excluded import Excluded
-from serving.engine.found import Found
+from serving.engine.exclusions import Excluded
+from serving.engine.results import Found
 from tests.serving.test_retrieval import LAYOUT, World, neighbours, queries
 
 ENTITIES, QUERIES = 900, 2_000

@@ -7,7 +7,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from serving.process.channel import Channel, Gone
+from serving.process.workers.channel import Channel, Gone
 
 
 def test_a_channel_whose_other_side_is_gone_gives_its_descriptor_back() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 from serving.engine.engine import Engine
 from tests.support.toy import toy_bundle
 

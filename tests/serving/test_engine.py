@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import pytest
 
-from mulde import bundle
+from mulde.bundle import bundle
 from mulde.errors import BundleError, InvalidArgument
-from mulde.ranking import filtered_ranks
+from mulde.evaluation.ranking import filtered_ranks
 from serving.engine.engine import Engine
 from tests.serving.process import environment
 from tests.serving.resealing import reseal

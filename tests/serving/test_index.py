@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.layout import Layout
-from mulde.quantised import BITS, pack_quantised
-from serving.engine.index import EntityIndex
+from mulde.bundle.entity_table import Layout
+from mulde.bundle.quantised_table import BITS, pack_quantised
+from serving.engine.entity_table import EntityIndex
 from tests.support.toy import write_index
-from training.table import write_quantised
+from training.export.entity_table import write_quantised
 
 
 @pytest.fixture(params=["fp16", "fp32", "int8", "int4"])

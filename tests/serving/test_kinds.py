@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mulde.bundle.entity_table import Layout, Precision
+from mulde.bundle.manifest import Index, Score
+from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
-from mulde.layout import Layout, Precision
-from mulde.manifest import Index, Score
-from mulde.quantised import BITS, pack_quantised
 from serving.engine.certificate import Certificate
+from serving.engine.checks.bundle import scan_table
 from serving.engine.encoder import Query
-from serving.engine.excluded import Excluded
-from serving.engine.index import EntityIndex
-from serving.engine.kinds import candidates_for, column_weights
-from serving.engine.retrieval import Retriever
+from serving.engine.entity_table import EntityIndex
+from serving.engine.exclusions import Excluded
+from serving.engine.index.factory import candidates_for, column_weights
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import scorer_for
-from serving.engine.soundness import scan_table
 from tests.support.toy import write_index
-from training.codes import write_bytes, write_cells, write_product_codes
-from training.table import write_quantised
+from training.export.codes import write_bytes, write_cells, write_product_codes
+from training.export.entity_table import write_quantised
 
 LAYOUT = Layout(10)
 ENTITIES = 900

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mulde.errors import BundleError, InvalidArgument, UnknownModel
-from serving.models.director import Director
-from serving.models.lineup import Lineup
-from serving.models.repository import Place, Repository
+from serving.registry.manager import Director
+from serving.registry.repository import Place, Repository
+from serving.registry.served_models import Lineup
 
 
 def place(version: str, name: str = "a") -> Place:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulde.loops import LOOP
+from mulde.evaluation.self_loops import LOOP
 from serving.engine.engine import Engine
-from serving.engine.excluded import Excluded
+from serving.engine.exclusions import Excluded
 from tests.support.toy import Kind, toy_bundle
 
 E, R, LOOPING = 40, 3, 1

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle import MEASURES, Bundle, open_bundle, write_bundle
+from mulde.bundle.bounds import Measures
+from mulde.bundle.bundle import MEASURES, Bundle, open_bundle, write_bundle
 from mulde.errors import BundleError
-from mulde.measures import Measures
 from mulde.synthetic import SyntheticGraph
 from serving.engine.engine import Engine
 from training.synthetic import write_synthetic_bundle

@@ -10,9 +10,9 @@ from time import monotonic
 import numpy as np
 import pytest
 
-from serving.models.asking import Ask, answer_together
-from serving.models.model import Model, Tuning
-from serving.models.repository import Place
+from serving.registry.batch_request import Ask, answer_together
+from serving.registry.model import Model, Tuning
+from serving.registry.repository import Place
 from tests.support.toy import toy_bundle
 
 

@@ -10,19 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mulde.layout import Layout
-from mulde.manifest import Score
+from mulde.bundle.entity_table import Layout
+from mulde.bundle.manifest import Score
 from serving.engine.certificate import Certificate
 from serving.engine.encoder import Query
-from serving.engine.excluded import Excluded
-from serving.engine.floats import FloatTable
-from serving.engine.found import Found
-from serving.engine.index import EntityIndex
-from serving.engine.lists import Lists, WholeTable
-from serving.engine.retrieval import Retriever
-from serving.engine.scan import Scan
+from serving.engine.entity_table import EntityIndex
+from serving.engine.exclusions import Excluded
+from serving.engine.index.block_topk import Exhaustive
+from serving.engine.index.faiss_lists import Lists, WholeTable
+from serving.engine.index.fp32 import FloatTable
+from serving.engine.index.int8 import Scan
+from serving.engine.results import Found
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import NeighbourScorer, Scorer, scorer_for
-from serving.engine.view import Exhaustive
 from tests.support.toy import write_index
 
 LAYOUT = Layout(5)

@@ -11,11 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from mulde.layout import Layout
-from serving.engine import exact_bytes
-from serving.engine import scan as scanning
+from mulde.bundle.entity_table import Layout
 from serving.engine.encoder import Query
-from serving.engine.exact_bytes import (
+from serving.engine.entity_table import EntityIndex
+from serving.engine.index import int8 as scanning
+from serving.engine.index import int8_range
+from serving.engine.index.int8 import Scan
+from serving.engine.index.int8_range import (
     NARROW,
     WIDE,
     ByteRange,
@@ -23,10 +25,8 @@ from serving.engine.exact_bytes import (
     exact_range,
     product_session,
 )
-from serving.engine.index import EntityIndex
-from serving.engine.looks import LOWEST
-from serving.engine.onnx_graph import product_graph
-from serving.engine.scan import Scan
+from serving.engine.index.product_graph import product_graph
+from serving.engine.index.quantized_query import LOWEST
 from tests.support.toy import write_index
 
 LAYOUT = Layout(7)
@@ -161,9 +161,9 @@ class Wrong(Saturating):
 def test_a_machine_that_saturates_gets_the_narrow_range_or_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(exact_bytes, "product_session", Saturating)
+    monkeypatch.setattr(int8_range, "product_session", Saturating)
     assert exact_range() == NARROW
-    monkeypatch.setattr(exact_bytes, "product_session", Wrong)
+    monkeypatch.setattr(int8_range, "product_session", Wrong)
     index, _ = table_of(tmp_path, np.zeros((4, LAYOUT.dimension)), np.zeros(4))
     with pytest.raises(InexactProducts):
         Scan(index, LAYOUT)

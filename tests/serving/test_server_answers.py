@@ -16,7 +16,7 @@ from mulde.errors import (
     UnknownRelation,
     UnknownType,
 )
-from mulde.loops import LOOP
+from mulde.evaluation.self_loops import LOOP
 from mulde.v1 import common_pb2, prediction_pb2, prediction_pb2_grpc
 from serving.engine.engine import Engine
 from tests.serving.process import ServerProcess, server

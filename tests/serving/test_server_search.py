@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.name_like import labels, spoilt
-from mulde.bundle import SEARCH, TYPES, VOCABULARY, open_bundle
+from benchmarks.synthetic_labels import labels, spoilt
+from mulde.bundle.bundle import SEARCH, TYPES, VOCABULARY, open_bundle
+from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.vocabulary import Vocabulary
 from mulde.client import Client
-from mulde.search import SearchIndex
-from mulde.types import EntityTypes
-from mulde.vocabulary import Vocabulary
 from tests.serving.process import ServerProcess, server
 from tests.serving.resealing import reseal
 from tests.support.toy import toy_bundle

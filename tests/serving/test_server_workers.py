@@ -12,11 +12,11 @@ import grpc
 import numpy as np
 import pytest
 
+from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Client, Connection
 from mulde.errors import BundleError, Unreachable
-from mulde.evaluation import RankingTask
-from mulde.known import KnownFacts
-from mulde.ranking import summarise
+from mulde.evaluation.metrics import RankingTask
+from mulde.evaluation.ranking import summarise
 from serving.engine.engine import Engine
 from tests.serving.process import ServerProcess, eventually, server
 from tests.serving.test_server_models import ADMIN, tokens

@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 from mulde import errors
 from mulde.client.failures import error_of
 from mulde.v1 import common_pb2
-from serving.rpc.service import code_of, status_of
+from serving.rpc.handlers import code_of, status_of
 
 CALLERS_FAULT = [
     errors.InvalidArgument("options.k", "1 to 3", 4),

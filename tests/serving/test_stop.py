@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.process.stop import Stop
+from serving.process.shutdown import Stop
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from mulde.client import Client
 from mulde.errors import MuldeError, Unauthenticated
-from serving.process.access import ADMIN_METHODS
+from serving.process.auth import ADMIN_METHODS
 from serving.process.server import SERVICES
 from tests.serving.process import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import toy_bundle

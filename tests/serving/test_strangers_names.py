@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mulde.bundle.manifest import NAME
 from mulde.client import Client
 from mulde.errors import BundleError, InvalidArgument, MuldeError, UnknownModel
-from mulde.manifest import NAME
-from serving.models.repository import Repository
+from serving.registry.repository import Repository
 from tests.serving.process import ServerProcess, server
 from tests.serving.test_server_models import ADMIN, fill, tokens
 from tests.support.toy import toy_bundle

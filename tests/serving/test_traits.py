@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle import MANIFEST, open_bundle
+from mulde.bundle.bundle import MANIFEST, open_bundle
+from mulde.bundle.entity_table import Precision
+from mulde.bundle.manifest import Index
 from mulde.errors import BundleError
-from mulde.layout import Precision
-from mulde.manifest import Index
 from serving.engine.engine import Engine
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from mulde import bundle
-from mulde.search import SearchIndex
-from mulde.strings import MAX_BYTES
-from mulde.vocabulary import Vocabulary
+from mulde.bundle import bundle
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.vocabulary import Vocabulary
+from mulde.storage.strings import MAX_BYTES
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle
 

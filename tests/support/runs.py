@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from mulde.graph import Graph
+from mulde.graph.graph import Graph
 from tests.support.tiny import tiny_recipe
 from training.checkpoint import read_checkpoint
 from training.loop import Progress
-from training.pipeline import Stage, stages, train_stage
 from training.recipe import Recipe, parse_recipe
+from training.train import Stage, stages, train_stage
 
 CPU = torch.device("cpu")
 LEARNS: dict[str, Any] = {

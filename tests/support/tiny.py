@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mulde.graph import SPLITS
+from mulde.graph.graph import SPLITS
 
 NUM_ENTITIES = 30
 Rows = Iterable[tuple[str, str, str]]

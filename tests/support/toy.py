@@ -15,16 +15,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mulde import bundle
-from mulde.bundle import draft_bundle
-from mulde.calibration import Calibration, Curve
-from mulde.known import KnownFacts
-from mulde.layout import Layout, Precision, excess
-from mulde.manifest import Dataset, Manifest, RecipeStamp, Score
-from mulde.search import SearchIndex
-from mulde.types import EntityTypes
-from mulde.vocabulary import Vocabulary
-from training.table import write_table as write_index
+from mulde.bundle import bundle
+from mulde.bundle.bundle import draft_bundle
+from mulde.bundle.entity_table import Layout, Precision, excess
+from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
+from mulde.bundle.vocabulary import Vocabulary
+from mulde.evaluation.calibration import Calibration, Curve
+from training.export.entity_table import write_table as write_index
 
 Float = NDArray[np.float64]
 Kind = Literal["linear", "distance"]

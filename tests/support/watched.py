@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mulde.bundle import write_bundle
-from mulde.splitting import split_file
+from mulde.bundle.bundle import write_bundle
+from mulde.graph.split import split_file
 from tests.support.toy import toy_bundle
 
 _DOES_TO_FILES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"})
@@ -29,7 +29,7 @@ def _bundle(source: Path, target: Path) -> None:
 
 
 def _copied_bundle(source: Path, target: Path) -> None:
-    from mulde.bundle import open_bundle
+    from mulde.bundle.bundle import open_bundle
 
     bundle = open_bundle(toy_bundle(source, entities=30, seed=2))
     files = {name: source / name for name in bundle.manifest.files}

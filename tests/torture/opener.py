@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle import DIGEST, MANIFEST, Draft, open_bundle
+from mulde.bundle.bundle import DIGEST, MANIFEST, Draft, open_bundle
+from mulde.bundle.manifest import Manifest
 from mulde.errors import BundleError
-from mulde.manifest import Manifest
 from serving.engine.engine import Engine
 
 SPARE_BYTES = 1 << 30

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 from mulde.client import Client, Connection
 from mulde.errors import BundleError, MuldeError, Unreachable
 from serving.engine.engine import Engine
-from serving.process.run import serve
+from serving.process.main import serve
 from serving.process.settings import read_settings
 from tests.serving.process import eventually
 from tests.support.toy import toy_bundle

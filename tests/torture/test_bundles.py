@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle import DIGEST, ENCODER, ENTITIES, KNOWN, MANIFEST, VOCABULARY, open_bundle
+from mulde.bundle.bundle import DIGEST, ENCODER, ENTITIES, KNOWN, MANIFEST, VOCABULARY, open_bundle
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 from tests.serving.process import ROOT, environment

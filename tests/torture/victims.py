@@ -24,20 +24,20 @@ import torch
 import torch._dynamo  # an optimiser imports it, which takes a second in each child otherwise
 import torch.onnx
 
-from mulde.bundle import CARD, Bundle, open_bundle
-from mulde.download import RemoteFile, download, new_client
+from mulde.bundle.bundle import CARD, Bundle, open_bundle
 from mulde.errors import JobError
-from mulde.graph import read_graph
-from mulde.splitting import split_file
+from mulde.graph.download import RemoteFile, download, new_client
+from mulde.graph.graph import read_graph
+from mulde.graph.split import split_file
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import Options
 from tests.support.runs import CPU, HARDEST_TO_RESUME, recipe_of, state_of, train
 from tests.support.tiny import triples, write_tiny_graph
 from tests.support.toy import toy_bundle
 from tests.torture.killing import Job, torture
-from training.export import export
-from training.pipeline import read_record, stages, train_stage
+from training.export.export import export
 from training.recipe import read_recipe
+from training.train import read_record, stages, train_stage
 
 RECIPE = """
 name = "tiny"

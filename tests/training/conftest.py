@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mulde.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_graph
 from tests.support.runs import CPU, recipe_of
 from tests.support.tiny import write_tiny_graph
-from training.pipeline import stages, train_stage
+from training.train import stages, train_stage
 
 
 @pytest.fixture(scope="session", autouse=True)

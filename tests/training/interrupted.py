@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import torch._dynamo  # an optimiser imports it, which takes a second in each child otherwise
 
-from mulde.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_graph
 from tests.support.runs import HARDEST_TO_RESUME, recipe_of, train
 from training.loop import Progress
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from mulde.graph import read_graph
+from mulde.graph.graph import read_graph
 from tests.support.runs import HARDEST_TO_RESUME, recipe_of, train
+from training.distributed import started_by_torchrun
 from training.loop import Progress
-from training.parallel import started_by_torchrun
 
 
 class Stop(Exception):  # noqa: N818 - what it does to a run

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from benchmarks.ablation_variants import variants_of
 from benchmarks.ablations import app
 from mulde.errors import ConfigError
-from mulde.graph import Graph
+from mulde.graph.graph import Graph
 from tests.support.runs import CPU, recipe_of
-from training.pipeline import load_scorer, stages, train_stage
+from training.overrides import to_toml, variant
 from training.recipe import decisive, read_recipe
-from training.variants import to_toml, variant
+from training.train import load_scorer, stages, train_stage
 
 RECIPES = sorted((Path(__file__).parents[2] / "models" / "recipes").glob("*/*.toml"))
 EPOCHS = 4

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mulde.graph import read_graph
+from mulde.graph.graph import read_graph
 from tests.support.tiny import write_split
-from training.baseline import popularity
+from training.popularity import popularity
 
 
 def test_popular_targets_of_the_relation_come_first(tmp_path: Path) -> None:

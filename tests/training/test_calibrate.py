@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulde.calibration import Curve
-from mulde.evaluation import RankingTask
-from mulde.known import KnownFacts
-from training.calibrate import Outcomes, calibrate, calibration_error, fit_curve, observe
+from mulde.bundle.known_facts import KnownFacts
+from mulde.evaluation.calibration import Curve
+from mulde.evaluation.metrics import RankingTask
+from training.export.calibrate import Outcomes, calibrate, calibration_error, fit_curve, observe
 
 ENTITIES, RELATIONS = 12, 1
 

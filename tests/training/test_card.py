@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import accuracy
-from mulde.calibration import Calibration, Curve
+from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.errors import BundleError
-from mulde.manifest import Dataset, Manifest, RecipeStamp, Score
+from mulde.evaluation.calibration import Calibration, Curve
 from tests.support.hostile import HOSTILE, steering
-from training.card import Provenance, card
-from training.departures import Departure
-from training.lessons import Lesson
+from training.export.card import Provenance, card
+from training.export.paper_differences import Departure
+from training.export.teacher_report import Lesson
 
 FIGURES = {"mrr": 0.5, "hits@1": 0.4, "hits@3": 0.5, "hits@10": 0.6}
 CHECKS = ("mrr_trained", "mrr_rounded", "mrr_served", "onnx_error", "recall@10")

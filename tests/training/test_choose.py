@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.manifest import Trial
 from mulde.cli import app
 from mulde.errors import BundleError, ConfigError
-from mulde.manifest import Trial
 from serving.engine.engine import Engine
-from serving.engine.trial import candidates_to_try
+from serving.engine.index.index_benchmark import candidates_to_try
 from tests.training.test_export import train, write_ring
-from training.choose import Wish, choose_precision, wish_of
-from training.export import export
+from training.export.export import export
+from training.export.index_selection import Wish, choose_precision, wish_of
 
 TRIAL = Trial("ivf", 1000, 0, 0.99, 0.1, 50.0, 90.0, 20.0, cells=8, probes=2, fetched=10)
 

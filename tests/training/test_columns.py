@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training import hyperbolic
-from training.columns import entity_columns
+from training.ops import hyperbolic
+from training.ops.entity_columns import entity_columns
 
 
 def composed(tangent: Tensor, bias: Tensor, curvature: Tensor) -> Tensor:

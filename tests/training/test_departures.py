@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from training.departures import PAPER, departures
+from training.export.paper_differences import PAPER, departures
+from training.overrides import variant
 from training.recipe import Paths, read_recipe
-from training.variants import variant
 
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from mulde.graph import Graph
+from mulde.graph.graph import Graph
 from tests.support.runs import identical, recipe_of
-from training.distill import Distilled, HardLabels
-from training.pipeline import load_scorer, stages
-from training.queries import Batch, QuerySet
+from training.distillation.objective import Distilled, HardLabels
+from training.distillation.queries import Batch, QuerySet
 from training.recipe import Distillation, Training
 from training.scorers import Scorer, build_scorer
+from training.train import load_scorer, stages
 
 TRAINING = Training(epochs=3, batch=32, negatives=16, rate=0.02)
 

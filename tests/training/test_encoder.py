@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mulde.evaluation import RankingTask
-from mulde.known import KnownFacts
-from mulde.layout import Layout
-from training.encoder import Encoder, choose_slopes, write_onnx
-from training.folding import moves_of
+from mulde.bundle.entity_table import Layout
+from mulde.bundle.known_facts import KnownFacts
+from mulde.evaluation.metrics import RankingTask
+from training.export.folding import moves_of
+from training.export.onnx_encoder import Encoder, choose_slopes, write_onnx
 from training.scorers import HYPERBOLIC, HyperbolicScorer, ScoreKind, ScorerName, build_scorer
 from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH

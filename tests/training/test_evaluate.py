@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from mulde.evaluation import RankingTask
-from mulde.graph import SPLITS, Graph
-from training.distill import Distilled
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import SPLITS, Graph
+from training.distillation.objective import Distilled
 from training.evaluate import scores_of, scores_of_senior
-from training.pipeline import new_scorer
 from training.recipe import Distillation, Model, Training
 from training.scorers import Scorer
+from training.train import new_scorer
 
 
 @pytest.fixture(scope="module")

@@ -12,20 +12,20 @@ import onnx
 import pytest
 import torch
 
-from mulde.bundle import open_bundle
+from mulde.bundle.bundle import open_bundle
 from mulde.errors import BundleError, CheckpointError, ConfigError
-from mulde.evaluation import RankingTask
-from mulde.graph import read_graph
-from mulde.loops import without_loops
+from mulde.evaluation.metrics import RankingTask
+from mulde.evaluation.self_loops import without_loops
+from mulde.graph.graph import read_graph
 from serving.engine.engine import Engine
-from training import traits
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.evaluate import as_served, loops_of, scores_of
-from training.export import export
-from training.parity import refuse_differences
-from training.pipeline import load_scorer, stages, train_stage
+from training.export import train_priors as traits
+from training.export.checks import refuse_differences
+from training.export.export import export
+from training.export.shrink import shrink
 from training.recipe import read_recipe
-from training.shrink import shrink
+from training.train import load_scorer, stages, train_stage
 
 ENTITIES = 60
 RECIPE = """

@@ -6,7 +6,7 @@ import mpmath  # type: ignore[import-untyped]
 import pytest
 import torch
 
-from training import hyperbolic
+from training.ops import hyperbolic
 
 RADII = [1e-6, 1e-3, 0.1, 1.0, 3.0, 6.0]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph
 from tests.support.runs import recipe_of, train
 from training.evaluate import scores_of
-from training.lessons import lessons
-from training.pipeline import load_scorer
+from training.export.teacher_report import lessons
+from training.train import load_scorer
 
 
 @pytest.fixture(scope="module")

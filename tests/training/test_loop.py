@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from mulde.errors import CheckpointError, TrainingDiverged
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph
 from tests.support.runs import (
     HARDEST_TO_RESUME,
     LEARNS,
@@ -23,12 +23,12 @@ from tests.support.runs import (
     state_of,
     train,
 )
-from training.baseline import popularity
 from training.checkpoint import alone
 from training.evaluate import scores_of
 from training.loop import Progress
-from training.pipeline import load_scorer, read_record
+from training.popularity import popularity
 from training.recipe import Training
+from training.train import load_scorer, read_record
 
 ROOT = Path(__file__).parents[2]
 

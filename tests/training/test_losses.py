@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.losses import LinearCrossEntropy, senior_loss, soft_label_loss
-from training.queries import Batch, QuerySet
+from training.distillation.losses import LinearCrossEntropy, senior_loss, soft_label_loss
+from training.distillation.queries import Batch, QuerySet
 
 ENTITIES, DIMENSION = 40, 5
 

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.losses import binary_cross_entropy
-from training.negatives import sample_shared, target_mask
-from training.queries import Batch, QuerySet
+from training.distillation.losses import binary_cross_entropy
+from training.distillation.negatives import sample_shared, target_mask
+from training.distillation.queries import Batch, QuerySet
 
 triple = st.tuples(st.integers(0, 5), st.integers(0, 1), st.integers(0, 5))
 rows = st.lists(st.integers(0, 5), min_size=1, max_size=12)

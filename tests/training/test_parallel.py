@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph
 from tests.support.runs import CPU, HARDEST_TO_RESUME, LEARNS, recipe_of, stage_of, state_of, train
-from training.distill import Distilled, HardLabels
+from training.distillation.objective import Distilled, HardLabels
+from training.distillation.queries import Batch, QuerySet
+from training.distributed import quality, shared_out, started_by_torchrun
 from training.evaluate import scores_of
-from training.parallel import quality, shared_out, started_by_torchrun
-from training.pipeline import load_scorer, new_scorer
-from training.queries import Batch, QuerySet
+from training.overrides import to_toml
 from training.recipe import Recipe
 from training.scorers import Scorer
-from training.variants import to_toml
+from training.train import load_scorer, new_scorer
 
 ROOT = Path(__file__).parents[2]
 TOLERANCE = 1e-4

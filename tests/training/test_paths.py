@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from mulde.errors import CheckpointError
-from mulde.graph import Graph
+from mulde.graph.graph import Graph
 from tests.support.runs import CPU, identical, recipe_of
-from training.distill import Distilled
+from training.distillation.objective import Distilled
+from training.distillation.queries import QuerySet
 from training.paths.evidence import evidence_of, find_evidence
 from training.paths.mine import Rules, closing, mine
 from training.paths.walks import Path, Walks
-from training.pipeline import load_scorer, stages, train_stage
-from training.queries import QuerySet
 from training.recipe import Distillation, Paths, Training
 from training.scorers import build_scorer
+from training.train import load_scorer, stages, train_stage
 
 SETTINGS = Paths(sample=50, most=20)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mulde.errors import CheckpointError, ConfigError, TrainingDiverged
-from mulde.graph import Graph
+from mulde.graph.graph import Graph
 from tests.support.runs import (
     CPU,
     LEARNS,
@@ -23,7 +23,7 @@ from tests.support.runs import (
 )
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.loop import Progress
-from training.pipeline import (
+from training.train import (
     load_scorer,
     pick_device,
     read_record,

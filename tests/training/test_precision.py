@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.torture.conftest import SEED
-from training import hyperbolic
+from training.ops import hyperbolic
 
 Row = list[mpmath.mpf]
 DIMENSION = 4

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.products import gathered_products, sampled_products
+from training.ops.sampled_matmul import gathered_products, sampled_products
 
 
 def setup(rows_type: torch.dtype = torch.int64) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mulde.graph import Graph
-from training.queries import QuerySet, both_directions
+from mulde.graph.graph import Graph
+from training.distillation.queries import QuerySet, both_directions
 
 Triples = list[tuple[int, int, int]]
 

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 
 from training.loop import Progress
-from training.reporting import TrainingReport
+from training.progress import TrainingReport
 
 STEPS = [
     Progress(1, 4, {"hard": 0.9}, 1.0, 50),

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training import hyperbolic
-from training.queries import Batch
+from training.distillation.queries import Batch
+from training.ops import hyperbolic
 from training.scorers import HYPERBOLIC, HyperbolicScorer, Scorer, ScorerName, build_scorer
 
 ENTITIES, RELATIONS, DIMENSION = 12, 3, 6

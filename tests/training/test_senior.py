@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses import binary_cross_entropy, senior_loss, soft_label_loss
-from training.queries import Batch
-from training.senior import Senior, attention_temperature
+from training.distillation.losses import binary_cross_entropy, senior_loss, soft_label_loss
+from training.distillation.queries import Batch
+from training.distillation.senior import Senior, attention_temperature
 
 JUNIOR = [0.0, 1.0, 2.0]
 TEACHERS = [[1.0, 0.0, -1.0], [0.0, 2.0, 4.0]]

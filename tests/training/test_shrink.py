@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mulde import bundle as files
-from mulde.bundle import open_bundle, write_bundle
+from mulde.bundle import bundle as files
+from mulde.bundle.bundle import open_bundle, write_bundle
+from mulde.bundle.entity_table import Precision
 from mulde.cli import app
 from mulde.errors import BundleError, ConfigError
-from mulde.graph import Graph, read_graph
-from mulde.layout import Precision
+from mulde.graph.graph import Graph, read_graph
 from serving.engine.engine import Engine
 from tests.support.tiny import write_split
 from tests.support.toy import toy_bundle
-from training.shrink import shrink
+from training.export.shrink import shrink
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde import bundle as files
-from mulde.bundle import open_bundle
+from mulde.bundle import bundle as files
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.errors import BundleError
-from mulde.layout import PRECISIONS, Layout, Precision
 from mulde.synthetic import SyntheticGraph
 from serving.engine.engine import Engine
+from training.export.entity_table import stream_table, write_table
 from training.synthetic import write_synthetic_bundle
-from training.table import stream_table, write_table
 
 GRAPH = SyntheticGraph(3000, relations=4, facts_per_entity=3, seed=2)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulde.evaluation import RankingTask
-from mulde.graph import Graph
-from training import traits
-from training.traits import FEWEST, STEPS, Traits, choose_traits, taken
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph
+from training.export import train_priors as traits
+from training.export.train_priors import FEWEST, STEPS, Traits, choose_traits, taken
 
 E, CHILDREN = 120, 100
 """Entities 0..99 are children, each with one parent among 100..119."""

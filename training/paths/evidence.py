@@ -17,13 +17,13 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from mulde.atomic import new_file
 from mulde.errors import CheckpointError
-from mulde.graph import Graph
+from mulde.graph.graph import Graph
+from mulde.storage.atomic import new_file
 from training.checkpoint import writing
+from training.distillation.queries import QuerySet
 from training.paths.mine import mine
 from training.paths.walks import Walks
-from training.queries import QuerySet
 from training.recipe import Paths, decisive
 
 Report = Callable[[int, int], None]

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from training import hyperbolic
-from training.columns import entity_columns
-from training.products import sampled_products
-from training.queries import Batch
+from training.distillation.queries import Batch
+from training.ops import hyperbolic
+from training.ops.entity_columns import entity_columns
+from training.ops.sampled_matmul import sampled_products
 
 ScoreKind = Literal["distance", "linear", "bilinear"]
 Start = Literal["uniform", "normal"]

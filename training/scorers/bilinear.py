@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from training.losses import LinearCrossEntropy
-from training.products import sampled_products
-from training.queries import Batch
+from training.distillation.losses import LinearCrossEntropy
+from training.distillation.queries import Batch
+from training.ops.sampled_matmul import sampled_products
 from training.scorers.base import Scorer
 
 

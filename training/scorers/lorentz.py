@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training import hyperbolic
+from training.ops import hyperbolic
 from training.scorers.base import HyperbolicScorer
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from training import hyperbolic
+from training.ops import hyperbolic
 from training.scorers.base import HyperbolicScorer
 
 

@@ -1,0 +1,299 @@
+"""The bundle: an immutable, checksummed folder, the only thing that passes to serving.
+
+Written into a temporary sibling, synced, renamed. Opened only after its manifest's digest, every
+size and every SHA-256 agree and nothing is missing, extra, a link or oddly named; then mapped.
+docs/architecture.md lists the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mulde.bundle.bounds import Measures
+from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.files import (
+    CALIBRATION,
+    CARD,
+    DIGEST,
+    ENCODER,
+    ENTITIES,
+    KNOWN,
+    MANIFEST,
+    MEASURES,
+    RECIPE,
+    SEARCH,
+    TYPES,
+    VOCABULARY,
+    Identity,
+    check_listing,
+    check_names,
+    check_stamp,
+    identity_of,
+    manifest_digest,
+    read_small,
+    stamp_of,
+)
+from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.manifest import Manifest
+from mulde.bundle.vocabulary import Vocabulary
+from mulde.errors import BundleError
+from mulde.evaluation.calibration import Calibration
+from mulde.storage.atomic import new_folder, publish
+
+__all__ = [
+    "CALIBRATION",
+    "CARD",
+    "DIGEST",
+    "ENCODER",
+    "ENTITIES",
+    "KNOWN",
+    "MANIFEST",
+    "MEASURES",
+    "RECIPE",
+    "SEARCH",
+    "TYPES",
+    "VOCABULARY",
+    "Bundle",
+    "Draft",
+    "draft_bundle",
+    "open_bundle",
+    "read_manifest",
+    "write_bundle",
+]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle; its arrays are mapped and shared between processes.
+
+    Attributes:
+        path: the folder.
+        manifest: what it says about itself.
+        vocabulary: ids, labels and rows.
+        known: known facts, or None if the bundle has none.
+        types: entities per type, or None.
+        search: completions and misspellings of entity labels, or None.
+        calibration: score -> probability, or None.
+        measures: of the table and its cells, or None; true where ``verified`` is False, for then
+            another process has seen that they are.
+        verified: whether every file was read and checked.
+        identity: which folder lay at ``path``, see ``files.identity_of``.
+    """
+
+    path: Path
+    manifest: Manifest
+    vocabulary: Vocabulary
+    known: KnownFacts | None
+    types: EntityTypes | None
+    search: SearchIndex | None
+    calibration: Calibration | None
+    identity: Identity
+    measures: Measures | None = None
+    verified: bool = True
+
+    def check_same(self) -> None:
+        """Make sure that all that was opened so far by its name is of this one bundle.
+
+        Whoever opens files of a bundle asks this afterwards: a bundle can be replaced at any time,
+        and half of the one and half of the other would answer as if it were a model.
+
+        Raises:
+            BundleError: if another folder lies at ``path``, or a file came to it.
+        """
+        if identity_of(self.path) != self.identity:
+            raise BundleError(self.path, "it was replaced while it was read; open it again")
+
+    def file(self, name: str) -> Path:
+        """Path of one of its files, such as ``encoder.onnx``.
+
+        Raises:
+            BundleError: if the bundle has no such file.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(self.path / name, "the bundle has no such file")
+        return self.path / name
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A bundle in the making: a temporary folder beside its target.
+
+    Attributes:
+        path: fill this folder, then ``seal``; sealed, it opens like any bundle.
+        target: where ``publish`` will put it.
+        overwrite: whether a bundle that is there may be replaced.
+    """
+
+    path: Path
+    target: Path
+    overwrite: bool
+
+    def seal(self, manifest: Manifest) -> Manifest:
+        """Stamp the files and write the manifest; may be repeated with better figures.
+
+        Returns:
+            The manifest as written, with ``files``.
+
+        Raises:
+            BundleError: if a required file is missing or one is not part of the format.
+        """
+        names = {path.name for path in self.path.iterdir()} - {MANIFEST, DIGEST}
+        check_names(self.path, names)
+        stamps = {name: stamp_of(self.path / name) for name in sorted(names)}
+        sealed = replace(manifest, files=stamps)
+        text = sealed.to_json().encode()
+        (self.path / MANIFEST).write_bytes(text)
+        (self.path / DIGEST).write_text(hashlib.sha256(text).hexdigest() + "\n")
+        return sealed
+
+    def publish(self) -> None:
+        """Sync it and give it its name.
+
+        Raises:
+            BundleError: if the target exists and may not be overwritten.
+        """
+        try:
+            publish(self.path, self.target, overwrite=self.overwrite)
+        except OSError as error:
+            problem = "exists" if isinstance(error, FileExistsError) else str(error)
+            raise BundleError(self.target, f"cannot be written: {problem}") from error
+
+
+@contextmanager
+def draft_bundle(directory: Path, *, overwrite: bool = False) -> Iterator[Draft]:
+    """A draft that disappears on leaving, unless it was published.
+
+    Raises:
+        BundleError: at once, if the target exists and may not be overwritten; later, if the disk is
+            full or the folder may not be written.
+    """
+    directory = Path(directory)
+    if directory.exists() and not overwrite:
+        raise BundleError(directory, "exists; say that it may be overwritten, or take another name")
+    try:
+        with new_folder(directory) as folder:
+            yield Draft(folder, directory, overwrite)
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}"
+        raise BundleError(directory, problem) from error
+
+
+def write_bundle(
+    directory: Path,
+    manifest: Manifest,
+    files: Mapping[str, bytes | Path],
+    *,
+    overwrite: bool = False,
+) -> Manifest:
+    """Write a whole bundle from contents or from files to copy.
+
+    Returns:
+        The manifest as written, with ``files``.
+
+    Raises:
+        BundleError: as ``Draft.seal`` and ``Draft.publish``; nothing is left behind then.
+    """
+    with draft_bundle(directory, overwrite=overwrite) as draft:
+        check_names(draft.target, set(files))
+        for name, content in files.items():
+            if isinstance(content, Path):
+                shutil.copyfile(content, draft.path / name)
+            else:
+                (draft.path / name).write_bytes(content)
+        sealed = draft.seal(manifest)
+        draft.publish()
+    return sealed
+
+
+def open_bundle(
+    directory: Path | str | os.PathLike[str], *, verify: bool = True, digest: str = ""
+) -> Bundle:
+    """Verify a bundle, then map it.
+
+    Args:
+        directory: the bundle's folder (it may itself be reached through a link).
+        verify: False skips reading the content of files other than the manifest; only for a folder
+            that another process of the same server has just verified.
+        digest: SHA-256 of the one manifest that will do, see ``manifest_digest``; empty for any.
+
+    Raises:
+        BundleError: naming the file, and what was expected and found.
+    """
+    path = Path(directory)
+    identity = identity_of(path)
+    manifest = read_manifest(path, digest)
+    check_listing(path, manifest)
+    if verify:
+        for name, stamp in manifest.files.items():
+            check_stamp(path / name, stamp)
+    bundle = _map(path, manifest, identity, verify)
+    _check_sizes(bundle)
+    bundle.check_same()
+    return bundle
+
+
+def read_manifest(directory: Path, digest: str = "") -> Manifest:
+    """Read and verify the manifest alone; ``digest`` as for ``open_bundle``.
+
+    Raises:
+        BundleError: if the folder or the manifest is missing, damaged, of a newer format or not
+            the one that was asked for.
+    """
+    if not directory.is_dir():
+        raise BundleError(directory, "expected the folder of a bundle")
+    stated = manifest_digest(directory)
+    text = read_small(directory / MANIFEST)
+    found = hashlib.sha256(text).hexdigest()
+    if found != stated:
+        raise BundleError(directory / MANIFEST, f"expected SHA-256 {stated[:64]}, found {found}")
+    if digest not in ("", found):
+        expected = f"expected the bundle whose manifest has SHA-256 {digest}"
+        raise BundleError(directory, f"{expected}, found another one, {found}, in its place")
+    return Manifest.from_json(directory / MANIFEST, text)
+
+
+def _map(path: Path, manifest: Manifest, identity: Identity, check: bool) -> Bundle:
+    has = manifest.files
+    names = Vocabulary.read(path / VOCABULARY, check=check)
+    labels = names.entities.labels
+    return Bundle(
+        path=path,
+        manifest=manifest,
+        vocabulary=names,
+        known=KnownFacts.read(path / KNOWN, check=check) if KNOWN in has else None,
+        types=EntityTypes.read(path / TYPES, check=check) if TYPES in has else None,
+        search=SearchIndex.read(path / SEARCH, labels, check=check) if SEARCH in has else None,
+        calibration=Calibration.read(path / CALIBRATION) if CALIBRATION in has else None,
+        identity=identity,
+        measures=_measures(path / MEASURES, manifest) if MEASURES in has else None,
+        verified=check,
+    )
+
+
+def _measures(path: Path, manifest: Manifest) -> Measures:
+    return Measures.read(path, manifest.width, manifest.index.cells)
+
+
+def _check_sizes(bundle: Bundle) -> None:
+    """Refuse parts that were not made for each other."""
+    path, manifest = bundle.path, bundle.manifest
+    want = manifest.entities, manifest.relations
+    vocabulary = bundle.vocabulary
+    parts: list[tuple[str, tuple[int, int]]] = [
+        (VOCABULARY, (vocabulary.num_entities, vocabulary.num_relations))
+    ]
+    if bundle.known is not None:
+        parts.append((KNOWN, (bundle.known.num_entities, bundle.known.num_relations)))
+    if bundle.types is not None:
+        parts.append((TYPES, (bundle.types.num_entities, manifest.relations)))
+    for name, found in parts:
+        if found != want:
+            expected = f"expected {want[0]} entities and {want[1]} relations"
+            raise BundleError(path / name, f"{expected}, found {found[0]} and {found[1]}")

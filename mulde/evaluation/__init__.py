@@ -1,0 +1,1 @@
+"""Filtered ranks, metrics and calibration."""

@@ -1,0 +1,103 @@
+"""Looking up strings that are sorted, or that have a sorted order beside them.
+
+Shape letters: n strings, B strings that are looked up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.storage.strings import Strings
+
+_STEP = 64
+_LEADER_BYTES = 1 << 20
+_MOST_SURVEYED = 1 << 17
+_LONGEST_LEADER = 128
+_FEW = 16
+"""Up to here, a bisection for each string is faster than one over arrays for all."""
+
+
+class Sorted(Sequence[bytes]):
+    """Strings in ascending order of their bytes, to look them up.
+
+    Some strings are kept in an array, so that most of a look-up is one step for all: as many as
+    a megabyte holds, of a small vocabulary each, and of any every 64th.
+
+    Args:
+        strings: what is looked up.
+        order: [n], rows sorted by their bytes; None where the strings themselves are sorted.
+    """
+
+    def __init__(self, strings: Strings, order: NDArray[np.unsignedinteger] | None = None) -> None:
+        self.strings, self.order = strings, order
+
+    def __len__(self) -> int:
+        """n."""
+        return len(self.strings)
+
+    def __getitem__(self, place: int) -> bytes:  # type: ignore[override]
+        """The bytes of the string at a place of the order."""
+        return self.strings.raw(place if self.order is None else int(self.order[place]))
+
+    def rows(self, places: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Rows of the strings at places [B] of the order."""
+        return (places if self.order is None else self.order[places]).astype(np.int64)
+
+    def find(self, values: Sequence[str]) -> NDArray[np.int64]:
+        """The first place of each of ``values`` [B]; -1 where no string is equal."""
+        places = self.lower_bounds(values)
+        return np.where(self.equal(places, values), places, -1)
+
+    def equal(self, places: NDArray[np.int64], values: Sequence[str]) -> NDArray[np.bool_]:
+        """Whether the string at each place [B], which may be past the end, is the value."""
+        if not len(self):
+            return np.zeros(len(places), dtype=bool)
+        if len(values) <= _FEW:
+            pairs = zip(places.tolist(), values, strict=True)
+            # A lone surrogate passes into bytes that no string of a file can have.
+            raws = ((at, value.encode("utf-8", "surrogatepass")) for at, value in pairs)
+            few = [at < len(self) and self[at] == raw for at, raw in raws]
+            return np.array(few, dtype=bool)
+        found = self.strings.take(self.rows(np.minimum(places, len(self) - 1)))
+        same = [a == b for a, b in zip(found, values, strict=True)]
+        return np.array(same, dtype=bool) & (places < len(self))
+
+    def lower_bounds(self, values: Sequence[str]) -> NDArray[np.int64]:
+        """For each of ``values`` [B], the first place in [0, n] whose string is not less."""
+        raws = [value.encode("utf-8", "replace") for value in values]
+        wanted = np.array(raws, dtype=f"S{max(map(len, raws), default=0) + 1}")
+        # Cut to one byte more than a leader has, which puts longer ones behind their beginnings;
+        # numpy would copy all leaders to compare them with wider strings.
+        leader = np.searchsorted(self._leaders, np.array(raws, self._leaders.dtype))
+        low = np.maximum((leader - 1) * self._step + 1, 0)
+        high = np.minimum(leader * self._step, len(self)) if len(self._leaders) else low + len(self)
+        if len(raws) <= _FEW:
+            each = zip(raws, low.tolist(), high.tolist(), strict=True)
+            return np.array([bisect_left(self, *bounds) for bounds in each], dtype=np.int64)
+        while (low < high).any():
+            middle = np.minimum((low + high) // 2, len(self) - 1)
+            less = self.strings.padded(self.rows(middle), wanted.itemsize) < wanted
+            open_ = low < high
+            low, high = np.where(open_ & less, middle + 1, low), np.where(less, high, middle)
+        return low
+
+    @cached_property
+    def _step(self) -> int:
+        """From one leader to the next."""
+        count = len(self)
+        if not 0 < count <= _MOST_SURVEYED:
+            return _STEP
+        width = int(self.strings.sizes(np.arange(count)).max())
+        return min(_STEP, -(-count * width // _LEADER_BYTES))
+
+    @cached_property
+    def _leaders(self) -> NDArray[np.bytes_]:
+        """The strings at its multiples; none if one is so long that the array would be large."""
+        rows = self.rows(np.arange(0, len(self), self._step))
+        width = int(self.strings.sizes(rows).max(initial=1))
+        return self.strings.padded(rows if width <= _LONGEST_LEADER else rows[:0], width + 1)

@@ -1,0 +1,1 @@
+"""Checks of a bundle's files before they are used."""

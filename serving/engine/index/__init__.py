@@ -1,0 +1,1 @@
+"""Index types: which rows have large inner products."""

@@ -1,0 +1,1 @@
+"""Served models: versions, names, batching."""

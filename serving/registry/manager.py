@@ -1,0 +1,149 @@
+"""Decides what is loaded: at the start, and when an administrator says so. One change at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from mulde.bundle.files import manifest_digest
+from mulde.bundle.manifest import NAME
+from mulde.errors import BundleError, InvalidArgument, UnknownModel
+from serving.registry.repository import Place, Repository
+from serving.registry.served_models import Lineup
+
+
+class Director:
+    """Changes a lineup, and lets it be applied by whoever holds the models."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        apply: Callable[[Lineup], None],
+        pins: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start with nothing loaded.
+
+        Args:
+            repository: where bundles are.
+            apply: loads what is new in a lineup, then switches to it; or raises BundleError and
+                changes nothing.
+            pins: name -> version that shall be current, whatever newer ones there are.
+        """
+        self._repository, self._apply, self._pins = repository, apply, dict(pins or {})
+        self.lock = threading.Lock()
+        self.lineup = Lineup()
+
+    def start(self) -> None:
+        """Load the newest version of each name, or the pinned one.
+
+        Where the newest is damaged, the next older one is taken; the failure is kept to be told.
+
+        Raises:
+            BundleError: if nothing can be loaded: why the first failed.
+            UnknownModel: if a pinned version is not there.
+        """
+        places = self._repository.scan()
+        known = [f"{place.name}/{place.version}" for place in places]
+        for name, version in self._pins.items():
+            if f"{name}/{version}" not in known:
+                raise UnknownModel(f"{name}/{version}", known)
+        with self.lock:
+            failed = [
+                error
+                for name in dict.fromkeys(place.name for place in places)
+                for error in self._start_name([p for p in places if p.name == name])
+            ]
+        if failed and not self.lineup.entries:
+            raise failed[0]
+
+    def _start_name(self, places: list[Place]) -> list[BundleError]:
+        """Load the newest that can be; the errors of those that cannot."""
+        pin, errors = self._pins.get(places[0].name), []
+        for place in reversed(places):
+            if pin in (None, place.version):
+                try:
+                    self._make_current(place, pinned=pin is not None, keep=False)
+                    break
+                except BundleError as error:
+                    errors.append(error)
+        return errors
+
+    def load(self, name: str, version: str, pin: bool) -> tuple[str, str]:
+        """Load a version (the newest if empty) and make it current; the former one stays loaded.
+
+        Returns:
+            The name and version that are current now.
+
+        Raises:
+            InvalidArgument: for a name or version that cannot be one.
+            UnknownModel: if it is not on disk.
+            BundleError: if it cannot be loaded; what was current stays so.
+        """
+        check_name("name", name)
+        if version:
+            check_name("version", version)
+        with self.lock:
+            place = self._repository.find(name, version)
+            self._make_current(place, pinned=pin, keep=True)
+        return place.name, place.version
+
+    def reload(self, name: str) -> tuple[str, str, bool]:
+        """Make the newest version on disk current, and free the former one.
+
+        Returns:
+            The name and version that are current now, and whether that changed.
+
+        Raises:
+            InvalidArgument, UnknownModel, BundleError: as ``load``; what was current stays so.
+        """
+        if name:
+            check_name("name", name)
+        with self.lock:
+            name, current = self.lineup.key(name, "", "name")
+            place = self._repository.find(name)
+            if self.lineup.entries[name].pinned or place.version == current:
+                return name, current, False
+            self._make_current(place, pinned=False, keep=True)
+            self._switch(self.lineup.without(name, [current]))
+        return place.name, place.version, True
+
+    def unload(self, name: str, version: str) -> list[tuple[str, str]]:
+        """Free a version, or all of a name.
+
+        Returns:
+            Name and version of what was freed.
+
+        Raises:
+            InvalidArgument, UnknownModel: if there is no such name, or it is not loaded.
+        """
+        check_name("name", name)
+        if version:
+            check_name("version", version)
+        with self.lock:
+            self.lineup.key(name, version, "name")
+            versions = [version] if version else list(self.lineup.entries[name].places)
+            self._switch(self.lineup.without(name, versions))
+        return [(name, one) for one in versions]
+
+    def _make_current(self, place: Place, *, pinned: bool, keep: bool) -> None:
+        try:
+            chosen = replace(place, digest=manifest_digest(place.path))
+            self._switch(self.lineup.with_current(chosen, pinned=pinned, keep=keep))
+        except BundleError as error:
+            self._switch(self.lineup.with_failure(place, str(error)))
+            raise
+
+    def _switch(self, lineup: Lineup) -> None:
+        self._apply(lineup)
+        self.lineup = lineup
+
+
+def check_name(field: str, name: str) -> None:
+    """Refuse what cannot be the name of a folder in a repository, such as ``..``.
+
+    Raises:
+        InvalidArgument: naming the field.
+    """
+    if not NAME.fullmatch(name):
+        raise InvalidArgument(field, f"a name like {NAME.pattern}", name)

@@ -1,0 +1,115 @@
+"""The models of one process, and how they change under load.
+
+Readers take one snapshot and never a lock; a change builds the next snapshot and puts it in place
+with one assignment. So a request is answered wholly by the old or wholly by the new version, and a
+version is freed when the last request that uses it lets go of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from mulde.v1 import common_pb2
+from serving.registry.model import Model, Tuning
+from serving.registry.repository import Place
+from serving.registry.served_models import Lineup
+
+Key = tuple[str, str]
+
+_TURN_S = 0.0005
+"""How long a thread keeps the interpreter while a model loads; a tenth of the default of Python."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A lineup and its models, by name and version."""
+
+    lineup: Lineup = field(default_factory=Lineup)
+    models: Mapping[Key, Model] = field(default_factory=dict)
+
+    def pick(self, name: str, version: str) -> Model:
+        """The model that a name and a version mean, either of which may be empty.
+
+        Raises:
+            UnknownModel: if it is not loaded.
+            InvalidArgument: if several are and none is named.
+        """
+        return self.models[self.lineup.key(name, version, "model.name")]
+
+    def is_current(self, model: Model) -> bool:
+        """Whether a model answers where no version is named."""
+        return self.lineup.entries[model.name].current == model.version
+
+
+class Registry:
+    """Loads, swaps and frees models."""
+
+    def __init__(
+        self, tuning: Tuning, changed: Callable[[Snapshot], None] = lambda snapshot: None
+    ) -> None:
+        """Start with nothing loaded.
+
+        Args:
+            tuning: how models are loaded.
+            changed: hears of each new snapshot.
+        """
+        self._tuning, self._changed = tuning, changed
+        self.snapshot = Snapshot()
+        self._staged: dict[Key, Model] = {}
+
+    def get(self, selector: common_pb2.ModelSelector) -> Model:
+        """See ``Snapshot.pick``."""
+        return self.snapshot.pick(selector.name, selector.version)
+
+    def apply(self, lineup: Lineup) -> None:
+        """Load what is new in a lineup, then switch to it.
+
+        Raises:
+            BundleError: if something cannot be loaded; nothing has changed then.
+        """
+        self.prepare(lineup)
+        self.commit(lineup)
+
+    def prepare(self, lineup: Lineup) -> None:
+        """Load and warm up what is new in a lineup, beside what answers now.
+
+        Raises:
+            BundleError: if something cannot be loaded.
+        """
+        self._staged = {}
+        loaded = self.snapshot.models
+        places = {
+            (place.name, place.version): place
+            for entry in lineup.entries.values()
+            for place in entry.places.values()
+        }
+        with _in_small_steps():
+            self._staged = {
+                key: loaded.get(key) or self._load(place) for key, place in places.items()
+            }
+
+    def _load(self, place: Place) -> Model:
+        return Model.load(place, self._tuning)
+
+    def commit(self, lineup: Lineup) -> None:
+        """Switch to the lineup that was prepared, and let go of what is not in it."""
+        self.snapshot, self._staged = Snapshot(lineup, self._staged), {}
+        self._changed(self.snapshot)
+
+    def abort(self) -> None:
+        """Let go of what was prepared."""
+        self._staged = {}
+
+
+@contextmanager
+def _in_small_steps() -> Iterator[None]:
+    """Have threads take turns sooner, so that callers wait less for the one that loads."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, _TURN_S))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)

@@ -1,0 +1,1 @@
+"""Teachers, Senior and Junior: one training step."""

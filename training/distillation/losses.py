@@ -1,0 +1,150 @@
+"""Hard-label losses over shared negatives, and the distillation losses of MulDE.
+
+Shape letters: B queries, N negatives, P targets of all queries, K candidates, M teachers.
+The hard loss is a mean per triple, so it does not depend on how triples are grouped by query; the
+others are means per query, or per triple where ``weight`` is the count of each query's triples.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax, softplus
+
+from training.distillation.queries import Batch
+
+_IMPOSSIBLE = -1e9
+"""A score with no share of a softmax; finite, so that a row of nothing else is no NaN."""
+
+
+def binary_cross_entropy(
+    positive: Tensor,
+    negative: Tensor,
+    batch: Batch,
+    *,
+    negative_weight: float | None = None,
+    adversarial_temperature: float = 0.0,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Mean over the triples of the BCE of one target and N shared negatives.
+
+    ``(softplus(-s_t) + w sum_n p_n softplus(s_n)) / (1 + w)``, where p is uniform, or with an
+    adversarial temperature a > 0 ``softmax(a s)`` without gradient (self-adversarial weights,
+    Sun et al. 2019, arXiv:1902.10197).
+
+    Negatives that are masked get no share of w: p is over those that are left.
+
+    Args:
+        positive: [P] scores of the targets.
+        negative: [B, N] scores of the shared negatives.
+        batch: whose ``count`` [B] says how many triples each row of negatives stands for.
+        negative_weight: w, the total weight of the negatives against the target's 1; ``None``
+            is N, the plain mean over 1 + N candidates: the negatives outweigh the target N to 1.
+        adversarial_temperature: a.
+        mask: [B, N], true for negatives to leave out since they are known targets.
+    """
+    count = negative.shape[1]
+    weight = float(count) if negative_weight is None else negative_weight
+    losses = softplus(negative)
+    if mask is not None:
+        losses = losses.masked_fill(mask, 0.0)
+    if adversarial_temperature > 0:
+        logits = negative.detach() * adversarial_temperature
+        if mask is not None:
+            logits = logits.masked_fill(mask, float("-inf"))
+        per_query = (logits.softmax(-1).nan_to_num(0.0) * losses).sum(-1)
+    elif mask is None:
+        per_query = losses.mean(-1)
+    else:
+        per_query = losses.sum(-1) / (~mask).sum(-1).clamp_min(1)
+    total = softplus(-positive).sum() + weight * (batch.count * per_query).sum()
+    return total / (len(positive) * (1 + weight))
+
+
+class LinearCrossEntropy(torch.autograd.Function):
+    """1-vs-all cross entropy of scores that are one product of matrices, mean over the triples.
+
+    ``mean(logsumexp(q T^T) - <q, t>)``. Scores and their gradient live for a few rows at a time
+    and never as a whole [B, E] matrix: the gradient is formed in the forward pass, so each tile
+    is read while it is still in the cache.
+
+    Args:
+        queries: [B, D].
+        table: [E, D].
+        batch: says which entities are the targets, and how many each query has.
+    """
+
+    TILE = 64
+
+    @staticmethod
+    def forward(ctx: Any, queries: Tensor, table: Tensor, batch: Batch) -> Tensor:  # noqa: D102
+        left, right = torch.zeros_like(queries), torch.zeros_like(table)
+        losses = []
+        bounds = torch.arange(0, len(queries) + 1, device=queries.device)
+        first = torch.searchsorted(batch.owner, bounds).tolist()
+        for start in range(0, len(queries), LinearCrossEntropy.TILE):
+            stop = min(start + LinearCrossEntropy.TILE, len(queries))
+            part = slice(first[start], first[stop])
+            owner, target = batch.owner[part] - start, batch.target[part]
+            count = batch.count[start:stop]
+            tile = queries[start:stop]
+            scores = tile @ table.T
+            own = scores[owner, target].sum()
+            top = scores.amax(-1, keepdim=True)
+            scores.sub_(top).exp_()
+            mass = scores.sum(-1, keepdim=True)
+            losses.append(((mass.log() + top).squeeze(-1) * count).sum() - own)
+            scores.mul_(count.unsqueeze(-1) / mass)
+            scores[owner, target] -= 1.0
+            torch.mm(scores, table, out=left[start:stop])
+            right.addmm_(scores.T, tile)
+        total = len(batch.target)
+        ctx.save_for_backward(left.div_(total), right.div_(total))
+        return torch.stack(losses).sum() / total
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102
+        left, right = ctx.saved_tensors
+        return gradient[0] * left, gradient[0] * right, None
+
+
+def soft_label_loss(
+    senior: Tensor,
+    junior: Tensor,
+    temperature: float,
+    weight: Tensor | None = None,
+    ignored: Tensor | None = None,
+) -> Tensor:
+    """``T^2 KL(softmax(s_S / T) || softmax(s_J / T))``, summed over K, averaged over queries.
+
+    A query all of whose candidates are ignored adds nothing.
+
+    Args:
+        senior: [B, K] soft label scores; detach them if they are to be labels only.
+        junior: [B, K].
+        temperature: T > 0.
+        weight: [B] how often each query counts; ``None`` is once.
+        ignored: [B, K], true for candidates that both distributions leave out.
+    """
+    if ignored is not None:
+        senior, junior = (s.masked_fill(ignored, _IMPOSSIBLE) for s in (senior, junior))
+    target = log_softmax(senior / temperature, -1)
+    given = log_softmax(junior / temperature, -1)
+    per_query = kl_div(given, target, log_target=True, reduction="none").sum(-1)
+    mean = per_query.mean() if weight is None else (per_query * weight).sum() / weight.sum()
+    return mean * temperature**2
+
+
+def senior_loss(senior: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean over K and the queries of the BCE of the soft label scores with the hard labels.
+
+    Args:
+        senior: [B, K] soft label scores s_S.
+        labels: [B, K] in [0, 1]. A query with n targets stands for n one-hot triples, whose mean
+            has 1/n at each target.
+        weight: [B] how often each query counts; ``None`` is once.
+    """
+    per_query = (softplus(senior) - labels * senior).mean(-1)
+    return per_query.mean() if weight is None else (per_query * weight).sum() / weight.sum()

@@ -1,0 +1,241 @@
+"""``card.md``: what a bundle is, how good, how it was made, and what rounding cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mulde.bundle.manifest import Manifest, describe
+from mulde.evaluation.calibration import Calibration
+from mulde.storage.printable import markdown
+from training.export.paper_differences import Departure
+from training.export.teacher_report import Lesson
+from training.hardware import GPU
+
+BAR = 8
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the manifest does not say about how a model came to be.
+
+    Attributes:
+        trained_on: machine of the training; None where it was not recorded.
+        exported_on: machine of the export.
+        seconds: of training up to this checkpoint, teachers not included.
+        epoch: of the checkpoint.
+        seed: of the training.
+        teachers: names of those that taught it; empty for a direct training.
+        notes: of the recipe.
+        licence: a sentence about the data's licence.
+        lessons: what the teachers know relation by relation, where they were at hand.
+        departures: settings that are not the paper's.
+        loops: relations that have loops and answer with them; None where all do.
+        traits: the queries (?, relation, ..) or (.., relation, ?) that entities are taken by.
+    """
+
+    trained_on: str | None
+    exported_on: str
+    seconds: float
+    epoch: int
+    seed: int
+    teachers: tuple[str, ...]
+    notes: str
+    licence: str
+    lessons: tuple[Lesson, ...] = ()
+    departures: tuple[Departure, ...] = ()
+    loops: tuple[str, ...] | None = None
+    traits: tuple[str, ...] = ()
+
+
+def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -> str:
+    """Text of ``card.md``."""
+    parts = [
+        f"# {manifest.name}, version {manifest.version}",
+        _summary(manifest),
+        "## Quality",
+        "Filtered by train, valid and test; both directions, all triples, realistic ties; measured "
+        "on the table as stored, through the engine that serves it.",
+        _quality(manifest),
+        *_loops(manifest, provenance),
+        *_traits(manifest, provenance),
+        "## What rounding cost",
+        _rounding(manifest),
+        *_index(manifest),
+        "## Probabilities",
+        _probabilities(calibration),
+        "## How it was made",
+        _making(manifest, provenance),
+        *_departures(provenance),
+        *_lessons(provenance),
+        "## Data",
+        _data(manifest, provenance),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(manifest: Manifest) -> str:
+    kind = "linear in u" if manifest.score.kind == "linear" else "minus the squared distance"
+    graph = markdown(manifest.dataset.name)
+    return (
+        f"A {manifest.family} model of {manifest.dimension} dimensions on {graph}: "
+        f"{manifest.entities:,} entities, {manifest.relations:,} relations, score {kind}, "
+        f"curvature -{manifest.score.curvature:.4g}; table in {manifest.precision}, "
+        f"{manifest.width} numbers a row."
+    )
+
+
+def _quality(manifest: Manifest) -> str:
+    lines = [
+        "| split | direction | MRR | Hits@1 | Hits@3 | Hits@10 |",
+        "|---|---|---|---|---|---|",
+    ]
+    for split, figures in manifest.quality.items():
+        for direction, row in figures.items():
+            values = " | ".join(f"{row[key]:.4f}" for key in ("mrr", "hits@1", "hits@3", "hits@10"))
+            lines.append(f"| {split} | {direction} | {values} |")
+    return "\n".join(lines)
+
+
+def _loops(manifest: Manifest, provenance: Provenance) -> list[str]:
+    """Which answers are left out, and what that is worth; nothing where all are in."""
+    if provenance.loops is None or "mrr_with_loops" not in manifest.checks:
+        return []
+    named = ", ".join(markdown(name) for name in provenance.loops)
+    but = f"Relations that do have loops in train, and answer with them: {named}." if named else ""
+    return [
+        "An entity is left out of the answers to its own query by every relation of whose triples "
+        "in train too few, or none, are loops. With them valid MRR would be "
+        f"{manifest.checks['mrr_with_loops']:.4f} instead of {manifest.checks['mrr_trained']:.4f}. "
+        + but
+    ]
+
+
+def _traits(manifest: Manifest, provenance: Provenance) -> list[str]:
+    """What is known of an entity besides its point; nothing where there is no trait."""
+    if not provenance.traits:
+        return []
+    named = " and ".join(markdown(name) for name in provenance.traits)
+    return [
+        f"Of each entity the model also knows whether train gives it as an answer to {named}; how "
+        "much that weighs in the answers of each relation was chosen on valid. Without it valid "
+        f"MRR would be {manifest.checks['mrr_without_traits']:.4f}. So a score is that of a new "
+        "fact: one that the model was trained on is scored as if it were one more."
+    ]
+
+
+def _rounding(manifest: Manifest) -> str:
+    checks = manifest.checks
+    return (
+        f"Valid MRR is {checks['mrr_trained']:.5f} as trained, {checks['mrr_rounded']:.5f} after "
+        f"rounding to {manifest.precision} (in double precision), and "
+        f"{checks['mrr_served']:.5f} as served. The ONNX encoder differs from the trained one by "
+        f"at most {checks['onnx_error']:.1e} of a query's size; the index finds "
+        f"{checks['recall@10']:.4f} of the exhaustive top 10."
+    )
+
+
+def _index(manifest: Manifest) -> list[str]:
+    """How the index was chosen; nothing where there was no choice."""
+    if not manifest.index.trials:
+        return []
+    lines = [
+        "| index | table and codes | more in each process | recall@10 | certain | one query | "
+        "one, exact | batch of 256, exact |",
+        "|---|---|---|---|---|---|---|---|",
+        *(
+            f"| {describe(trial)} | {trial.bytes / 1e6:.2f} MB "
+            f"| {trial.private_bytes / 1e6:.2f} MB "
+            f"| {trial.recall:.4f} | {trial.certified:.3f} | {trial.single_us:.0f} µs | "
+            f"{trial.exact_us:.0f} µs | {trial.batch_us:.1f} µs a query |"
+            for trial in manifest.index.trials
+        ),
+    ]
+    text = (
+        f"It is of kind {manifest.index.kind}. What was tried, on the machine of the export; "
+        "times without the encoder, certain means certified without asking for exactness."
+    )
+    return ["## The index", text, "\n".join(lines)]
+
+
+def _probabilities(calibration: Calibration) -> str:
+    errors = ", ".join(f"{name}s {error:.4f}" for name, error in calibration.error.items())
+    measured = f" Expected calibration error on test: {errors}." if errors else ""
+    return (
+        f"A probability p says: {calibration.event}. It is fitted on valid alone; true means a "
+        f"fact of the held-out split, so gaps in the graph make it a lower bound.{measured}"
+    )
+
+
+def _making(manifest: Manifest, provenance: Provenance) -> str:
+    taught = ", ".join(map(markdown, provenance.teachers)) or "none, trained directly"
+    trained_on = markdown(provenance.trained_on or "a machine that was not recorded")
+    recipe = f"recipe {markdown(manifest.recipe.name)} ({manifest.recipe.sha256[:12]})"
+    lines = [
+        f"- {recipe}, seed {provenance.seed}",
+        f"- teachers: {taught}",
+        f"- {provenance.seconds:,.0f} s up to epoch {provenance.epoch}, the best of its "
+        f"validations, on {trained_on}; teachers not included",
+        f"- exported on {markdown(provenance.exported_on)}, {manifest.created}",
+    ]
+    if provenance.notes:
+        lines.append(f"- {markdown(provenance.notes)}")
+    if f", {GPU} " not in trained_on:
+        lines.append("- not tested on a GPU")
+    libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
+    lines.append(f"- {markdown(libraries)}")
+    return "\n".join(lines)
+
+
+def _departures(provenance: Provenance) -> list[str]:
+    """A table of what is not the paper's."""
+    if not provenance.departures:
+        return []
+    lines = ["| setting | the paper's | here | worth |", "|---|---|---|---|"]
+    for one in provenance.departures:
+        cells = map(markdown, (one.key, one.paper, one.here, one.worth or "not measured alone"))
+        lines.append("| " + " | ".join(cells) + " |")
+    text = (
+        "Worth is valid MRR, and of one run each: differences of a few thousandths are noise. The "
+        "trials are in docs/experiments.md; what is always different, in docs/method.md."
+    )
+    return ["## What differs from the paper", text, "\n".join(lines)]
+
+
+def _lessons(provenance: Provenance) -> list[str]:
+    """Bars of the teachers' quality per relation, and what W made of it."""
+    if not provenance.lessons:
+        return []
+    trained = provenance.lessons[0].trust is not None
+    names = [f"teacher {number}" for number, _ in enumerate(provenance.teachers, start=1)]
+    trust = [f"sigmoid(W), {name}" for name in names] if trained else []
+    head = ["relation", "queries", *names, "Junior", *trust]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for one in provenance.lessons:
+        name = markdown(one.relation) + (", asked for heads" if one.reciprocal else "")
+        figures = [_bar(value) for value in (*one.teachers, one.junior, *(one.trust or ()))]
+        lines.append(f"| {name} | {one.count} | " + " | ".join(figures) + " |")
+    text = (
+        "MRR on valid of the relations asked about most, in the order of the teachers above; the "
+        "Junior is as trained, before its table is rounded. "
+    )
+    learnt = (
+        "W began at sigmoid(1) = .73 everywhere."
+        if trained
+        else "W was not trained: the recipe has no relation scaling."
+    )
+    return ["## What the teachers know", text + learnt, "\n".join(lines)]
+
+
+def _bar(value: float) -> str:
+    """A number in [0, 1] as a picture and in figures."""
+    full = round(value * BAR)
+    return "█" * full + "░" * (BAR - full) + f" {value:.3f}"
+
+
+def _data(manifest: Manifest, provenance: Provenance) -> str:
+    counts = ", ".join(f"{split} {n:,}" for split, n in manifest.dataset.counts.items())
+    facts = "carries its known facts" if "known.bin" in manifest.files else "carries no facts"
+    return (
+        f"{markdown(manifest.dataset.name)} ({manifest.dataset.sha256[:12]}): {counts}. "
+        f"The bundle {facts}. {markdown(provenance.licence)}"
+    )

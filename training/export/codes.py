@@ -1,0 +1,148 @@
+"""Codes beside the entity table, ``candidates.faiss``, for the kinds of index that have them.
+
+They only name candidates, so they may lose what they like: every answer is scored from the table.
+
+Shape letters: E entities, W width, C cells, n rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from mulde.errors import BundleError
+
+Array = NDArray[np.float64]
+Vectors = NDArray[np.float32]
+
+_DECODED_ROWS = 1 << 16
+_ROWS_PER_CELL = 128
+_MOST_SAMPLED = 1 << 18
+"""Rows that cells are found from; with thousands of cells it is they that take the time."""
+_ROUNDS = 15
+_CODE_COLUMNS = 2
+_CODE_BITS = 4
+_TRAINED_ROWS = 1 << 17
+
+
+class Rows(Protocol):
+    """A table that gives its rows, such as ``serving.engine.entity_table.EntityIndex``."""
+
+    entities: int
+    width: int
+
+    def decode(self, start: int, stop: int) -> Vectors:
+        """Rows ``start`` to ``stop``, [n, W]."""
+
+
+def write_bytes(path: Path, table: Rows) -> None:
+    """Codes of 8 bits, each column with a range of its own: kind ``sq8``.
+
+    Raises:
+        BundleError: if the file cannot be written.
+    """
+    codec = faiss.ScalarQuantizer.QT_8bit
+    index: Any = faiss.IndexScalarQuantizer(table.width, codec, faiss.METRIC_INNER_PRODUCT)
+    index.train(_ranges(table))
+    for _, rows in _chunks(table):
+        index.add(rows)
+    _write(index, path)
+
+
+def write_product_codes(path: Path, table: Rows, seed: int = 0) -> None:
+    """A code of 4 bits for each pair of columns: kind ``pq``.
+
+    Raises:
+        BundleError: if the file cannot be written.
+    """
+    groups = table.width // _CODE_COLUMNS
+    index: Any = faiss.IndexPQFastScan(table.width, groups, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
+    index.pq.cp.seed, index.pq.cp.min_points_per_centroid = seed, 1
+    index.train(_sample(table, _TRAINED_ROWS, seed))
+    for _, rows in _chunks(table):
+        index.add(rows)
+    _write(index, path)
+
+
+def write_cells(path: Path, table: Rows, weights: Array, cells: int, seed: int = 0) -> None:
+    """Codes of 8 bits in cells of rows that are near each other: kind ``ivf``.
+
+    Args:
+        path: the file.
+        table: the rows; read in chunks, twice.
+        weights: [W], what a column counts for when rows are compared (``column_weights``).
+        cells: C.
+        seed: of the clustering.
+
+    Raises:
+        BundleError: if the file cannot be written.
+    """
+    nearest, means = _cut(table, weights, cells, seed)
+    quantiser = faiss.IndexFlatIP(table.width)
+    quantiser.add(means)
+    codec = faiss.ScalarQuantizer.QT_8bit
+    index: Any = faiss.IndexIVFScalarQuantizer(
+        quantiser, table.width, cells, codec, faiss.METRIC_INNER_PRODUCT, False
+    )
+    index.sq.train(_ranges(table))
+    index.is_trained = True
+    for start, rows in _chunks(table):
+        _, cell = nearest.search(rows * weights.astype(np.float32), 1)
+        numbers = np.arange(start, start + len(rows))
+        pointers = (faiss.swig_ptr(part) for part in (rows, numbers, cell))
+        index.add_core(len(rows), *pointers)
+    _write(index, path)
+
+
+def _cut(table: Rows, weights: Array, cells: int, seed: int) -> tuple[Any, Vectors]:
+    """An index of the cells' middles in weighed columns, and the middles [C, W] in plain ones."""
+    scale = weights.astype(np.float32)
+    count = min(cells * _ROWS_PER_CELL, max(_MOST_SAMPLED, 32 * cells))
+    sample = _sample(table, count, seed) * scale
+    clustering = faiss.Kmeans(
+        table.width,
+        cells,
+        niter=_ROUNDS,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=_ROWS_PER_CELL,
+    )
+    clustering.train(sample)
+    weighed: Any = clustering.centroids
+    middles = np.divide(weighed, scale, out=np.zeros_like(weighed), where=scale > 0)
+    return clustering.index, middles
+
+
+def _ranges(table: Rows) -> Vectors:
+    """Least and greatest number of each column, [2, W]; trained on them, a codec clips nothing."""
+    low, high = np.full(table.width, np.inf), np.full(table.width, -np.inf)
+    for _, rows in _chunks(table):
+        low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    return np.stack([low, high]).astype(np.float32)
+
+
+def _sample(table: Rows, count: int, seed: int) -> Vectors:
+    """About ``count`` rows, every one as likely as another."""
+    if count >= table.entities:
+        return table.decode(0, table.entities)
+    generator, share = np.random.default_rng(seed), count / table.entities
+    parts = [rows[generator.random(len(rows)) < share] for _, rows in _chunks(table)]
+    return np.concatenate(parts)
+
+
+def _chunks(table: Rows) -> Iterator[tuple[int, Vectors]]:
+    for start in range(0, table.entities, _DECODED_ROWS):
+        yield start, table.decode(start, min(start + _DECODED_ROWS, table.entities))
+
+
+def _write(index: Any, path: Path) -> None:
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:  # all that FAISS raises
+        reason = str(error).strip().splitlines()[-1]
+        raise BundleError(path, f"cannot be written: {reason}") from error

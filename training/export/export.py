@@ -1,0 +1,335 @@
+"""From a checkpoint to a bundle: round, write, reopen with the code that serves it, compare.
+
+Nothing is published unless the reopened bundle answers as the trained model does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+import mulde
+from mulde.bundle import bundle as files
+from mulde.bundle.bundle import Draft, draft_bundle, open_bundle
+from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
+from mulde.bundle.entity_types import EntityTypes, read_types
+from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.manifest import NAME, Dataset, Manifest, RecipeStamp, Score, utc_now
+from mulde.bundle.quantised_table import BITS, pack_quantised
+from mulde.errors import BundleError, ConfigError
+from mulde.evaluation.calibration import Calibration
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import SPLITS, Graph, read_graph
+from serving.engine.engine import Engine
+from serving.engine.index.index_benchmark import Bench
+from training.evaluate import loops_of, served_traits
+from training.export.calibrate import calibrate
+from training.export.card import Provenance, card
+from training.export.checks import measure, refuse_differences, sample
+from training.export.entity_table import write_quantised, write_table
+from training.export.index_selection import Wish, choose_index, choose_precision
+from training.export.onnx_encoder import Encoder, choose_slopes, write_onnx
+from training.export.paper_differences import departures
+from training.export.teacher_report import lessons
+from training.export.train_priors import Traits
+from training.hardware import describe_machine
+from training.recipe import Recipe, read_recipe
+from training.scorers import RESCAL, Scorer
+from training.train import load_scorer
+
+LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
+TYPES_FILE = "types.tsv"
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a bundle is made from: a graph and its folder, a model, its checkpoint and recipe."""
+
+    graph: Graph
+    folder: Path
+    scorer: Scorer
+    state: Mapping[str, Any]
+    recipe: Recipe
+    recipe_path: Path
+
+    @classmethod
+    def read(cls, checkpoint: Path, data: Path, recipe: Path | None) -> Source:
+        """Read them; without ``recipe``, the one in the run's folder is taken."""
+        path = recipe or checkpoint.resolve().parent.parent / files.RECIPE
+        if not path.is_file():
+            expected = "a recipe file, such as the run's recipe.toml"
+            raise ConfigError("recipe", expected, str(path))
+        graph = read_graph(data)
+        scorer, state = load_scorer(checkpoint, graph)
+        if isinstance(scorer, RESCAL):
+            scorer.round_matrices()
+        return cls(graph, data, scorer, state, read_recipe(path), path)
+
+
+def export(
+    checkpoint: Path,
+    data: Path,
+    out: Path,
+    *,
+    precision: str | None = None,
+    wish: Wish | None = None,
+    known: bool = True,
+    overwrite: bool = False,
+    name: str | None = None,
+    version: str = "1",
+    recipe: Path | None = None,
+    licence: str = "",
+    teachers: Path | None = None,
+    report: Report = lambda step: None,
+) -> Manifest:
+    """Write a bundle of a trained model.
+
+    Args:
+        checkpoint: a ``best.pt``.
+        data: the graph that it was trained on; ``types.tsv`` in it gives more types.
+        out: the bundle's folder.
+        precision: of the entity table: "fp16", "fp32", "int8" or "int4"; by default "fp16", or
+            the finest that the wish allows.
+        wish: what the bundle may cost; without one, the index is of kind "int8" and nothing is
+            tried.
+        known: whether the bundle carries the facts of train, valid and test.
+        overwrite: whether a bundle that is there may be replaced.
+        name: of the model; by default the name of ``out``.
+        version: of the model.
+        recipe: the recipe file; by default the one in the run's folder, ``RUN/recipe.toml``.
+        licence: a sentence for the card about the licence of the data.
+        teachers: folder of the teachers' folders, for the card's figures per relation; by default
+            ``RUN/teachers``. Where they are not there, the card goes without.
+        report: is told what is being done.
+
+    Returns:
+        The manifest as published.
+
+    Raises:
+        ConfigError: for an unknown precision, an impossible name or a missing recipe.
+        CheckpointError: if the checkpoint is damaged or of another graph.
+        DatasetError: if the graph is damaged.
+        BundleError: if ``out`` exists, the reopened bundle differs from the trained model, or
+            nothing that was tried is as wished.
+    """
+    given = None if precision is None else _precision(precision)
+    called = _name("name", name or out.resolve().name), _name("version", version)
+    report("reading graph and checkpoint")
+    source = Source.read(checkpoint, data, recipe)
+    with draft_bundle(out, overwrite=overwrite) as draft:
+        valid = RankingTask.of(source.graph, "valid")
+        traits = served_traits(source.scorer, source.graph, source.recipe, valid, report)
+        layout = Layout(source.scorer.dimension, len(traits.directions))
+        report("writing encoder and names")
+        slopes = choose_slopes(source.scorer, valid)
+        encoder = Encoder(source.scorer, layout, slopes, torch.from_numpy(traits.weights))
+        _write_files(draft.path, source, encoder, known)
+        checked = given or _fitting(wish, out, draft.path, source.graph.num_entities, layout)
+        report(f"writing the table in {checked}")
+        table = _write_table(draft.path, source.scorer, layout, checked, out, traits.taken)
+        manifest = _first_manifest(source, *called, checked, layout)
+        draft.seal(manifest)
+        with Engine.open(draft.path) as engine:
+            manifest = _index(manifest, wish, out, draft.path, engine, valid, report)
+            checks = measure(source.scorer, encoder, table, engine, valid, traits, report)
+            report("ranking valid as served")
+            quality = {"valid": valid.quality(engine.scores)}
+            checks["mrr_served"] = quality["valid"]["total"]["mrr"]
+            refuse_differences(out, checks, checked, len(valid.target))
+            manifest = replace(manifest, checks=checks, quality=quality)
+            manifest, calibration = _test(manifest, engine, source.graph, valid, report)
+        report("asking the teachers about each relation")
+        shelf = teachers or checkpoint.resolve().parent.parent / "teachers"
+        provenance = _provenance(source, licence, valid, shelf, traits)
+        manifest = _describe(draft, manifest, calibration, provenance)
+        open_bundle(draft.path)
+        draft.publish()
+    return manifest
+
+
+def _first_manifest(
+    source: Source, name: str, version: str, precision: Precision, layout: Layout
+) -> Manifest:
+    """All that is known before anything is measured."""
+    graph, scorer = source.graph, source.scorer
+    kind: Literal["linear", "distance"] = "distance" if scorer.kind == "distance" else "linear"
+    return Manifest(
+        name=name,
+        version=version,
+        created=utc_now(),
+        family=type(scorer).__name__,
+        score=Score(kind, float(scorer.curvature().detach())),
+        dimension=layout.dimension,
+        width=layout.width,
+        precision=precision,
+        entities=graph.num_entities,
+        relations=graph.num_relations,
+        loops=loops_of(graph, source.recipe),
+        traits=layout.trait_count,
+        dataset=Dataset(graph.name, graph.digest, {s: len(graph.split(s)) for s in SPLITS}),
+        recipe=RecipeStamp(source.recipe.name, source.recipe.digest),
+        libraries={module.__name__: module.__version__ for module in LIBRARIES},
+    )
+
+
+def _write_files(
+    folder: Path,
+    source: Source,
+    encoder: Encoder,
+    known: bool,
+) -> None:
+    """All files that need no measurement but the table; types come from train alone."""
+    graph, given = source.graph, source.folder / TYPES_FILE
+    write_onnx(encoder, folder / files.ENCODER)
+    vocabulary = graph.vocabulary()
+    vocabulary.write(folder / files.VOCABULARY)
+    SearchIndex.build(vocabulary.entities.labels).write(folder / files.SEARCH)
+    more = read_types(given, graph.entity_ids) if given.is_file() else {}
+    types = EntityTypes.of_graph(graph.train, graph.relation_ids, graph.num_entities, more)
+    types.write(folder / files.TYPES)
+    if known:
+        facts = KnownFacts.build(graph.all_triples, graph.num_entities, graph.num_relations)
+        facts.write(folder / files.KNOWN)
+    shutil.copyfile(source.recipe_path, folder / files.RECIPE)
+
+
+def _test(
+    manifest: Manifest, engine: Engine, graph: Graph, valid: RankingTask, report: Report
+) -> tuple[Manifest, Calibration]:
+    """Fit probabilities on valid; measure quality and probabilities on test."""
+    test = RankingTask.of(graph, "test")
+    report("ranking test as served")
+    quality = {**manifest.quality, "test": test.quality(engine.scores)}
+    report("calibrating probabilities")
+    calibration = calibrate(valid, test, engine.scores)
+    errors = {f"calibration_error_{name}": value for name, value in calibration.error.items()}
+    checks = {**manifest.checks, **errors}
+    return replace(manifest, quality=quality, checks=checks), calibration
+
+
+def _describe(
+    draft: Draft, manifest: Manifest, calibration: Calibration, provenance: Provenance
+) -> Manifest:
+    """Write what was measured, and the card, which quotes the sealed manifest."""
+    text = calibration.to_json()
+    (draft.path / files.CALIBRATION).write_text(text, encoding="utf-8")
+    text = card(draft.seal(manifest), calibration, provenance)
+    (draft.path / files.CARD).write_text(text, encoding="utf-8")
+    return draft.seal(manifest)
+
+
+def _fitting(
+    wish: Wish | None, out: Path, folder: Path, entities: int, layout: Layout
+) -> Precision:
+    """The precision that a wish allows beside the files that are there."""
+    if wish is None:
+        return "fp16"
+    others = sum(path.stat().st_size for path in folder.iterdir())
+    return choose_precision(wish, out, others, entities, layout.width)
+
+
+def _index(
+    manifest: Manifest,
+    wish: Wish | None,
+    out: Path,
+    folder: Path,
+    engine: Engine,
+    valid: RankingTask,
+    report: Report,
+) -> Manifest:
+    """The manifest with the index that a wish leads to."""
+    if wish is None:
+        return manifest
+    rows = sample(valid)
+    bench = Bench(engine, engine.encode(valid.entity[rows], valid.relation[rows]))
+    return replace(manifest, index=choose_index(wish, out, folder, engine, bench, report))
+
+
+def _write_table(
+    folder: Path,
+    scorer: Scorer,
+    layout: Layout,
+    precision: Precision,
+    out: Path,
+    traits: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Write the rounded table [E, W], and return it.
+
+    Raises:
+        BundleError: if a value does not fit the precision.
+    """
+    with torch.inference_mode():
+        parts = scorer.spatial(), scorer.tail_bias, scorer.head_bias
+        spatial, tail_bias, head_bias = (part.double().numpy() for part in parts)
+    path, bits = folder / files.ENTITIES, BITS.get(precision)
+    try:
+        if bits is None:
+            table = layout.pack(spatial, tail_bias, head_bias, precision, traits)
+            write_table(path, table, precision)
+        else:
+            table, codec = pack_quantised(layout, spatial, tail_bias, head_bias, bits, traits)
+            write_quantised(path, table, codec)
+    except ValueError as error:
+        raise BundleError(out, f"not published; {error}") from error
+    return table
+
+
+def _provenance(
+    source: Source, licence: str, valid: RankingTask, shelf: Path, traits: Traits
+) -> Provenance:
+    identity, progress = source.state["identity"], source.state["progress"]
+    looping = loops_of(source.graph, source.recipe)
+    learnt = lessons(source.scorer, source.state, source.graph, valid, shelf, source.recipe)
+    return Provenance(
+        trained_on=source.state.get("machine"),
+        exported_on=describe_machine(),
+        seconds=progress["seconds"],
+        epoch=progress["epoch"],
+        seed=identity["seed"],
+        teachers=tuple(identity.get("teachers", ())),
+        notes=source.recipe.notes,
+        licence=licence or _licence(source.folder),
+        lessons=tuple(learnt),
+        departures=tuple(departures(source.recipe)),
+        loops=None if looping is None else tuple(source.graph.relation_ids[r] for r in looping),
+        traits=tuple(_direction(source.graph, row) for row in traits.directions),
+    )
+
+
+def _direction(graph: Graph, row: int) -> str:
+    relation = graph.relation_ids[row % graph.num_relations]
+    return f"(.., {relation}, ?)" if row < graph.num_relations else f"(?, {relation}, ..)"
+
+
+def _licence(folder: Path) -> str:
+    """Where to read under which terms names and facts may be passed on."""
+    found = sorted(path.name for path in folder.glob("LICEN[CS]E*"))
+    where = f"file {', '.join(found)}" if found else "source"
+    return f"The names and facts in this bundle are the data's; its licence: see its {where}."
+
+
+def _precision(text: str) -> Precision:
+    known: tuple[Precision, ...] = (*PRECISIONS, *BITS)
+    for one in known:
+        if text == one:
+            return one
+    raise ConfigError("precision", ", ".join(known), text)
+
+
+def _name(field: str, text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise ConfigError(field, "1 to 64 letters, digits, '.', '_' or '-'", text)
+    return text

@@ -1,0 +1,116 @@
+"""A smaller bundle from a bundle: a coarser table, and without what a device can do without.
+
+The checkpoint is not needed. The points are those of the table that is there, so what was rounded
+once is rounded again; from half precision that changes nothing that can be measured.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+from mulde.bundle import bundle as files
+from mulde.bundle.bundle import Bundle, draft_bundle, open_bundle
+from mulde.bundle.entity_table import Precision
+from mulde.bundle.manifest import Index, Manifest
+from mulde.bundle.names import Names
+from mulde.bundle.quantised_table import BITS, pack_quantised
+from mulde.bundle.vocabulary import Vocabulary
+from mulde.errors import BundleError, ConfigError
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph
+from serving.engine.engine import Engine
+from serving.engine.entity_table import EntityIndex
+from training.export.entity_table import write_quantised
+
+DROPPABLE = {
+    "labels": files.SEARCH,
+    "search": files.SEARCH,
+    "types": files.TYPES,
+    "known": files.KNOWN,
+}
+"""What can be left out, and the file that goes with it; without labels nobody searches them."""
+
+_KEPT = (files.ENCODER, files.CALIBRATION, files.RECIPE, files.KNOWN, files.TYPES, files.SEARCH)
+
+Report = Callable[[str], None]
+
+
+def shrink(
+    source: Path,
+    out: Path,
+    precision: Precision,
+    graph: Graph,
+    *,
+    without: Collection[str] = (),
+    report: Report = lambda step: None,
+) -> Manifest:
+    """Write a smaller bundle, and measure again what it is worth.
+
+    Args:
+        source: the bundle's folder.
+        out: the new one's.
+        precision: of its table: "int8" or "int4".
+        graph: that it was trained on.
+        without: some of ``DROPPABLE``.
+        report: is told what is being done.
+
+    Returns:
+        The manifest as published, with the quality on valid and test.
+
+    Raises:
+        ConfigError: for another precision, or a part that cannot be left out.
+        BundleError: if ``source`` cannot be opened, is of another graph, or ``out`` exists.
+    """
+    if precision not in BITS:
+        raise ConfigError("--precision", " or ".join(BITS), precision)
+    for part in without:
+        if part not in DROPPABLE:
+            raise ConfigError("--without", ", ".join(DROPPABLE), part)
+    opened = open_bundle(source)
+    if opened.manifest.dataset.sha256 != graph.digest:
+        raise BundleError(source, f"expected a bundle of {graph.name}, found one of another graph")
+    dropped = {DROPPABLE[part] for part in without}
+    with draft_bundle(out) as draft:
+        report(f"writing the table in {precision}")
+        _write_table(draft.path / files.ENTITIES, opened, precision)
+        _vocabulary(opened, "labels" in without).write(draft.path / files.VOCABULARY)
+        for name in opened.manifest.files:
+            if name in _KEPT and name not in dropped:
+                shutil.copyfile(opened.file(name), draft.path / name)
+        manifest = replace(
+            opened.manifest,
+            name=out.name,
+            precision=precision,
+            index=Index(),
+            checks={},
+            quality={},
+        )
+        draft.seal(manifest)
+        with Engine.open(draft.path) as engine:
+            quality = {}
+            for split in ("valid", "test"):
+                report(f"ranking {split} as served")
+                quality[split] = RankingTask.of(graph, split).quality(engine.scores)
+        sealed = draft.seal(replace(manifest, quality=quality))
+        draft.publish()
+    return sealed
+
+
+def _write_table(path: Path, source: Bundle, precision: Precision) -> None:
+    """The points of the source's table, rounded again."""
+    layout, entities = source.manifest.layout, source.manifest.entities
+    table = EntityIndex(source.file(files.ENTITIES), entities, layout.width)
+    points = layout.unpack(table.decode(0, entities))
+    parts = points.spatial, points.tail_bias, points.head_bias
+    write_quantised(path, *pack_quantised(layout, *parts, BITS[precision], points.traits))
+
+
+def _vocabulary(source: Bundle, bare: bool) -> Vocabulary:
+    """The names; bare ones have no labels but their ids."""
+    if not bare:
+        return source.vocabulary
+    entities, relations = source.vocabulary.entities, source.vocabulary.relations
+    return Vocabulary(*(Names(one.kind, one.ids, one.ids, None) for one in (entities, relations)))
