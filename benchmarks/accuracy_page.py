@@ -22,14 +22,15 @@ Filtered ranking by train, valid and test; both directions, all triples, realist
 checkpoint of each run is the best by valid MRR; test was read once, when the run was added.
 Seconds are those of the training loop, validations not included, up to the last epoch; a Junior's
 do not include its teachers', which have rows of their own; where a machine was shared with other
-work, they are upper bounds. What was tried besides is in docs/experiments.md. Written by
-`make accuracy` from `benchmarks/records/`; not to be edited. Not tested on a GPU.
+work, they are upper bounds. What was tried besides is in
+docs/explanation/experiments.md. Written by `make accuracy` from `benchmarks/records/`; not to be
+edited. Not tested on a GPU.
 
 ## Juniors and their twins
 
 Means over the seeds, with the sample standard deviation where there are several. A twin is the
 same model trained without teachers, with the same schedule. Where the last column has a figure,
-the others are of what is served: loops are left out and traits added (docs/method.md,
+the others are of what is served: loops are left out and traits added (docs/explanation/method.md,
 "Departures"), alike for Junior and twin, and the last is the test MRR of the trained scorer
 itself. That is what to compare with figures of models that know neither; the Senior's, the
 teachers' and the curves are plain everywhere. The Senior's own MRR is that of its soft labels,

@@ -18,9 +18,10 @@ Record = dict[str, Any]
 PREAMBLE = f"""# How often answers are certain
 
 Written by `make bench-certificates` from `benchmarks/records/certificates/`; not to be edited. An
-answer is certain when nothing that was not fetched can belong to it (docs/architecture.md,
-`serving/engine/certificate.py`). For each kind of index, over queries with every relation in turn
-in both directions and entities at random, ten answers each:
+answer is certain when nothing that was not fetched can belong to it
+(docs/explanation/architecture.md, `serving/engine/certificate.py`). For each kind of index,
+over queries with every relation in turn in both directions and entities at random,
+ten answers each:
 
 * *certain at once*: the share of answers that are, without being asked for exactness, and *found*,
   the share of answers that score as high as the tenth best of exhaustive scoring (recall@10);
@@ -31,7 +32,8 @@ in both directions and entities at random, ten answers each:
 * microseconds of one query alone on one thread without the encoder, as it comes and exact.
 
 Shares and rows are counted, and the same on any machine with the same range of bytes (kind `int8`,
-docs/architecture.md); times are medians on the machine that is named, with other work beside them.
+docs/explanation/architecture.md);
+times are medians on the machine that is named, with other work beside them.
 """
 
 

@@ -1,4 +1,4 @@
-"""Generate ``docs/api.md`` from the comments in ``protos/mulde/v1``.
+"""Generate ``docs/reference/api.md`` from the comments in ``protos/mulde/v1``.
 
 Usage: ``python scripts/generate_api_docs.py``
 """
@@ -21,7 +21,7 @@ from google.protobuf.descriptor_pb2 import (
 from grpc_tools import protoc  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGET = ROOT / "docs" / "api.md"
+TARGET = ROOT / "docs" / "reference" / "api.md"
 ORDER = ("prediction", "vocabulary", "model", "common")
 HEADER = """# The API, mulde.v1
 

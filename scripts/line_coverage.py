@@ -1,6 +1,7 @@
 """Fail where the tests reach too few lines: branches are measured and shown, lines are the bar.
 
-``fail_under`` of coverage.py counts both together; the promise of docs/reliability.md is of lines.
+``fail_under`` of coverage.py counts both together; the promise of
+docs/explanation/reliability.md is of lines.
 
 Usage: ``python scripts/line_coverage.py COVERAGE.json``
 """

@@ -109,7 +109,7 @@ class Teacher(Model):
 
 @dataclass(frozen=True)
 class Distillation:
-    """How the Junior asks and what it does with the answers (docs/method.md).
+    """How the Junior asks and what it does with the answers (docs/explanation/method.md).
 
     Attributes:
         candidates: K, how many entities the Junior asks about.

@@ -1,13 +1,13 @@
 """The columns of the entity table: the one definition.
 
 A row holds a point of the unit hyperboloid and two biases, in the numbers that an inner product
-needs (docs/architecture.md, "The entity table"):
+needs (docs/explanation/architecture.md, "The entity table"):
 
     0..D-1    Y', the spatial coordinates
     D, D+1    the excess y = sqrt(1 + |Y'|^2) - 1, high and low part
     D+2, D+3  tail bias, high and low part
     D+4, D+5  head bias, high and low part
-    D+6..     J traits, where the model has any (docs/method.md, "Departures")
+    D+6..     J traits, where the model has any (docs/explanation/method.md, "Departures")
     ...       zeros, up to a multiple of 8
 
 A width that is not a multiple of 8 falls off the vector path of the index: 10 times slower.

@@ -58,7 +58,7 @@ def predict(
     """Answer queries in bulk, without a server.
 
     A run that was interrupted goes on where it stopped when it is started again; the result is the
-    same, byte for byte. docs/batch.md says what the columns are.
+    same, byte for byte. docs/how-to/predict-in-batch.md says what the columns are.
     """
     if complete == (questions is not None):
         raise typer.BadParameter("expected a file of queries, or --complete and no file")

@@ -121,8 +121,8 @@ def serve(
     """Answer over gRPC.
 
     Every option may also stand in the environment (MULDE_SERVER__GRPC_PORT) or in a file
-    (--config); docs/operations.md lists them. Where the server listens is one line of JSON on
-    stdout.
+    (--config); docs/how-to/operate-a-server.md lists them.
+    Where the server listens is one line of JSON on stdout.
     """
     # gRPC reads this when it is imported. Its own log repeats what strangers send as it is, line
     # feeds and all, so that they could write lines of ours; who needs it can set it.

@@ -1,8 +1,8 @@
 """Batch prediction: a file of questions, or a whole graph to complete, to a file of answers.
 
-The work is cut into pieces, whose parts a journal keeps until all are there (docs/batch.md). Where
-the cuts are depends on the options alone, so neither an interrupt nor the number of processes
-changes a byte of the result.
+The work is cut into pieces, whose parts a journal keeps until all are there
+(docs/how-to/predict-in-batch.md). Where the cuts are depends on the options alone, so
+neither an interrupt nor the number of processes changes a byte of the result.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Engine:
 
         Raises:
             BundleError: if a file is not what the manifest says, or the encoder's answers break
-                the rules of docs/architecture.md.
+                the rules of docs/explanation/architecture.md.
         """
         use_threads(threads)
         self.bundle, self.manifest = bundle, bundle.manifest

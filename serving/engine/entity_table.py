@@ -1,6 +1,7 @@
 """The entity table in its FAISS file: rows by number, and candidates by greatest inner product.
 
-The codes of the index are the table (docs/architecture.md). They are mapped, so that the processes
+The codes of the index are the table (docs/explanation/architecture.md).
+They are mapped, so that the processes
 of a server share one copy, and they are never copied as a whole.
 
 Shape letters: E entities, W width, B queries, M candidates of a query, n rows.

@@ -102,7 +102,7 @@ def test_the_server_has_every_service(protos: dict[str, FileDescriptorProto]) ->
 
 def test_documentation_is_that_of_the_protos(generator: ModuleType) -> None:
     """If this fails: python scripts/generate_api_docs.py. A missing comment fails it too."""
-    assert (ROOT / "docs" / "api.md").read_text("utf-8") == generator.render()
+    assert (ROOT / "docs" / "reference" / "api.md").read_text("utf-8") == generator.render()
 
 
 def test_each_call_has_its_own_request_and_response(

@@ -33,7 +33,7 @@ from tests.serving.test_server_models import ADMIN, tokens
 from tests.support.toy import toy_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FILLERS = 20
 
 

@@ -1,4 +1,4 @@
-"""What SECURITY.md and docs/reliability.md point at is there."""
+"""What SECURITY.md and docs/explanation/reliability.md point at is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "SECURITY.md", ROOT / "docs" / "reliability.md"]
+PAGES = [ROOT / "SECURITY.md", ROOT / "docs" / "explanation" / "reliability.md"]
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 

@@ -19,7 +19,7 @@ from training.export.export import export
 from training.recipe import Recipe, read_recipe
 from training.train import stages, train_stage
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BUNDLES = sorted(path.parent for path in (ROOT / "models").glob("[!.]*/manifest.json"))
 PAPER = sorted((ROOT / "models" / "recipes" / "paper").glob("*.toml"))
 WORDNET = ROOT / "data" / "wordnet-core"
@@ -66,9 +66,14 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    text = (ROOT / "docs" / "README.md").read_text("utf-8")
-    named = set(re.findall(r"\]\((\w+\.md)\)", text))
-    assert named == {page.name for page in PAGES if page.name != "README.md"}
+    docs = ROOT / "docs"
+    for folder in (docs, docs / "decisions"):
+        text = (folder / "README.md").read_text("utf-8")
+        named = {(folder / name).resolve() for name in re.findall(r"\]\(([\w./-]+\.md)\)", text)}
+        pages = {page.resolve() for page in PAGES if folder in page.parents}
+        if folder == docs:
+            pages = {page for page in pages if docs / "decisions" not in page.parents}
+        assert {page for page in pages if page.name != "README.md"} <= named
 
 
 def table(page: Path, first_column: str) -> list[list[str]]:
@@ -114,8 +119,8 @@ def number_or_word(text: str) -> float | str:
 
 
 def settings() -> list[tuple[str, str, str]]:
-    """(what, value, key) of the paper's settings in docs/method.md."""
-    rows = table(ROOT / "docs" / "method.md", "setting")
+    """(what, value, key) of the paper's settings in docs/explanation/method.md."""
+    rows = table(ROOT / "docs" / "explanation" / "method.md", "setting")
     return [(what, shown, key.strip("`")) for what, shown, key in rows]
 
 

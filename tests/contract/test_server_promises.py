@@ -1,4 +1,4 @@
-"""What docs/promises.md points at is there."""
+"""What docs/explanation/promises.md points at is there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "promises.md"
+PAGE = ROOT / "docs" / "explanation" / "promises.md"
 ROW = re.compile(r"^\| (?!promise|what comes)(?P<promise>.+?) \| (?P<tests>.+) \|$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 

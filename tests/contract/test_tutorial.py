@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.walkthrough import ROOT, Block, Shown, blocks, walk
 
-PAGE = ROOT / "docs" / "tutorial.md"
+PAGE = ROOT / "docs" / "getting-started" / "tutorial.md"
 
 
 @pytest.mark.timeout(900)

@@ -29,7 +29,7 @@ def exact_distance(left: list[float], right: list[float]) -> mpmath.mpf:
 
 
 def u_of(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The formula of docs/architecture.md."""
+    """The formula of docs/explanation/architecture.md."""
     x, y = hyperbolic.excess(left), hyperbolic.excess(right)
     return x + (1 + x) * y - (left * right).sum(-1)
 

@@ -1,4 +1,4 @@
-"""All scoring paths agree, and query points are those of the formulas in docs/method.md."""
+"""All scoring paths agree, and query points are those of the formulas in the method page."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def givens(blocks: Tensor, x: Tensor, reflection: bool) -> Tensor:
 
 
 def expected_query(scorer: Scorer, entity: Tensor, relation: Tensor, c: float) -> Tensor:
-    """The query point in the ball, by the table of docs/method.md."""
+    """The query point in the ball, by the table of docs/explanation/method.md."""
     values = {name: value.detach() for name, value in scorer.named_parameters()}
     head, kind = exp0(values["entity"][entity], c), type(scorer).__name__
     if kind == "DistH":

@@ -1,4 +1,4 @@
-"""Every step of MulDE by hand: three candidates, two teachers, one query (docs/method.md)."""
+"""Every step of MulDE by hand: three candidates, two teachers, one query (docs: method)."""
 
 from __future__ import annotations
 

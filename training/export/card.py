@@ -196,7 +196,8 @@ def _departures(provenance: Provenance) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     text = (
         "Worth is valid MRR, and of one run each: differences of a few thousandths are noise. The "
-        "trials are in docs/experiments.md; what is always different, in docs/method.md."
+        "trials are in docs/explanation/experiments.md; what is always different, in "
+        "docs/explanation/method.md."
     )
     return ["## What differs from the paper", text, "\n".join(lines)]
 

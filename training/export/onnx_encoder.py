@@ -32,7 +32,8 @@ class Encoder(nn.Module):
     """A scorer's queries in the columns of the entity table.
 
     ``<query, row_t> + offset = b_t - slope u``, with u = cosh(sqrt(c) d) - 1 between query point
-    and candidate, or for a bilinear scorer its score (docs/architecture.md, "The encoder").
+    and candidate, or for a bilinear scorer its score
+    (docs/explanation/architecture.md, "The encoder").
 
     Args:
         scorer: gives the query point.

@@ -47,7 +47,7 @@ class Nodes:
         self.add("Split", self.add("Gather", table, rows), widths, to=[*parts], axis=1)
 
     def encoder(self, width: int) -> onnx.ModelProto:
-        """The model with an encoder's inputs and outputs (docs/architecture.md, "The encoder")."""
+        """The model with an encoder's inputs and outputs ."""
         real, whole = TensorProto.FLOAT, TensorProto.INT64
         value = helper.make_tensor_value_info
         scalars = (value(name, real, ["batch"]) for name in ("offset", "bias", "slope"))

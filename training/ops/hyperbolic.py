@@ -3,7 +3,7 @@
 A point of the ball of curvature -c is kept by the spatial part ``X`` [..., D] of its coordinates
 on the unit hyperboloid; its time coordinate is ``sqrt(1 + |X|^2)``, of which only the excess over
 1 is ever formed. A ball point x has ``X = 2 sqrt(c) x / (1 - c |x|^2)``. Distances in the ball
-are distances here divided by sqrt(c). docs/architecture.md, "Coordinates", says why.
+are distances here divided by sqrt(c). docs/explanation/architecture.md, "Coordinates", says why.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def scan_table(index: EntityIndex, layout: Layout) -> Extent:
 
 
 def check_queries(path: Path, query: Query, layout: Layout) -> None:
-    """Refuse queries that are not laid out as docs/architecture.md says.
+    """Refuse queries that are not laid out as docs/explanation/architecture.md says.
 
     Raises:
         BundleError: naming the encoder at ``path``.
@@ -61,4 +61,4 @@ def check_queries(path: Path, query: Query, layout: Layout) -> None:
     excess, bias = query.vector[:, layout.excess], query.vector[:, layout.tail_bias]
     unused = query.vector[:, layout.head_bias].any() or query.vector[:, layout.traits.stop :].any()
     if (excess[:, 0] != excess[:, 1]).any() or (bias != 1).any() or unused:
-        raise BundleError(path, "expected queries laid out as docs/architecture.md says")
+        raise BundleError(path, "expected queries laid out as the architecture page says")
