@@ -109,7 +109,7 @@ $(PEERS)/.ready: pyproject.toml $(STAMP)
 
 $(BENCH_WORDNET)/manifest.json: | $(STAMP)
 	@mkdir -p $(dir $(BENCH_WORDNET))
-	@$(PY) -m mulde.cli data synth $(BENCH_WORDNET) --entities 116650 --relations 18 --dimension 32 --bundle
+	@$(PY) -m benchmarks.synthetic $(BENCH_WORDNET) --entities 116650 --relations 18 --dimension 32 --bundle
 
 bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measure the server beside bare products and peers, and write benchmarks/serving.md
 	@$(PY) -m benchmarks.serving measure models/wn18rr-32 --peers $(PEERS)/bin/python

@@ -5,9 +5,8 @@
     python -m benchmarks.scale served 1000000    # the server under load, in a limited control group
     python -m benchmarks.scale page              # make bench-scale does all of it
 
-Bundles are made up (`mulde data synth`), with 32 dimensions, tables of 8 bits a number, cells, and
-as many facts as entities. Records lie in `benchmarks/records/scale/`, and the page is written from
-them alone.
+Bundles are synthetic (`benchmarks.synthetic`): 32 dimensions, int8 tables, an IVF index, and as
+many facts as entities. Records are in `benchmarks/records/scale/`.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ Figures = dict[str, Any]
 def build(folder: Path, entities: int) -> Figures:
     """Seconds and memory of the process that makes a bundle, and the bytes of what it made."""
     shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "mulde.cli", "data", "synth", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.synthetic", str(folder)]
     sizes = ["--entities", str(entities), "--relations", str(RELATIONS)]
     begin = perf_counter()
     process = subprocess.Popen([*command, *sizes, *OPTIONS])
@@ -159,7 +159,7 @@ def _load(address: str, entities: int, seconds: float) -> tuple[Floats, Floats]:
 
 
 def _requests(entities: int) -> list[bytes]:
-    """Single queries of random entities and relations, by the names of `mulde data synth`."""
+    """Single queries of random entities and relations, by the names of `benchmarks.synthetic`."""
     generator = np.random.default_rng(2)
     heads = generator.integers(entities, size=1 << 15).tolist()
     kinds = generator.integers(RELATIONS, size=1 << 15).tolist()

@@ -43,9 +43,10 @@ _SLOPED = ("build, s of processor", "build, most memory, MB", "on disk, MB")
 PREAMBLE = """# Scale: latency, memory and time to build, against entities
 
 Written by `make bench-scale` from `benchmarks/records/scale/`; not to be edited. The graphs are
-made up (`mulde data synth`): clusters of about 500 whose sizes follow a power law, degrees that
-follow another, and relations that move clusters. Such clusters suit an index of cells; a trained
-table needs more probes for the same recall. 32 dimensions, 20 relations, as many facts as entities,
+synthetic (`benchmarks.synthetic`): clusters of about 500 whose sizes follow a power law, degrees
+that follow another, and relations that move clusters. Such clusters suit an index of cells; a
+trained table needs more probes for the same recall. 32 dimensions, 20 relations, as many facts as
+entities,
 a table of 8 bits a number, 2 sqrt(E) cells of codes of 8 bits, and a 160th of them probed, or as
 many as find .99 of the best ten (at 10^4 and 5*10^6 from a fortieth on).
 

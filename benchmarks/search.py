@@ -23,11 +23,11 @@ import typer
 
 from benchmarks.record_files import write_json
 from benchmarks.served import address, calls, latencies, machine, serving
+from benchmarks.synthetic.graph import SyntheticGraph
 from benchmarks.synthetic_labels import labels, spoilt
 from mulde.bundle.bundle import SEARCH, VOCABULARY, draft_bundle, open_bundle
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.vocabulary import Vocabulary
-from mulde.synthetic import SyntheticGraph
 from mulde.v1 import vocabulary_pb2
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ def build(
     entities: Annotated[int, typer.Option(min=64, help="How many names.")] = 1_000_000,
 ) -> None:
     """Make a small model with so many names."""
-    from training.synthetic import write_synthetic_bundle
+    from benchmarks.synthetic.bundle import write_synthetic_bundle
 
     named = labels(entities)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,4 +1,4 @@
-"""``mulde data``: fetch a benchmark graph, split own triples, make one up, check a graph."""
+"""``mulde data``: fetch a benchmark graph, split own triples, check a graph."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from mulde.commands.client_options import shown
-from mulde.commands.synth import synth
 from mulde.graph.graph import SPLITS, Graph, read_graph
 from mulde.storage.printable import printable
 
 commands = typer.Typer(no_args_is_help=True)
-commands.command()(synth)
 
 _MOST = 20
 _LEGEND = (
@@ -32,7 +30,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(
         commands,
         name="data",
-        help="Download benchmark graphs, split own triples, make graphs up, check a graph.",
+        help="Download benchmark graphs, split own triples, check a graph.",
     )
 
 

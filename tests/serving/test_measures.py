@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.synthetic.bundle import write_synthetic_bundle
+from benchmarks.synthetic.graph import SyntheticGraph
 from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import MEASURES, Bundle, open_bundle, write_bundle
 from mulde.errors import BundleError
-from mulde.synthetic import SyntheticGraph
 from serving.engine.engine import Engine
-from training.synthetic import write_synthetic_bundle
 
 GRAPH = SyntheticGraph(6000, relations=4, seed=5)
 

@@ -1,8 +1,8 @@
-"""A bundle of a graph that was made up (``mulde.synthetic``), written in chunks, without training.
+"""Write the bundle of a synthetic graph in chunks, without training.
 
-It has what a trained bundle has, and its encoder is that of a RotH Junior with linear scores whose
-rotations, translations and scales are the graph's own moves. So a server can be measured at any
-size: nothing is in memory as a whole but names and known facts, never the table.
+It has the files of a trained bundle. Its encoder is that of a RotH Junior with linear scores whose
+rotations, translations and scales are the graph's own moves. Memory holds names and known facts,
+never the whole table.
 
 Shape letters: E entities, R relations, D dimension, W width.
 """
@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from benchmarks.synthetic.graph import SyntheticGraph
+from benchmarks.synthetic.quantise import Points, fit_codec, pack_chunks, stream_table
 from mulde.bundle import bundle as files
 from mulde.bundle.bundle import draft_bundle
 from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
@@ -28,11 +29,9 @@ from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
 from mulde.bundle.names import Names
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.storage.strings import Strings
-from mulde.synthetic import SyntheticGraph
-from training.export.entity_table import stream_table
+from mulde.typing import Bytes
 from training.export.index_selection import write_cell_index
 from training.export.onnx_encoder import Encoder, write_onnx
-from training.export.ranges import Points, fit_codec, pack_chunks
 from training.ops import hyperbolic
 from training.scorers.roth import RotH
 
@@ -55,14 +54,14 @@ def write_synthetic_bundle(
     """Write a bundle; equal arguments give equal files, but for the time in the manifest.
 
     Args:
-        graph: what is in it.
+        graph: its entities, relations and facts.
         out: the bundle's folder.
         precision: of the table: "fp16", "fp32" or "int8".
-        cells: whether a few cells of the table are searched for a query, instead of all rows.
-        known: whether it carries the facts.
-        search: whether ids can be completed and corrected.
-        overwrite: whether a bundle that is there may be replaced.
-        report: is told what is being done.
+        cells: write an IVF index, so that a query searches a few lists of the table.
+        known: write the facts.
+        search: write the index of label search.
+        overwrite: replace an existing bundle.
+        report: called with the name of each step.
 
     Raises:
         BundleError: if ``out`` exists and may not be overwritten, or cannot be written.
@@ -96,7 +95,7 @@ def write_synthetic_bundle(
 
 
 def write_chunks(path: Path, graph: SyntheticGraph, layout: Layout, precision: Precision) -> None:
-    """Write the entity table; a chunk of it is in memory at a time.
+    """Write the entity table chunk by chunk.
 
     Raises:
         BundleError: if it cannot be written.
@@ -118,7 +117,7 @@ def write_chunks(path: Path, graph: SyntheticGraph, layout: Layout, precision: P
 
 
 def junior_of(graph: SyntheticGraph) -> RotH:
-    """The RotH scorer that moves points as the graph does; its own entities play no part."""
+    """The RotH scorer with the graph's moves; its own entities are not used."""
     scorer = RotH(1, graph.relations, graph.dimension, score="linear", generator=torch.Generator())
     moves = graph.moves()
     curvature = torch.tensor(_CURVATURE)
@@ -150,7 +149,7 @@ def _vocabulary(graph: SyntheticGraph) -> Vocabulary:
     )
 
 
-def _packed(text: NDArray[np.uint8]) -> Strings:
+def _packed(text: Bytes) -> Strings:
     """Strings of equal length, [n, letters]."""
     return Strings.packed(text.reshape(-1), np.full(len(text), text.shape[1]))
 

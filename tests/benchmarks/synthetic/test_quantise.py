@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.synthetic.quantise import Points, fit_codec, pack_chunks, stream_table
 from mulde.bundle.entity_table import Layout, excess
 from mulde.bundle.quantised_table import pack_quantised
-from training.export.entity_table import stream_table, write_quantised
-from training.export.ranges import Points, fit_codec, pack_chunks
+from training.export.entity_table import write_quantised
 
 LAYOUT = Layout(16)
 

@@ -1,17 +1,17 @@
-"""Large graphs made up from a seed: power laws of degree, clusters, relations that move clusters.
+"""Large graphs generated from a seed: power-law degrees, clusters, relations that move clusters.
 
-Entities fall into clusters whose sizes follow a power law. The clusters' centres on the hyperboloid
-form a tree: a few distant branches, with clusters around each. The relation r turns some of the
-coordinate planes by half a turn, which maps each cluster's centre onto that of a sister cluster,
-then turns all planes by a little and shifts; so a fact (h, r, t) has its tail in the cluster that
-h's point is moved to, and the geometry agrees with the facts without any training.
+Entities fall into clusters whose sizes follow a power law. The cluster centres on the hyperboloid
+form a tree: a few distant branches, with clusters around each. Relation r turns some coordinate
+planes by half a turn, which maps each cluster centre onto that of another cluster of its family,
+then turns all planes by a small angle and shifts. The tail of a fact (h, r, t) lies in the cluster
+that h's point is moved to, so the geometry agrees with the facts without any training.
 
     spatial   Y' = half turns of (branch + offset of its cluster) + noise
     degree    a tail is the member floor(n u^3) of its cluster of n: P(degree > x) ~ x^(-3/2)
     bias      b_t rises with the logarithm of the expected degree
 
-Everything is made in chunks of 65,536 entities, each from a seed of its own, so that any part can
-be made again at any time; only the clusters of all entities are in memory, 8 bytes an entity.
+Everything is generated in chunks of 65,536 entities, each from a seed of its own, so each part can
+be generated again. Memory holds the clusters of all entities: 8 bytes an entity.
 
 Shape letters: E entities, R relations, D dimension, C clusters, n entities or facts of a chunk.
 """
@@ -27,8 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
-Float = NDArray[np.float64]
+from mulde.typing import Bytes, Float64, Ints, Rows, Triples
 
 CHUNK = 1 << 16
 """Entities that are made at a time."""
@@ -53,14 +52,14 @@ class Moves(NamedTuple):
         slopes: [2R], what multiplies u in the score.
     """
 
-    angles: Float
-    shifts: Float
-    slopes: Float
+    angles: Float64
+    shifts: Float64
+    slopes: Float64
 
 
 @dataclass(frozen=True)
 class SyntheticGraph:
-    """A graph that is made as it is needed; equal arguments give the same one.
+    """A graph generated part by part; equal arguments give the same graph.
 
     Attributes:
         entities: E, at least 64.
@@ -77,7 +76,7 @@ class SyntheticGraph:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be made.
+        """Refuse arguments outside their limits.
 
         Raises:
             ValueError: naming the argument.
@@ -133,7 +132,7 @@ class SyntheticGraph:
         return place
 
     @cached_property
-    def _centres(self) -> Float:
+    def _centres(self) -> Float64:
         """Points of the clusters, [C, D]; sisters differ by half turns alone."""
         generator, families = self._random(_CLUSTERS), self.clusters >> _TURNS
         spread = np.sqrt(self.dimension)
@@ -141,10 +140,10 @@ class SyntheticGraph:
         own = generator.normal(size=(families, self.dimension)) * _CLUSTER_RADIUS / spread
         family = branches[generator.integers(_BRANCHES, size=families)] + own
         which = np.arange(self.clusters)
-        centres: Float = family[which >> _TURNS] * self._signs(which & ((1 << _TURNS) - 1))
+        centres: Float64 = family[which >> _TURNS] * self._signs(which & ((1 << _TURNS) - 1))
         return centres
 
-    def _signs(self, turns: Rows) -> Float:
+    def _signs(self, turns: Rows) -> Float64:
         """-1 where a coordinate lies in a group of planes that is turned, [..., D]."""
         group = np.arange(self.dimension) // (self.dimension // _TURNS)
         return np.where(turns[..., None] >> group & 1, -1.0, 1.0)
@@ -166,7 +165,7 @@ class SyntheticGraph:
         angles = np.concatenate([half + small, half - small])
         return Moves(angles, np.concatenate([shifts, -shifts]), slopes)
 
-    def points(self, start: int) -> tuple[Float, Float, Float]:
+    def points(self, start: int) -> tuple[Float64, Float64, Float64]:
         """Spatial coordinates [n, D], tail bias [n] and head bias [n] of the chunk at ``start``."""
         generator = self._random(_ENTITIES, start)
         cluster = self._cluster_of[start : start + CHUNK]
@@ -178,7 +177,7 @@ class SyntheticGraph:
         tail_bias = 0.5 * np.log(degree) + generator.normal(size=len(cluster)) * 0.3
         return spatial, tail_bias, 2.0 + generator.normal(size=len(cluster)) * 0.6
 
-    def facts(self, start: int) -> NDArray[np.int32]:
+    def facts(self, start: int) -> Triples:
         """The facts [n, 3] whose heads are in the chunk at ``start``; a few may come twice."""
         generator = self._random(_FACTS, start)
         heads = np.arange(start, min(start + CHUNK, self.entities))
@@ -194,15 +193,15 @@ class SyntheticGraph:
         tails = order[begins[cluster[kept]] + (sizes[kept] * share).astype(np.int64)]
         return np.stack([heads[kept], relations[kept], tails], axis=1).astype(np.int32)
 
-    def all_facts(self) -> NDArray[np.int32]:
+    def all_facts(self) -> Triples:
         """All facts [n, 3]."""
         return np.concatenate([self.facts(start) for start in self.starts()])
 
-    def id_bytes(self, rows: NDArray[np.integer]) -> NDArray[np.uint8]:
+    def id_bytes(self, rows: Ints) -> Bytes:
         """The ids of entities [n] as ASCII, [n, letters]: ``Q`` and digits, all equally long."""
         return _numbered("Q", rows, len(str(self.entities - 1)))
 
-    def relation_bytes(self, relations: NDArray[np.integer]) -> NDArray[np.uint8]:
+    def relation_bytes(self, relations: Ints) -> Bytes:
         """The same for relations: ``P`` and digits."""
         return _numbered("P", relations, len(str(self.relations - 1)))
 
@@ -225,16 +224,14 @@ class SyntheticGraph:
                 file.close()
         return counts
 
-    def _split(
-        self, start: int, facts: NDArray[np.int32]
-    ) -> Iterator[tuple[str, NDArray[np.int32]]]:
+    def _split(self, start: int, facts: Triples) -> Iterator[tuple[str, Triples]]:
         draw, low = self._random(_SPLITS, start).random(len(facts)), 0.0
         for name, share in _HELD_OUT.items():
             yield name, facts[(draw >= low) & (draw < low + share)]
             low += share
         yield "train", facts[draw >= low]
 
-    def _lines(self, facts: NDArray[np.int32]) -> bytes:
+    def _lines(self, facts: Triples) -> bytes:
         """Facts as ``head<TAB>relation<TAB>tail``."""
         head, relation, tail = facts.T
         tab = np.full((len(facts), 1), ord("\t"), dtype=np.uint8)
@@ -242,7 +239,7 @@ class SyntheticGraph:
         return np.concatenate([*parts, tab - ord("\t") + ord("\n")], axis=1).tobytes()
 
 
-def _numbered(letter: str, numbers: NDArray[np.integer], digits: int) -> NDArray[np.uint8]:
+def _numbered(letter: str, numbers: Ints, digits: int) -> Bytes:
     """A letter and decimal digits with leading zeros, as ASCII [n, 1 + digits]."""
     powers = 10 ** np.arange(digits - 1, -1, -1)
     text = np.empty((len(numbers), 1 + digits), dtype=np.uint8)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.synthetic.graph import CHUNK, SyntheticGraph
 from mulde.graph.graph import read_graph
-from mulde.synthetic import CHUNK, SyntheticGraph
 
 GRAPH = SyntheticGraph(CHUNK + 1000, relations=5, facts_per_entity=1.5, seed=3)
 

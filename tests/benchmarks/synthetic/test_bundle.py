@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.synthetic.bundle import write_synthetic_bundle
+from benchmarks.synthetic.graph import SyntheticGraph
+from benchmarks.synthetic.quantise import stream_table
 from mulde.bundle import bundle as files
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.errors import BundleError
-from mulde.synthetic import SyntheticGraph
 from serving.engine.engine import Engine
-from training.export.entity_table import stream_table, write_table
-from training.synthetic import write_synthetic_bundle
+from training.export.entity_table import write_table
 
 GRAPH = SyntheticGraph(3000, relations=4, facts_per_entity=3, seed=2)
 
