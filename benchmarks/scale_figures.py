@@ -23,8 +23,8 @@ from mulde.bundle.bundle import open_bundle
 from mulde.v1 import prediction_pb2
 from serving.engine.engine import Engine
 from serving.engine.index.index_benchmark import Bench, sample_queries
-from tests.serving.memory import limited, mapped, private_bytes
-from tests.serving.process import server
+from tests.support.memory import limited, mapped, private_bytes
+from tests.support.server import server
 
 MB = 1_000_000
 K = 10

@@ -22,8 +22,8 @@ ADMIN_METHODS = frozenset(
 )
 
 
-class Gate:
-    """Lets calls through; see ``service.Gate``."""
+class AuthInterceptor:
+    """Lets calls through; see ``service.AuthInterceptor``."""
 
     def __init__(self, tokens: Tokens | None, room: Room) -> None:
         """Closed until ``open``.
@@ -49,7 +49,7 @@ class Gate:
         return self._room.inside
 
     def is_full(self, method: str) -> bool:
-        """See ``entrance.Gate.is_full``."""
+        """See ``entrance.AuthInterceptor.is_full``."""
         return self._room.is_full(method)
 
     @property
@@ -63,14 +63,14 @@ class Gate:
         return self._closed is None
 
     def check(self, method: str, metadata: dict[str, str | bytes]) -> None:
-        """See ``service.Gate.check``."""
+        """See ``service.AuthInterceptor.check``."""
         if self._closed is not None:
             raise self._closed
         self._authorise(method, metadata)
         self._room.enter(method)
 
     def leave(self, method: str) -> None:
-        """See ``service.Gate.leave``."""
+        """See ``service.AuthInterceptor.leave``."""
         self._room.leave(method)
 
     def _authorise(self, method: str, metadata: dict[str, str | bytes]) -> None:

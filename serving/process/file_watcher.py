@@ -13,7 +13,7 @@ from mulde.errors import ConfigError
 T = TypeVar("T")
 
 
-class Watched(Generic[T]):
+class FileWatcher(Generic[T]):
     """What was read from some files, read again when they change.
 
     While new content cannot be read, for instance because only one of two files was replaced so

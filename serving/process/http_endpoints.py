@@ -13,7 +13,7 @@ _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _PATIENCE_S = 5.0
 
 
-class Probes:
+class HttpEndpoints:
     """A small HTTP server in a thread of its own."""
 
     def __init__(

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NoReturn
 
-from serving.process.http_endpoints import Probes
+from serving.process.http_endpoints import HttpEndpoints
 from serving.process.logs import Log, open_log
 from serving.process.server import Server, tuning_of
 from serving.process.settings import Settings
-from serving.process.shutdown import Stop
+from serving.process.shutdown import ShutdownEvent
 from serving.process.tls import read_configuration
 from serving.process.tokens import Tokens
 from serving.process.workers.supervisor import Supervisor
@@ -60,7 +60,7 @@ def serve(settings: Settings) -> None:
     log = open_log(settings.log)
     warn_of_strangers(settings, log)
     check_files(settings)
-    stop = Stop()
+    stop = ShutdownEvent()
     stop.on(signal.SIGTERM, signal.SIGINT)
     if settings.server.workers == 1:
         _serve_alone(settings, log, stop)
@@ -68,7 +68,7 @@ def serve(settings: Settings) -> None:
         _serve_together(settings, log, stop)
 
 
-def _serve_alone(settings: Settings, log: Log, stop: Stop) -> None:
+def _serve_alone(settings: Settings, log: Log, stop: ShutdownEvent) -> None:
     started = perf_counter()
     directors: list[Director] = []
 
@@ -94,7 +94,7 @@ def _serve_alone(settings: Settings, log: Log, stop: Stop) -> None:
     leave(0 if done else 1)
 
 
-def _serve_together(settings: Settings, log: Log, stop: Stop) -> None:
+def _serve_together(settings: Settings, log: Log, stop: ShutdownEvent) -> None:
     started = perf_counter()
     with Supervisor(settings, log) as supervisor:
         probes = _probes(settings, supervisor.metrics, lambda: supervisor.is_ready)
@@ -117,17 +117,17 @@ def _director(settings: Settings, registry: Registry) -> Director:
 
 def _probes(
     settings: Settings, metrics: Callable[[], bytes], ready: Callable[[], bool]
-) -> Probes | None:
+) -> HttpEndpoints | None:
     if settings.server.metrics_port < 0:
         return None
-    return Probes(settings.server.host, settings.server.metrics_port, metrics, ready)
+    return HttpEndpoints(settings.server.host, settings.server.metrics_port, metrics, ready)
 
 
 def _announce(
     settings: Settings,
     log: Log,
     port: int,
-    probes: Probes | None,
+    probes: HttpEndpoints | None,
     director: Director,
     seconds: float,
 ) -> None:

@@ -17,7 +17,7 @@ from mulde.errors import ConfigError
 from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
 from serving.engine.entity_table import use_threads
 from serving.process.admission import Room
-from serving.process.auth import Gate
+from serving.process.auth import AuthInterceptor
 from serving.process.call_threads import CallThreads
 from serving.process.health import Health
 from serving.process.logs import Log
@@ -113,7 +113,7 @@ class Server:
         path = settings.auth.api_key_file
         tokens = Tokens(path, partial(self._changed_badly, "tokens")) if path else None
         most = settings.server.max_concurrent_requests
-        self.gate = Gate(tokens, Room(most, settings.server.max_wait_ms / 1e3))
+        self.gate = AuthInterceptor(tokens, Room(most, settings.server.max_wait_ms / 1e3))
         self.metrics = Metrics(lambda: self.gate.inside)
         tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
         self.registry = Registry(tuning, self._tell_models)

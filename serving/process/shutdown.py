@@ -14,7 +14,7 @@ import select
 import signal
 
 
-class Stop:
+class ShutdownEvent:
     """Set once and for ever; threads may share it."""
 
     def __init__(self) -> None:

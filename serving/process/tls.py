@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from mulde.errors import ConfigError
-from serving.process.file_watcher import Watched
+from serving.process.file_watcher import FileWatcher
 from serving.process.settings import TlsSettings
 
 Configuration = grpc.ServerCertificateConfiguration
@@ -32,7 +32,7 @@ def credentials(
     if settings.cert is None or settings.key is None:
         return None
     paths = [path for path in (settings.cert, settings.key, settings.client_ca) if path]
-    watched = Watched(paths, lambda: read_configuration(settings), failed)
+    watched = FileWatcher(paths, lambda: read_configuration(settings), failed)
     served: list[Configuration] = [watched.get()]
 
     def newest() -> Configuration | None:

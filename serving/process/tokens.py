@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mulde.errors import ConfigError
-from serving.process.file_watcher import Watched
+from serving.process.file_watcher import FileWatcher
 
 Role = Literal["read", "admin"]
 
@@ -55,7 +55,7 @@ class Tokens:
         Raises:
             ConfigError: naming the file and the line, never the token.
         """
-        self._known = Watched([path], lambda: _read(path), failed)
+        self._known = FileWatcher([path], lambda: _read(path), failed)
         self._clock = clock
 
     def role(self, token: str) -> Role | None:

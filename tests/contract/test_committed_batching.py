@@ -17,7 +17,7 @@ from mulde.evaluation.ranking import summarise
 from mulde.graph.graph import Graph
 from serving.engine.engine import Engine
 from tests.contract.test_committed_bundles import BUNDLES, graph_of
-from tests.serving.process import ServerProcess, server
+from tests.support.server import ServerProcess, server
 
 WORKERS, CALLERS, SAMPLE, K = 2, 16, 240, 1000
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Client
 from mulde.evaluation.ranking import summarise
 from mulde.graph.graph import Graph, read_graph
-from tests.serving.process import server
+from tests.support.server import server
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = sorted(path.parent for path in (ROOT / "models").glob("*/manifest.json"))

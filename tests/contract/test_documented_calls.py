@@ -26,10 +26,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from mulde.bundle import bundle
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.vocabulary import Vocabulary
-from tests.serving.certificates import Authority
-from tests.serving.process import ServerProcess, server
 from tests.serving.resealing import reseal
 from tests.serving.test_server_models import ADMIN, tokens
+from tests.support.certificates import Authority
+from tests.support.server import ServerProcess, server
 from tests.support.toy import toy_bundle
 
 ROOT = Path(__file__).resolve().parents[2]

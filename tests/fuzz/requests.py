@@ -18,7 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 from serving.process.admission import Room
-from serving.process.auth import Gate
+from serving.process.auth import AuthInterceptor
 from serving.registry.limits import Limits
 from serving.registry.manager import Director
 from serving.registry.model import Tuning
@@ -92,7 +92,7 @@ def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Mess
     registry = Registry(Tuning(limits=LIMITS))
     director = Director(Repository(bundle), registry.apply)
     director.start()
-    gate = Gate(None, Room(64, 1.0))
+    gate = AuthInterceptor(None, Room(64, 1.0))
     gate.open()
     parts = (
         LinkPrediction(registry, LIMITS).methods(),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mulde.errors import BundleError
 from tests.fuzz.readers import TryBytes, bundle_file
 from tests.fuzz.targets import TARGETS, seeds, target
-from tests.serving.process import ROOT, environment
+from tests.support.server import ROOT, environment
 from tests.torture.conftest import SEED
 
 EXAMPLES = 150

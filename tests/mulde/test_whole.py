@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.process import ROOT, environment
+from tests.support.server import ROOT, environment
 from tests.support.watched import WRITERS, Found, state
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from mulde.client import Client
 from serving.engine.engine import Engine
-from tests.serving.process import ServerProcess, server
+from tests.support.server import ServerProcess, server
 from tests.support.toy import Toy, toy_bundle
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from mulde.errors import DeadlineExceeded, Overloaded
 from serving.registry.batcher import Batcher
-from tests.serving.process import eventually
+from tests.support.server import eventually
 
 
 class Kitchen:

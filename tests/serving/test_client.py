@@ -14,7 +14,7 @@ import pytest
 
 from mulde.client import AsyncClient, Client, Connection
 from mulde.errors import DeadlineExceeded, InvalidArgument, UnknownEntity, Unreachable
-from tests.serving.process import ServerProcess, server
+from tests.support.server import ServerProcess, server
 from tests.support.toy import Toy
 
 

@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from mulde.cli import app
 from mulde.client import Client
 from mulde.errors import MuldeError
-from tests.serving.process import ServerProcess, run_mulde, server
 from tests.serving.test_server_models import ADMIN, fill, tokens
+from tests.support.server import ServerProcess, run_mulde, server
 from tests.support.toy import Toy
 
 Run = Callable[..., Result]

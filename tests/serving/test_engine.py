@@ -15,8 +15,8 @@ from mulde.bundle import bundle
 from mulde.errors import BundleError, InvalidArgument
 from mulde.evaluation.ranking import filtered_ranks
 from serving.engine.engine import Engine
-from tests.serving.process import environment
 from tests.serving.resealing import reseal
+from tests.support.server import environment
 from tests.support.toy import Toy, toy_bundle
 
 E, R = 1500, 4

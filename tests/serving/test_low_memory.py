@@ -15,8 +15,8 @@ from benchmarks.synthetic.bundle import write_synthetic_bundle
 from benchmarks.synthetic.graph import SyntheticGraph
 from mulde.client import Client
 from serving.engine.engine import Engine
-from tests.serving.memory import MIB, floor_bytes, limited, mapped, private_bytes
-from tests.serving.process import ROOT, environment, server
+from tests.support.memory import MIB, floor_bytes, limited, mapped, private_bytes
+from tests.support.server import ROOT, environment, server
 from tests.support.toy import Toy, toy_bundle
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux counts it")

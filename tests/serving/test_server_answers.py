@@ -19,7 +19,7 @@ from mulde.errors import (
 from mulde.evaluation.self_loops import LOOP
 from mulde.v1 import common_pb2, prediction_pb2, prediction_pb2_grpc
 from serving.engine.engine import Engine
-from tests.serving.process import ServerProcess, server
+from tests.support.server import ServerProcess, server
 from tests.support.toy import Toy, toy_bundle
 
 E, R = 1200, 4

@@ -24,7 +24,7 @@ from mulde.v1 import (
     vocabulary_pb2,
     vocabulary_pb2_grpc,
 )
-from tests.serving.process import ServerProcess, server
+from tests.support.server import ServerProcess, server
 from tests.support.toy import toy_bundle
 
 E, R = 60, 3

@@ -23,7 +23,7 @@ from mulde.errors import (
 )
 from mulde.v1 import model_pb2
 from serving.engine.engine import Engine
-from tests.serving.process import ServerProcess, eventually, run_mulde, server
+from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import toy_bundle
 
 READ, ADMIN = "read-token-0123456789", "admin-token-0123456789"

@@ -14,8 +14,8 @@ from mulde.bundle.entity_types import EntityTypes
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.client import Client
-from tests.serving.process import ServerProcess, server
 from tests.serving.resealing import reseal
+from tests.support.server import ServerProcess, server
 from tests.support.toy import toy_bundle
 
 E, R = 20_000, 3

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.fuzz.targets import GOLDEN
-from tests.serving.process import ServerProcess, server
+from tests.support.server import ServerProcess, server
 from tests.support.toy import toy_bundle
 from tests.torture.tools import Opener, Tally, opening
 

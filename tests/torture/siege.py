@@ -11,7 +11,7 @@ from typing import Self
 import grpc
 
 from mulde.v1 import prediction_pb2
-from tests.serving.process import ServerProcess
+from tests.support.server import ServerProcess
 
 PREDICT = "/mulde.v1.LinkPredictionService/PredictTails"
 SEARCH = "/mulde.v1.VocabularyService/SearchEntities"

@@ -24,8 +24,8 @@ import numpy as np
 
 from mulde.client import Client, Connection
 from mulde.errors import MuldeError, UnknownModel
-from tests.serving.memory import MIB, private_bytes
-from tests.serving.process import ServerProcess, eventually
+from tests.support.memory import MIB, private_bytes
+from tests.support.server import ServerProcess, eventually
 from tests.torture.ledger import Asked, Disturbances, Fate, Ledger, Lineup
 from tests.torture.questions import Question
 from tests.torture.siege import descriptors, memory_bytes

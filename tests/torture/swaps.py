@@ -28,7 +28,7 @@ from mulde.errors import BundleError, MuldeError, Unreachable
 from serving.engine.engine import Engine
 from serving.process.main import serve
 from serving.process.settings import read_settings
-from tests.serving.process import eventually
+from tests.support.server import eventually
 from tests.support.toy import toy_bundle
 
 NAME, ADMIN = "toy", "admin-token-0123456789"

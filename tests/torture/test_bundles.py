@@ -19,7 +19,7 @@ import pytest
 from mulde.bundle.bundle import DIGEST, ENCODER, ENTITIES, KNOWN, MANIFEST, VOCABULARY, open_bundle
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
-from tests.serving.process import ROOT, environment
+from tests.support.server import ROOT, environment
 from tests.support.toy import toy_bundle
 from tests.torture.tools import Opener, Tally
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.serving.process import ROOT, environment
+from tests.support.server import ROOT, environment
 from tests.torture.tools import Tally
 
 LONG = [pytest.mark.torture, pytest.mark.timeout(3600)]

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from mulde.v1 import common_pb2, prediction_pb2
 from tests.fuzz.requests import Context, methods
 from tests.fuzz.targets import GOLDEN
-from tests.serving.process import ServerProcess
+from tests.support.server import ServerProcess
 from tests.torture.conftest import SEED
 from tests.torture.test_requests import METHODS, requests
 from tests.torture.tools import Tally

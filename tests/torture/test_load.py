@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from benchmarks import load
 from benchmarks.load_page import bars
-from tests.serving.process import ROOT, ServerProcess, server
+from tests.support.server import ROOT, ServerProcess, server
 from tests.support.toy import toy_bundle
 from tests.torture.frames import END_HEADERS, END_STREAM, HEADERS, call_headers, connected, frame
 from tests.torture.siege import HONEST, PREDICT

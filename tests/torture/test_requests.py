@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from serving.process.server import SERVICES
 from tests.fuzz.requests import REFUSALS, numbers_of, seeds
-from tests.serving.process import ServerProcess
+from tests.support.server import ServerProcess
 from tests.torture.conftest import SEED
 from tests.torture.siege import HONEST, MIB, PREDICT, descriptors, memory_bytes
 from tests.torture.tools import Tally

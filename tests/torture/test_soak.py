@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from mulde.client import Connection
-from tests.serving.memory import mapped
-from tests.serving.process import ServerProcess, eventually, server
 from tests.serving.test_server_models import ADMIN
+from tests.support.memory import mapped
+from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import toy_bundle
 from tests.torture.ledger import Disturbances, Ledger, Lineup
 from tests.torture.questions import ENTITIES, RELATIONS, Question, answers, questions

@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.process.health import MOST_WATCHERS
-from tests.serving.process import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import toy_bundle
 from tests.torture import attacks
 from tests.torture.frames import (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.serving.process import ROOT, environment
+from tests.support.server import ROOT, environment
 
 Tally = Callable[..., None]
 Opener = Callable[[Path], str]

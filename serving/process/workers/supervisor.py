@@ -26,7 +26,7 @@ from mulde.errors import BundleError, ConfigError, MuldeError
 from serving.process.logs import Log
 from serving.process.metrics import exposition, forget_process, shared_registry
 from serving.process.settings import Settings
-from serving.process.shutdown import Stop
+from serving.process.shutdown import ShutdownEvent
 from serving.process.workers.channel import Channel, Gone
 from serving.registry.manager import Director
 from serving.registry.repository import Repository
@@ -180,14 +180,14 @@ class Supervisor:
             if not isinstance(error, Gone):
                 raise error
 
-    def watch(self, stop: Stop) -> None:
+    def watch(self, stop: ShutdownEvent) -> None:
         """Replace workers that die, until told to stop."""
         while not stop.is_set():
             if self._died.wait(0.2):
                 self._died.clear()
                 self._replace_dead(stop)
 
-    def _replace_dead(self, stop: Stop) -> None:
+    def _replace_dead(self, stop: ShutdownEvent) -> None:
         for number, worker in list(self._workers.items()):
             if worker.channel.is_open and worker.is_alive:
                 continue

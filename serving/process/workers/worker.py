@@ -19,7 +19,7 @@ from mulde.storage.printable import printable
 from serving.process.logs import open_log
 from serving.process.server import Server
 from serving.process.settings import Settings
-from serving.process.shutdown import Stop
+from serving.process.shutdown import ShutdownEvent
 from serving.process.workers.channel import Channel
 
 
@@ -51,7 +51,7 @@ class Worker:
     def __init__(self, connection: Connection) -> None:
         """Take settings and number from the supervisor, and bind the port."""
         settings, number = connection.recv()
-        self._stop = Stop()
+        self._stop = ShutdownEvent()
         self._log = open_log(settings.log, worker=number)
         channel = Channel(connection, self._handle, self._stop.set)
         self._server = _server(settings, self._log, channel)

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from mulde.client import Client
 from mulde.errors import AmbiguousLabel, InvalidArgument, MuldeError, UnknownEntity
 from mulde.v1 import prediction_pb2, prediction_pb2_grpc
-from tests.serving.process import ServerProcess, eventually, run_mulde, server
 from tests.support.hostile import HOSTILE, RELATION, TWIN, TWINS, hostile_bundle, steering
+from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import Toy, toy_bundle
 
 HEAD = HOSTILE[0]

@@ -17,8 +17,8 @@ from mulde.errors import (
     Unauthenticated,
 )
 from serving.process.admission import Room
-from serving.process.auth import ADMIN_METHODS, Gate, Tokens
-from serving.process.file_watcher import Watched
+from serving.process.auth import ADMIN_METHODS, AuthInterceptor, Tokens
+from serving.process.file_watcher import FileWatcher
 
 READ, ADMIN = "r" * 16, "a" * 16
 PREDICT = "mulde.v1.LinkPredictionService.PredictTails"
@@ -36,8 +36,8 @@ def bearer(token: str) -> dict[str, str | bytes]:
     return {"authorization": f"Bearer {token}"}
 
 
-def opened(tokens: Tokens | None, most: int = 8) -> Gate:
-    gate = Gate(tokens, Room(most, 1.0))
+def opened(tokens: Tokens | None, most: int = 8) -> AuthInterceptor:
+    gate = AuthInterceptor(tokens, Room(most, 1.0))
     gate.open()
     return gate
 
@@ -105,7 +105,7 @@ def test_a_wrong_token_file_names_the_line_and_no_token(
 
 
 def test_the_gate_is_closed_before_the_start_and_while_draining() -> None:
-    gate = Gate(None, Room(8, 1.0))
+    gate = AuthInterceptor(None, Room(8, 1.0))
     with pytest.raises(Starting):
         gate.check(PREDICT, {})
     gate.open()
@@ -116,7 +116,7 @@ def test_the_gate_is_closed_before_the_start_and_while_draining() -> None:
 
 
 def test_only_so_many_are_inside_at_once() -> None:
-    gate = Gate(None, Room(2, 1.0))
+    gate = AuthInterceptor(None, Room(2, 1.0))
     gate.open()
     gate.check(PREDICT, {})
     gate.check(PREDICT, {})
@@ -145,7 +145,7 @@ def test_changed_files_are_read_again_and_a_bad_change_is_not(tmp_path: Path) ->
         return text
 
     path.write_text("one")
-    watched = Watched([path], read, failures.append, interval_s=0.0)
+    watched = FileWatcher([path], read, failures.append, interval_s=0.0)
     assert watched.get() == "one"
     for text, expected in (("two", "two"), ("bad", "two"), ("four", "four")):
         path.write_text(text)

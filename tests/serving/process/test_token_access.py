@@ -19,7 +19,7 @@ from mulde.client import Client
 from mulde.errors import MuldeError, Unauthenticated
 from serving.process.auth import ADMIN_METHODS
 from serving.process.server import SERVICES
-from tests.serving.process import ServerProcess, eventually, run_mulde, server
+from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import toy_bundle
 
 READ, ADMIN = "read-secret-Ab3dEf6h1j", "admin-secret-Kl2nOp5r8t"

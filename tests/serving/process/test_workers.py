@@ -18,8 +18,8 @@ from mulde.errors import BundleError, Unreachable
 from mulde.evaluation.metrics import RankingTask
 from mulde.evaluation.ranking import summarise
 from serving.engine.engine import Engine
-from tests.serving.process import ServerProcess, eventually, server
 from tests.serving.test_server_models import ADMIN, tokens
+from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import Toy, toy_bundle
 
 WORKERS = 2

@@ -13,9 +13,9 @@ import pytest
 
 from mulde.client import Client, Connection
 from mulde.errors import Unauthenticated, Unreachable
-from tests.serving.certificates import Authority, Pair
-from tests.serving.process import eventually, server
-from tests.serving.test_server_tls import Secured, answers, put
+from tests.serving.process.test_server_tls import Secured, answers, put
+from tests.support.certificates import Authority, Pair
+from tests.support.server import eventually, server
 from tests.support.toy import toy_bundle
 
 OLD = [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1]

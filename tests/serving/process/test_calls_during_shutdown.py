@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from mulde.v1 import prediction_pb2
-from tests.serving.process import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import Toy
 
 CALLERS, AT_ONCE = 4, 20

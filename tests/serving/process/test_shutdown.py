@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.process.shutdown import Stop
+from serving.process.shutdown import ShutdownEvent
 
 
 @pytest.fixture
-def stop() -> Iterator[Stop]:
+def stop() -> Iterator[ShutdownEvent]:
     """One that SIGUSR1 sets; what was there before comes back."""
     handler = signal.getsignal(signal.SIGUSR1)
-    stop = Stop()
+    stop = ShutdownEvent()
     stop.on(signal.SIGUSR1)
     try:
         yield stop
@@ -27,7 +27,7 @@ def stop() -> Iterator[Stop]:
 
 
 def test_it_is_set_once_and_for_ever() -> None:
-    stop = Stop()
+    stop = ShutdownEvent()
     assert not stop.is_set()
     stop.set()
     stop.set()
@@ -36,24 +36,24 @@ def test_it_is_set_once_and_for_ever() -> None:
 
 
 def test_a_wait_ends_when_another_thread_sets_it() -> None:
-    stop = Stop()
+    stop = ShutdownEvent()
     threading.Timer(0.05, stop.set).start()
     assert stop.wait(20)
 
 
 def test_a_wait_ends_in_time() -> None:
     start = time.monotonic()
-    assert not Stop().wait(0.05)
+    assert not ShutdownEvent().wait(0.05)
     assert time.monotonic() - start >= 0.05
 
 
-def test_a_signal_sets_it_though_no_handler_of_python_runs(stop: Stop) -> None:
+def test_a_signal_sets_it_though_no_handler_of_python_runs(stop: ShutdownEvent) -> None:
     """Sent by another thread while this one waits, and before it does."""
     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
     assert stop.wait(20)
     assert stop.is_set()
 
 
-def test_a_signal_from_before_the_wait_is_not_missed(stop: Stop) -> None:
+def test_a_signal_from_before_the_wait_is_not_missed(stop: ShutdownEvent) -> None:
     os.kill(os.getpid(), signal.SIGUSR1)
     assert stop.wait(20)

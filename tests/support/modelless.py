@@ -1,6 +1,6 @@
 """The floor of a server's memory: its process, listening, with all libraries and without a model.
 
-Prints its private bytes and ends; run it with ``python -m tests.serving.modelless``.
+Prints its private bytes and ends; run it with ``python -m tests.support.modelless``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from serving.process import main as run  # noqa: F401 - likewise
 from serving.process.logs import open_log
 from serving.process.server import Server
 from serving.process.settings import read_settings
-from tests.serving.memory import private_bytes
+from tests.support.memory import private_bytes
 
 
 def main() -> None:

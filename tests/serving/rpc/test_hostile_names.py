@@ -13,8 +13,8 @@ from mulde.bundle.manifest import NAME
 from mulde.client import Client
 from mulde.errors import BundleError, InvalidArgument, MuldeError, UnknownModel
 from serving.registry.repository import Repository
-from tests.serving.process import ServerProcess, server
 from tests.serving.test_server_models import ADMIN, fill, tokens
+from tests.support.server import ServerProcess, server
 from tests.support.toy import toy_bundle
 
 

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from mulde.client import Client, Connection
 from mulde.errors import DeadlineExceeded, Draining, MuldeError, Overloaded, Unreachable
 from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
-from tests.serving.process import ServerProcess, eventually, run_mulde, server
+from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import Toy, toy_bundle
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -14,9 +14,9 @@ import pytest
 
 from mulde.client import Client, Connection
 from mulde.v1 import model_pb2, prediction_pb2
-from tests.serving.memory import mapped
-from tests.serving.process import ServerProcess, eventually, server
 from tests.serving.test_server_models import ADMIN, expected, first, tokens
+from tests.support.memory import mapped
+from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import toy_bundle
 
 CONNECTIONS = 16

@@ -11,8 +11,8 @@ import pytest
 
 from mulde.client import Client, Connection
 from mulde.errors import Unreachable
-from tests.serving.certificates import Authority, Pair
-from tests.serving.process import ServerProcess, eventually, run_mulde, server
+from tests.support.certificates import Authority, Pair
+from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import toy_bundle
 
 

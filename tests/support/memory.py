@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.serving.process import ROOT, environment
+from tests.support.server import ROOT, environment
 
 MIB = 1 << 20
 
@@ -32,7 +32,7 @@ def private_bytes(pid: int) -> int:
 def floor_bytes() -> int:
     """Private memory of the process that serves, without a model."""
     run = subprocess.run(
-        [sys.executable, "-m", "tests.serving.modelless"],
+        [sys.executable, "-m", "tests.support.modelless"],
         env=environment(), capture_output=True, text=True, timeout=60, cwd=ROOT, check=True,
     )  # fmt: skip
     return int(run.stdout)
