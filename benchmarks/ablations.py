@@ -22,7 +22,7 @@ from benchmarks.ablation_variants import Variant, variants_of
 from benchmarks.accuracy import Record, record_of
 from benchmarks.record_files import read_records, write_json
 from mulde.errors import ConfigError
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from mulde.storage.printable import markdown
 from training.progress import TrainingReport
 from training.recipe import Recipe, read_recipe
@@ -70,7 +70,7 @@ def run(
 ) -> None:
     """Train the variants that have no record yet, and keep their records."""
     chosen = _chosen(variants_of(_plain(recipe), epochs), only or [])
-    graph, place, shelf = read_graph(data), pick_device(device), teachers or out / "teachers"
+    graph, place, shelf = read_folder(data), pick_device(device), teachers or out / "teachers"
     with TrainingReport(Console(stderr=True)) as report:
         for base, each in chosen:
             path = records / f"{base.name}-{base.digest[:8]}-{each.name}.json"

@@ -19,7 +19,7 @@ import typer
 from benchmarks.accuracy_page import Record, write_page
 from benchmarks.record_files import read_records, write_json
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from training.checkpoint import read_checkpoint
 from training.distillation.senior import Senior, attention_temperature
 from training.evaluate import as_served, scores_of, scores_of_senior
@@ -43,7 +43,7 @@ def add(
     """Rank test once and keep the run's record."""
     record = record_of(
         folder,
-        read_graph(data),
+        read_folder(data),
         read_recipe(recipe or folder.parent / "recipe.toml"),
         teachers or folder.parent / "teachers",
     )

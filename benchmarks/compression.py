@@ -25,7 +25,7 @@ from benchmarks.compression_page import write_page
 from benchmarks.compressions import Stored, compressions, microseconds, whole
 from benchmarks.record_files import write_json
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
 from training.hardware import describe_machine
@@ -64,7 +64,7 @@ def run(
     records: Annotated[Path, typer.Option(help="Where the record is kept.")] = RECORDS,
 ) -> None:
     """Train what is missing, compress, measure, and keep the record."""
-    read, graph = read_recipe(recipe), read_graph(data)
+    read, graph = read_recipe(recipe), read_folder(data)
     alone = variant(read, {"teachers": [LARGE]}, "one large teacher")
     shelf = out / "teachers"
     *several, junior, twin = stages(read, out / "several", shelf)

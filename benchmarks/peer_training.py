@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 
 RATE = 0.005
 
@@ -30,7 +30,7 @@ def main(data: str, dimension: int, batch: int, negatives: int, seconds: float) 
     """Train both for so many processor seconds, validating after each epoch."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    graph = read_graph(data)
+    graph = read_folder(data)
     found = [
         trained(graph, name, numbers, dimension, batch, negatives, seconds)
         for name, numbers in (("RotatE", dimension // 2), ("TransE", dimension))

@@ -36,7 +36,7 @@ from benchmarks.served import environment
 from benchmarks.serving_figures import spread
 from mulde.bundle.bundle import ENTITIES, KNOWN, Bundle, open_bundle, write_bundle
 from mulde.bundle.known_facts import KnownFacts
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from serving.batch.worker_pool import available_cores
 from serving.engine.entity_table import EntityIndex
 
@@ -111,7 +111,7 @@ def measure(
 
 def _with_known(bundle: Path, graph: Path, folder: Path) -> Path:
     """A copy of a bundle with the facts of its graph as known facts."""
-    opened, facts = open_bundle(bundle), read_graph(graph)
+    opened, facts = open_bundle(bundle), read_folder(graph)
     manifest = opened.manifest
     if facts.entity_ids != tuple(opened.vocabulary.entities.ids):
         raise typer.BadParameter(f"{graph} is not the graph of {bundle}")

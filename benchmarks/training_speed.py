@@ -23,7 +23,7 @@ import typer
 from benchmarks import training_figures as figures
 from benchmarks.record_files import write_json
 from benchmarks.training_page import write_page
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from training.hardware import describe_machine
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ def measure(
 ) -> None:
     """Train every model for as long, profile a step, and keep the record."""
     torch.set_num_threads(1)
-    graph = read_graph(data)
+    graph = read_folder(data)
     record: dict[str, Any] = {
         "graph": graph.name,
         "entities": graph.num_entities,
@@ -81,7 +81,7 @@ def ways(
 ) -> None:
     """Add to the record what half precision and a compiler make of a step."""
     torch.set_num_threads(1)
-    graph = read_graph(data)
+    graph = read_folder(data)
     path = records / f"{graph.name}.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     for name in ("RotH", "ComplEx"):

@@ -27,7 +27,7 @@ from mulde.bundle.manifest import Manifest
 from mulde.client import Client
 from mulde.errors import MuldeError
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from training.evaluate import as_served
 from training.export.export import export
 from training.popularity import popularity
@@ -67,7 +67,7 @@ def main(console: Console | None = None) -> None:
     """Run the demonstration; exit status 1 if the Junior does not keep its promise."""
     console = console or Console()
     started = perf_counter()
-    graph, recipe = read_graph(DATA), read_recipe(RECIPE)
+    graph, recipe = read_folder(DATA), read_recipe(RECIPE)
     *teachers, junior, twin = stages(recipe, RUN)
     size = f"{graph.num_entities:,} synsets, {len(graph.train):,} facts"
     console.rule(f"mulde on {graph.name}: {size}")

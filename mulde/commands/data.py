@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from mulde.commands.client_options import shown
-from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.storage.printable import printable
 
 commands = typer.Typer(no_args_is_help=True)
@@ -108,7 +108,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
 ) -> None:
     """Read a graph as training would, and show what is in it."""
-    figures = summary(read_graph(folder))
+    figures = summary(read_folder(folder))
     if as_json:
         typer.echo(json.dumps(figures))
         return

@@ -18,7 +18,7 @@ from mulde.bundle.vocabulary import Vocabulary
 from mulde.commands.client_options import shown
 from mulde.errors import DatasetError, shorten
 from mulde.evaluation.metrics import RankingTask, Scores
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
 ) -> None:
     """Filtered MRR and Hits@k: both directions, all triples, realistic ties."""
-    graph = read_graph(data)
+    graph = read_folder(data)
     task = RankingTask.of(graph, split)
     with _scores(model, graph) as scores, Progress(console=Console(stderr=True)) as bars:
         bar = bars.add_task(f"ranking {split}", total=len(task.target))

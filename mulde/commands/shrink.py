@@ -14,7 +14,7 @@ from mulde.bundle.manifest import Manifest
 from mulde.bundle.quantised_table import BITS
 from mulde.commands.client_options import shown
 from mulde.errors import ConfigError
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +44,7 @@ def shrink(
         bundle,
         out,
         _precision(precision),
-        read_graph(data),
+        read_folder(data),
         without=without or (),
         report=lambda step: console.print(step, highlight=False),
     )

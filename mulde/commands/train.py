@@ -53,7 +53,7 @@ def train(
     ``all`` adds the twin, the same model trained without teachers. ``torchrun -m mulde.cli train``
     trains each model on several processes.
     """
-    from mulde.graph.graph import read_graph
+    from mulde.graph.graph import read_folder
     from training import distributed as parallel
     from training.overrides import resized
     from training.progress import TrainingReport
@@ -63,7 +63,7 @@ def train(
     if only not in WHAT:
         raise ConfigError("--only", f"one of {', '.join(WHAT)}", only)
     read = resized(read_recipe(recipe), dimension, seed, "--dimension or --seed")
-    graph = read_graph(_graph_folder(data, read))
+    graph = read_folder(_graph_folder(data, read))
     run = out or Path("runs") / (read.name if seed is None else f"{read.name}-seed{seed}")
     planned = stages(read, run, teachers)
     with parallel.started_by_torchrun(pick_device(device), jobs) as chosen:

@@ -92,7 +92,7 @@ class Graph:
         )
 
 
-def read_graph(directory: Path | str) -> Graph:
+def read_folder(directory: Path | str) -> Graph:
     """Read a graph folder.
 
     Raises:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import ConfigError, DatasetError
-from mulde.graph.graph import SPLITS, Graph, read_graph, read_text, split_fields
+from mulde.graph.graph import SPLITS, Graph, read_folder, read_text, split_fields
 from mulde.storage.atomic import new_folder, publish
 
 LABELS = "labels.tsv"
@@ -232,7 +232,7 @@ def _write(
         with new_folder(out) as folder:
             for name, text in texts.items():
                 (folder / name).write_bytes(text.encode())
-            graph = read_graph(folder)
+            graph = read_folder(folder)
             publish(folder, out, overwrite=overwrite)
     except DatasetError as error:
         source = copied.get(error.path.name) or error.path

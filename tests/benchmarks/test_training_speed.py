@@ -9,13 +9,13 @@ import pytest
 
 from benchmarks import training_figures as figures
 from benchmarks.training_page import write_page
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from tests.support.tiny import write_tiny_graph
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    return read_graph(write_tiny_graph(tmp_path_factory.mktemp("graphs") / "tiny"))
+    return read_folder(write_tiny_graph(tmp_path_factory.mktemp("graphs") / "tiny"))
 
 
 @pytest.mark.parametrize("name", figures.MODELS)

@@ -12,7 +12,7 @@ from mulde.bundle.bundle import KNOWN, open_bundle, write_bundle
 from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Client
 from mulde.evaluation.ranking import summarise
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from tests.support.server import server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ def graph_of(bundle: Path) -> Graph:
     folder = Path(os.environ.get("MULDE_DATA", "")) / name
     if not os.environ.get("MULDE_DATA") or not folder.is_dir():
         pytest.skip(f"needs the graph {name}: set MULDE_DATA to the folder that holds it")
-    return read_graph(folder)
+    return read_folder(folder)
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)

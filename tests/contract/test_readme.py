@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from tests.contract.test_training_cli import write_recipe
 from tests.contract.walkthrough import ROOT, walk
 from tests.support.tiny import tiny_recipe, triples, write_split
@@ -28,7 +28,7 @@ RECIPE = ROOT / "models" / "recipes" / "best" / "wordnet-core-32.toml"
 
 def hasty_bundle(folder: Path) -> None:
     """What ``make run`` leaves behind, after one epoch and without teachers."""
-    recipe, graph = read_recipe(RECIPE), read_graph(WORDNET)
+    recipe, graph = read_recipe(RECIPE), read_folder(WORDNET)
     hasty = replace(recipe.junior_training, epochs=1, warmup=0.0)
     twin = stages(replace(recipe, junior_training=hasty), folder)[-1]
     best = train_stage(twin, recipe, graph, torch.device("cpu"))

@@ -15,7 +15,7 @@ import pytest
 
 from mulde.cli import main
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from tests.support.tiny import tiny_recipe, write_tiny_graph
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
@@ -173,7 +173,7 @@ def test_evaluate_prints_json_alone_that_is_the_trainers_quality(
     figures = json.loads(said.stdout)
     assert list(figures) == ["tail", "head", "total"]
     assert all(list(row) == ["mrr", "hits@1", "hits@3", "hits@10"] for row in figures.values())
-    graph = read_graph(graph_folder)
+    graph = read_folder(graph_folder)
     scorer, _ = load_scorer(checkpoint, graph)
     expected = RankingTask.of(graph, "test").quality(scores_of(scorer))
     for direction, row in expected.items():

@@ -11,7 +11,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mulde.graph.graph import SPLITS, Graph, Triples, read_graph
+from mulde.graph.graph import SPLITS, Graph, Triples, read_folder
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "data" / "wordnet-core"
@@ -21,7 +21,7 @@ DICTIONARY = Path(os.environ.get("MULDE_WORDNET", "/usr/share/wordnet"))
 
 @pytest.fixture(scope="module")
 def graph() -> Graph:
-    return read_graph(CORE)
+    return read_folder(CORE)
 
 
 def pairs(triples: Triples) -> Triples:
@@ -107,7 +107,7 @@ def test_the_script_writes_the_committed_bytes_and_all_of_wordnet(tmp_path: Path
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     for path in made.iterdir():
         assert path.read_bytes() == (CORE / path.name).read_bytes(), path.name
-    graph = read_graph(full)
+    graph = read_folder(full)
     assert (graph.num_entities, graph.num_relations) == (116_650, 18)
     assert graph.unseen == {"valid": 0, "test": 0}
     everything = np.concatenate([pairs(graph.split(split)) for split in SPLITS])

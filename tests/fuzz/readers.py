@@ -33,7 +33,7 @@ from mulde.bundle.manifest import Manifest
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError, DatasetError
 from mulde.evaluation.calibration import Calibration
-from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.graph.graph import SPLITS, Graph, read_folder
 from serving.engine.checks.faiss_header import check_table
 from serving.engine.checks.onnx_graph import check_graph
 
@@ -181,7 +181,7 @@ def graph(bundle: Path, scratch: Path) -> TryBytes:
             packed = content.startswith(_GZIP)
             (scratch / (f"{name}.gz" if packed else name)).write_bytes(content)
         try:
-            found = read_graph(scratch)
+            found = read_folder(scratch)
         except DatasetError:
             return False
         _check_rows(found)

@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.graph.graph import SPLITS, Graph, read_folder
 from tests.support.tiny import write_tiny_graph
 
 
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
     """The tiny graph."""
-    return read_graph(write_tiny_graph(tmp_path_factory.mktemp("graphs") / "tiny"))
+    return read_folder(write_tiny_graph(tmp_path_factory.mktemp("graphs") / "tiny"))
 
 
 @pytest.fixture(scope="module")

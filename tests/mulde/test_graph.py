@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulde.errors import DatasetError
-from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.storage.strings import MAX_BYTES
 from tests.support.tiny import write_split, write_tiny_graph
 
@@ -47,7 +47,7 @@ def same(left: Graph, right: Graph) -> bool:
 
 
 def test_rows_are_dense_and_sorted_by_id(tmp_path: Path) -> None:
-    graph = read_graph(write(tmp_path))
+    graph = read_folder(write(tmp_path))
     assert graph.entity_ids == ("a", "b", "c")
     assert graph.train.tolist() == [[1, 0, 0], [0, 0, 2]]
     assert graph.train.dtype == np.int32
@@ -56,7 +56,7 @@ def test_rows_are_dense_and_sorted_by_id(tmp_path: Path) -> None:
 
 def test_reading_again_gives_the_same_graph(tmp_path: Path) -> None:
     folder = write_tiny_graph(tmp_path / "tiny")
-    assert same(read_graph(folder), read_graph(folder))
+    assert same(read_folder(folder), read_folder(folder))
 
 
 @pytest.mark.parametrize(
@@ -72,33 +72,33 @@ def test_reading_again_gives_the_same_graph(tmp_path: Path) -> None:
 def test_line_ends_and_a_byte_order_mark_do_not_change_the_graph(
     tmp_path: Path, dress: Callable[[bytes], bytes]
 ) -> None:
-    plain = read_graph(write(tmp_path / "kg"))
+    plain = read_folder(write(tmp_path / "kg"))
     dressed = {name: dress(text.encode()) for name, text in GOOD.items()}
-    assert same(read_graph(write(tmp_path / "kg", **dressed)), plain)
+    assert same(read_folder(write(tmp_path / "kg", **dressed)), plain)
 
 
 def test_gzip_does_not_change_the_graph(tmp_path: Path) -> None:
-    plain = read_graph(write(tmp_path))
+    plain = read_folder(write(tmp_path))
     for name in SPLITS:
         path = tmp_path / f"{name}.txt"
         (tmp_path / f"{name}.txt.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
-    assert same(read_graph(tmp_path), plain)
+    assert same(read_folder(tmp_path), plain)
 
 
 def test_the_digest_depends_on_the_triples(tmp_path: Path) -> None:
-    plain = read_graph(write(tmp_path / "kg")).digest
-    assert read_graph(write(tmp_path / "kg", test="b\tr\tb\n")).digest != plain
+    plain = read_folder(write(tmp_path / "kg")).digest
+    assert read_folder(write(tmp_path / "kg", test="b\tr\tb\n")).digest != plain
 
 
 def test_the_digest_tells_splits_apart(tmp_path: Path) -> None:
-    plain = read_graph(write(tmp_path / "kg")).digest
+    plain = read_folder(write(tmp_path / "kg")).digest
     moved = write(tmp_path / "kg", valid=GOOD["test"], test=GOOD["valid"])
-    assert read_graph(moved).digest != plain
+    assert read_folder(moved).digest != plain
 
 
 def test_spaces_belong_to_names(tmp_path: Path) -> None:
-    graph = read_graph(write(tmp_path, test="c\tr\t b  x \n"))
+    graph = read_folder(write(tmp_path, test="c\tr\t b  x \n"))
     assert names(graph, "test") == [("c", "r", " b  x ")]
 
 
@@ -106,25 +106,25 @@ def test_spaces_belong_to_names(tmp_path: Path) -> None:
 
 
 def test_a_repeated_triple_is_kept_once_where_it_came_first_and_counted(tmp_path: Path) -> None:
-    graph = read_graph(write(tmp_path, train="b\tr\ta\na\tr\tc\nb\tr\ta\nb\tr\ta\n"))
+    graph = read_folder(write(tmp_path, train="b\tr\ta\na\tr\tc\nb\tr\ta\nb\tr\ta\n"))
     assert names(graph, "train") == [("b", "r", "a"), ("a", "r", "c")]
     assert graph.duplicates == {"train": 2, "valid": 0, "test": 0}
 
 
 def test_a_held_out_triple_that_train_has_stays_and_is_counted(tmp_path: Path) -> None:
-    graph = read_graph(write(tmp_path, test="c\tr\tb\nb\tr\ta\n"))
+    graph = read_folder(write(tmp_path, test="c\tr\tb\nb\tr\ta\n"))
     assert len(graph.test) == 2
     assert graph.leaked == {"valid": 0, "test": 1}
 
 
 def test_entities_that_train_lacks_get_rows_and_their_triples_are_counted(tmp_path: Path) -> None:
-    graph = read_graph(write(tmp_path, valid="new\tr\ta\na\tr\tnew\na\tr\tb\n"))
+    graph = read_folder(write(tmp_path, valid="new\tr\ta\na\tr\tnew\na\tr\tb\n"))
     assert "new" in graph.entity_ids
     assert graph.unseen == {"valid": 2, "test": 0}
 
 
 def test_all_triples_holds_every_fact_once(tmp_path: Path) -> None:
-    graph = read_graph(write(tmp_path, test="c\tr\tb\nb\tr\ta\n"))
+    graph = read_folder(write(tmp_path, test="c\tr\tb\nb\tr\ta\n"))
     assert sorted(map(tuple, graph.all_triples.tolist())) == [
         (0, 0, 2), (1, 0, 0), (2, 0, 0), (2, 0, 1),
     ]  # fmt: skip
@@ -137,7 +137,7 @@ def test_labels_are_read_by_id_and_an_id_without_one_is_its_own(tmp_path: Path) 
     write(tmp_path)
     (tmp_path / "labels.tsv").write_text("c\tSea\twater\r\na\tAnt\nb\t\nelsewhere\tMoon\n")
     (tmp_path / "relation_labels.tsv").write_text("r\trelated to\n")
-    graph = read_graph(tmp_path)
+    graph = read_folder(tmp_path)
     assert graph.entity_labels == ("Ant", "b", "Sea")
     assert graph.relation_labels == ("related to",)
     assert graph.vocabulary().entities.row("Sea") == 2
@@ -147,14 +147,14 @@ def test_a_label_line_without_a_label_is_refused_with_its_line(tmp_path: Path) -
     write(tmp_path)
     (tmp_path / "labels.tsv").write_text("a\tAnt\nb\n")
     with pytest.raises(DatasetError, match=r"labels\.tsv:2: expected id<TAB>label"):
-        read_graph(tmp_path)
+        read_folder(tmp_path)
 
 
 def test_two_labels_for_one_id_are_refused_with_the_line(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "labels.tsv").write_text("a\tAnt\nb\tBee\na\tAphid\n")
     with pytest.raises(DatasetError, match=r"labels\.tsv:1: 'a' has another label too, 'Aphid'"):
-        read_graph(tmp_path)
+        read_folder(tmp_path)
 
 
 # What is refused
@@ -186,31 +186,31 @@ def test_a_malformed_split_is_refused_with_file_line_and_field(
     tmp_path: Path, train: str | bytes, problem: str
 ) -> None:
     with pytest.raises(DatasetError, match=problem):
-        read_graph(write(tmp_path, train=train))
+        read_folder(write(tmp_path, train=train))
 
 
 def test_a_name_of_the_greatest_length_is_kept(tmp_path: Path) -> None:
     name = "é" * (MAX_BYTES // 2)
-    graph = read_graph(write(tmp_path, train=f"{name}\tr\ta\n"))
+    graph = read_folder(write(tmp_path, train=f"{name}\tr\ta\n"))
     assert graph.vocabulary().entities.row(name) == graph.entity_ids.index(name)
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_an_empty_split_is_refused(tmp_path: Path, split: str) -> None:
     with pytest.raises(DatasetError, match=rf"{split}\.txt: expected at least one triple"):
-        read_graph(write(tmp_path, **{split: ""}))
+        read_folder(write(tmp_path, **{split: ""}))
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_missing_split_is_refused(tmp_path: Path, split: str) -> None:
     (write(tmp_path) / f"{split}.txt").unlink()
     with pytest.raises(DatasetError, match=rf"{split}\.txt: expected this file"):
-        read_graph(tmp_path)
+        read_folder(tmp_path)
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"nowhere: expected a folder"):
-        read_graph(tmp_path / "nowhere")
+        read_folder(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
@@ -219,7 +219,7 @@ def test_a_relation_that_train_lacks_is_refused_with_its_first_line(
 ) -> None:
     folder = write(tmp_path, **{split: "a\tr\tb\na\tother\tb\na\tmore\tb\n"})
     with pytest.raises(DatasetError, match=rf"{split}\.txt:2: relation 'other' does not occur"):
-        read_graph(folder)
+        read_folder(folder)
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "bits"])
@@ -229,18 +229,18 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path, damage: str) -> None:
     raw = {"text": b"a\tr\tb\n", "cut": whole[:-12], "bits": whole[:12] + b"\xff\xff" + whole[14:]}
     (tmp_path / "train.txt.gz").write_bytes(raw[damage])
     with pytest.raises(DatasetError, match=r"train\.txt\.gz: cannot be read"):
-        read_graph(tmp_path)
+        read_folder(tmp_path)
 
 
 def test_control_characters_of_a_bad_line_do_not_reach_the_terminal(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as caught:
-        read_graph(write(tmp_path / "kg", train="\x1b[2Jwiped\n"))
+        read_folder(write(tmp_path / "kg", train="\x1b[2Jwiped\n"))
     assert "\x1b" not in str(caught.value)
 
 
 def test_another_splits_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="'dev'"):
-        read_graph(write(tmp_path)).split("dev")
+        read_folder(write(tmp_path)).split("dev")
 
 
 # Any graph
@@ -265,7 +265,7 @@ def test_any_graph_is_read_back_as_it_was_written(
     folder = tmp_path_factory.mktemp("any")
     for part, rows in written.items():
         write_split(folder, part, rows)
-    graph = read_graph(folder)
+    graph = read_folder(folder)
     for part, rows in written.items():
         assert names(graph, part) == list(dict.fromkeys(rows))
         assert graph.duplicates[part] == len(rows) - len(set(rows))

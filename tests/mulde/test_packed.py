@@ -17,11 +17,11 @@ MIB = 1 << 20
 READ_WITH_LITTLE_MEMORY = """
 import resource, sys
 from mulde.errors import DatasetError
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 try:
-    read_graph(sys.argv[1])
+    read_folder(sys.argv[1])
 except DatasetError as error:
     print(error)
 """

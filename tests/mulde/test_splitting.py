@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mulde.cli import app
 from mulde.errors import ConfigError, DatasetError
-from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.graph.split import hash_names, hold_out, split_file
 
 Fact = tuple[str, str, str]
@@ -143,7 +143,7 @@ def test_labels_come_along(tmp_path: Path) -> None:
     labels.write_text("é1\tEmil\ta person\né2\tErna\n", encoding="utf-8")
     words.write_text("r0\tknows\n", encoding="utf-8")
     split_file(source, tmp_path / "g", labels=labels, relation_labels=words)
-    graph = read_graph(tmp_path / "g")
+    graph = read_folder(tmp_path / "g")
     assert graph.entity_labels[graph.entity_ids.index("é1")] == "Emil"
     assert graph.relation_labels[0] == "knows"
 
@@ -220,7 +220,7 @@ def test_the_command_shows_what_came_of_it(tmp_path: Path) -> None:
     arguments = ["data", "split", str(source), "-o", str(tmp_path / "g"), "--symmetric", "r1"]
     said = CliRunner().invoke(app, arguments)
     assert said.exit_code == 0, said.output
-    graph = read_graph(tmp_path / "g")
+    graph = read_folder(tmp_path / "g")
     assert re.search(rf"train │ +{len(graph.train)} │", said.stdout)
     assert graph.digest in said.stdout
     assert "repeated lines kept once" in said.stderr

@@ -27,7 +27,7 @@ import torch.onnx
 from mulde.bundle.bundle import CARD, Bundle, open_bundle
 from mulde.errors import JobError
 from mulde.graph.download import RemoteFile, download, new_client
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from mulde.graph.split import split_file
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import Options
@@ -62,7 +62,7 @@ class Training:
     """A Junior that is distilled from two teachers, one of which is still to be trained."""
 
     def __init__(self, stand: Path) -> None:
-        self.graph = read_graph(write_tiny_graph(stand / "graph"))
+        self.graph = read_folder(write_tiny_graph(stand / "graph"))
         self.recipe = recipe_of(**HARDEST_TO_RESUME, junior_training__epochs=4)
         self.teachers = [s for s in stages(self.recipe, stand) if s.name.startswith("teacher")]
 
@@ -99,7 +99,7 @@ class Export:
     def prepare(self) -> None:
         """Train what is exported, in a child, for this process must not use torch."""
         recipe = read_recipe(self.run / "recipe.toml")
-        train(recipe, read_graph(self.data), self.run)
+        train(recipe, read_folder(self.data), self.run)
 
     def work(self, folder: Path) -> None:
         target = folder / "bundle"
@@ -148,7 +148,7 @@ class Split:
 
     def check(self, folder: Path) -> None:
         if (folder / "graph").exists():
-            read_graph(folder / "graph")
+            read_folder(folder / "graph")
 
     def result(self, folder: Path) -> Any:
         return {path.name: path.read_bytes() for path in (folder / "graph").iterdir()}

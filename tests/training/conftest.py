@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from tests.support.runs import CPU, recipe_of
 from tests.support.tiny import write_tiny_graph
 from training.train import stages, train_stage
@@ -31,7 +31,7 @@ def graph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def graph(graph_folder: Path) -> Graph:
     """The tiny graph: 31 entities, 4 relations, 79 training triples."""
-    return read_graph(graph_folder)
+    return read_folder(graph_folder)
 
 
 @pytest.fixture(scope="session")

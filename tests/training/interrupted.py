@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import torch._dynamo  # an optimiser imports it, which takes a second in each child otherwise
 
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from tests.support.runs import HARDEST_TO_RESUME, recipe_of, train
 from training.loop import Progress
 
@@ -117,7 +117,7 @@ def die_after_epochs(graph: Graph, shelf: Path, out: Path, seed: int) -> None:
 def main() -> None:
     kind, graph_folder, shelf, out, *rest = sys.argv[1:]
     torch.set_num_threads(1)
-    graph = read_graph(graph_folder)
+    graph = read_folder(graph_folder)
     if kind == "events":
         die_at_every_event(graph, Path(shelf), Path(out))
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from tests.support.runs import HARDEST_TO_RESUME, recipe_of, train
 from training.distributed import started_by_torchrun
 from training.loop import Progress
@@ -33,7 +33,7 @@ def main() -> None:
     with started_by_torchrun(torch.device("cpu")):
         recipe = recipe_of(**HARDEST_TO_RESUME)
         try:
-            train(recipe, read_graph(graph), Path(out), shelf=Path(shelf), report=report)
+            train(recipe, read_folder(graph), Path(out), shelf=Path(shelf), report=report)
         except Stop:
             print("stopped")
 

@@ -16,7 +16,7 @@ from mulde.bundle.bundle import open_bundle
 from mulde.errors import BundleError, CheckpointError, ConfigError
 from mulde.evaluation.metrics import RankingTask
 from mulde.evaluation.self_loops import without_loops
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from serving.engine.engine import Engine
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.evaluate import as_served, loops_of, scores_of
@@ -74,7 +74,7 @@ def train(data: Path, run: Path, scorer: str, score: str, text: str = RECIPE) ->
     (run / "recipe.toml").write_text(text.format(scorer=scorer, score=score), encoding="utf-8")
     recipe = read_recipe(run / "recipe.toml")
     junior = next(stage for stage in stages(recipe, run) if stage.name == "junior")
-    return train_stage(junior, recipe, read_graph(data), torch.device("cpu"))
+    return train_stage(junior, recipe, read_folder(data), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=["-".join(pair) for pair in MODELS])
@@ -114,12 +114,12 @@ def test_the_served_quality_is_what_the_checkpoint_had(bundle: Path, checkpoint:
 
 
 def test_the_engine_ranks_the_test_split_as_the_manifest_says(engine: Engine, data: Path) -> None:
-    task = RankingTask.of(read_graph(data), "test")
+    task = RankingTask.of(read_folder(data), "test")
     assert task.quality(engine.scores) == engine.manifest.quality["test"]
 
 
 def test_the_manifest_says_where_the_model_comes_from(bundle: Path, data: Path) -> None:
-    manifest, graph = open_bundle(bundle).manifest, read_graph(data)
+    manifest, graph = open_bundle(bundle).manifest, read_folder(data)
     assert (manifest.name, manifest.version, manifest.dimension) == ("ring-8", "1", 8)
     assert (manifest.entities, manifest.relations) == (ENTITIES, 2)
     assert manifest.dataset.sha256 == graph.digest
@@ -129,7 +129,7 @@ def test_the_manifest_says_where_the_model_comes_from(bundle: Path, data: Path) 
 
 
 def test_the_bundle_carries_names_types_and_known_facts(bundle: Path, data: Path) -> None:
-    opened, graph = open_bundle(bundle), read_graph(data)
+    opened, graph = open_bundle(bundle), read_folder(data)
     assert opened.vocabulary.entity_row("near start") == 1
     assert opened.known is not None
     assert opened.known.contains(*graph.test.T).all()
@@ -251,7 +251,7 @@ def test_loops_are_left_out_where_the_recipe_says_so(
     recipe = tmp_path / "recipe.toml"
     text = RECIPE.format(scorer="RotH", score="linear")
     recipe.write_text("loops_below = 0.5\n" + text, encoding="utf-8")
-    graph = read_graph(data)
+    graph = read_folder(data)
     step1, step5 = (np.flatnonzero(graph.train[:, 1] == row) for row in (0, 1))
     looped = graph.train.copy()
     looped[step1, 2] = looped[step1, 0]
@@ -284,7 +284,7 @@ def test_traits_are_in_what_is_served_where_the_recipe_asks_for_them(
     recipe.write_text("loops_below = 0.5\ntraits = 2\n" + text, encoding="utf-8")
     manifest = export(linear, data, tmp_path / "bundle", recipe=recipe)
     assert 1 <= manifest.traits <= 2
-    graph, read = read_graph(data), read_recipe(recipe)
+    graph, read = read_folder(data), read_recipe(recipe)
     valid, scorer = RankingTask.of(graph, "valid"), load_scorer(linear, graph)[0]
     served = valid.quality(as_served(scorer, graph, read, valid))["total"]["mrr"]
     assert manifest.checks["mrr_trained"] == pytest.approx(served)

@@ -14,7 +14,7 @@ from mulde.bundle.bundle import open_bundle, write_bundle
 from mulde.bundle.entity_table import Precision
 from mulde.cli import app
 from mulde.errors import BundleError, ConfigError
-from mulde.graph.graph import Graph, read_graph
+from mulde.graph.graph import Graph, read_folder
 from serving.engine.engine import Engine
 from tests.support.tiny import write_split
 from tests.support.toy import toy_bundle
@@ -41,7 +41,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def graph(data: Path) -> Graph:
-    return read_graph(data)
+    return read_folder(data)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError, ConfigError
 from mulde.evaluation.calibration import Calibration
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import SPLITS, Graph, read_graph
+from mulde.graph.graph import SPLITS, Graph, read_folder
 from serving.engine.engine import Engine
 from serving.engine.index.index_benchmark import Bench
 from training.evaluate import loops_of, served_traits
@@ -72,7 +72,7 @@ class Source:
         if not path.is_file():
             expected = "a recipe file, such as the run's recipe.toml"
             raise ConfigError("recipe", expected, str(path))
-        graph = read_graph(data)
+        graph = read_folder(data)
         scorer, state = load_scorer(checkpoint, graph)
         if isinstance(scorer, RESCAL):
             scorer.round_matrices()

@@ -9,7 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from benchmarks.synthetic.__main__ import app
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 from serving.engine.engine import Engine
 
 
@@ -19,7 +19,7 @@ def generate(*arguments: str | Path) -> Result:
 
 def test_a_graph_is_made_that_training_can_read(tmp_path: Path) -> None:
     generate(tmp_path / "g", "--entities", "300", "--relations", "4", "--facts-per-entity", "5")
-    graph = read_graph(tmp_path / "g")
+    graph = read_folder(tmp_path / "g")
     assert graph.num_relations == 4
     lines = len(graph.all_triples) + sum(graph.duplicates.values())
     assert 1200 < lines < 1800

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic.graph import CHUNK, SyntheticGraph
-from mulde.graph.graph import read_graph
+from mulde.graph.graph import read_folder
 
 GRAPH = SyntheticGraph(CHUNK + 1000, relations=5, facts_per_entity=1.5, seed=3)
 
@@ -66,7 +66,7 @@ def test_a_relation_moves_a_head_nearer_to_its_tail_than_to_others(graph: Synthe
 def test_the_text_is_a_graph_that_holds_every_fact_once(tmp_path: Path) -> None:
     made = SyntheticGraph(500, relations=12, facts_per_entity=6, seed=1)
     counts = made.write_text(tmp_path)
-    read = read_graph(tmp_path)
+    read = read_folder(tmp_path)
     assert {name: len(read.split(name)) + read.duplicates[name] for name in counts} == counts
     assert read.relation_ids[0] == "P00"
     facts = {
