@@ -32,14 +32,15 @@ class Candidates(Model, total=False):
     """Which entities may be answers.
 
     Attributes:
-        allow: only these; default: all.
+        allow: only these; None (the default) for all, an empty list for none.
         deny: never these.
-        types: only entities that have one of these types.
+        types: only entities with one of these types; None (the default) for all, an empty list
+            for none.
     """
 
-    allow: Names
-    deny: Names
-    types: Names
+    allow: Names | None
+    deny: Names | None
+    types: Names | None
 
 
 class Ranking(Model, total=False):
@@ -74,10 +75,14 @@ def selector(given: Model) -> common_pb2.ModelSelector:
 def candidates(given: Candidates) -> common_pb2.CandidateFilter:
     """Which entities may be answers."""
     return common_pb2.CandidateFilter(
-        allow=names(given.get("allow", [])),
-        deny=names(given.get("deny", [])),
-        types=names(given.get("types", [])),
+        allow=_listed(given.get("allow")),
+        deny=names(given.get("deny") or []),
+        types=_listed(given.get("types")),
     )
+
+
+def _listed(values: Names | None) -> common_pb2.NameList | None:
+    return None if values is None else common_pb2.NameList(names=names(values))
 
 
 def options(given: Ranking) -> prediction_pb2.PredictOptions:

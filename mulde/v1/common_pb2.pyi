@@ -54,15 +54,21 @@ class ModelVersion(_message.Message):
     version: str
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
+class NameList(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class CandidateFilter(_message.Message):
     __slots__ = ("allow", "deny", "types")
     ALLOW_FIELD_NUMBER: _ClassVar[int]
     DENY_FIELD_NUMBER: _ClassVar[int]
     TYPES_FIELD_NUMBER: _ClassVar[int]
-    allow: _containers.RepeatedScalarFieldContainer[str]
+    allow: NameList
     deny: _containers.RepeatedScalarFieldContainer[str]
-    types: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, allow: _Optional[_Iterable[str]] = ..., deny: _Optional[_Iterable[str]] = ..., types: _Optional[_Iterable[str]] = ...) -> None: ...
+    types: NameList
+    def __init__(self, allow: _Optional[_Union[NameList, _Mapping]] = ..., deny: _Optional[_Iterable[str]] = ..., types: _Optional[_Union[NameList, _Mapping]] = ...) -> None: ...
 
 class QueryError(_message.Message):
     __slots__ = ("query", "status")

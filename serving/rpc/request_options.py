@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,20 +100,22 @@ def read_filter(
         InvalidArgument, UnknownEntity, AmbiguousLabel, UnknownType: naming the field and the place.
         Unsupported: for types where the model has none.
     """
-    for field in ("allow", "deny"):
-        count = len(getattr(message, field))
-        if count > limits.max_filter_names:
-            expected = f"at most {limits.max_filter_names} names"
-            raise InvalidArgument(f"filter.{field}", expected, count)
     allow = deny = None
-    if message.allow:
-        allow = np.unique(model.namer.all_entities("filter.allow", message.allow))
+    if message.HasField("allow"):
+        allow = np.unique(_filter_rows("filter.allow", message.allow.names, limits, model))
     if message.deny:
-        deny = np.unique(model.namer.all_entities("filter.deny", message.deny))
-    if message.types:
-        typed = _rows_of_types(list(message.types), model)
+        deny = np.unique(_filter_rows("filter.deny", message.deny, limits, model))
+    if message.HasField("types"):
+        typed = _rows_of_types(list(message.types.names), model)
         allow = typed if allow is None else np.intersect1d(allow, typed)
     return allow, deny
+
+
+def _filter_rows(field: str, names: Sequence[str], limits: Limits, model: Model) -> Rows:
+    if len(names) > limits.max_filter_names:
+        expected = f"at most {limits.max_filter_names} names"
+        raise InvalidArgument(field, expected, len(names))
+    return model.namer.all_entities(field, names)
 
 
 def _rows_of_types(names: list[str], model: Model) -> Rows:
@@ -124,5 +127,9 @@ def _rows_of_types(names: list[str], model: Model) -> Rows:
     for place, name in enumerate(names):
         if name not in types:
             raise UnknownType(name, model.near_types(name), f"filter.types[{place}]")
-    rows: Rows = np.unique(np.concatenate([types.of(name) for name in names])).astype(np.int64)
+    parts: list[Rows] = [
+        np.zeros(0, np.int64),
+        *(types.of(name).astype(np.int64) for name in names),
+    ]
+    rows: Rows = np.unique(np.concatenate(parts))
     return rows

@@ -144,7 +144,9 @@ def _is_map(field: FieldDescriptor) -> bool:
 def seeds() -> list[bytes]:
     """A whole question for each method, in the order of the contract."""
     who = common_pb2.ModelSelector(name="golden", version="1")
-    sieve = common_pb2.CandidateFilter(allow=["Q0000001", "Q0000002"], types=["tail:P0"])
+    sieve = common_pb2.CandidateFilter(
+        allow={"names": ["Q0000001", "Q0000002"]}, types={"names": ["tail:P0"]}
+    )
     options = prediction_pb2.PredictOptions(
         k=2, exclude_known=True, score_threshold=-5.0, exact=True, view=1
     )

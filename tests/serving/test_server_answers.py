@@ -188,6 +188,29 @@ def test_filters_that_leave_nothing_give_no_answers(client: Client, served_toy: 
     assert answers.exact.all()
 
 
+@pytest.mark.parametrize("part", ["allow", "types"])
+def test_an_empty_list_of_candidates_allows_none(client: Client, part: str) -> None:
+    given = {part: []}
+    tails = client.predict_tails(["Q0000001", "Q0000002"], "P0", **given)  # type: ignore[arg-type]
+    heads = client.predict_heads("P0", "Q0000001", **given)  # type: ignore[arg-type]
+    similar = client.similar("Q0000001", **given)  # type: ignore[arg-type]
+    for answers in (tails, heads, similar):
+        assert len(answers.rows) == 0
+        assert set(answers.shortfalls) == {"candidates"}
+
+
+@pytest.mark.parametrize("part", ["allow", "types"])
+def test_an_empty_list_at_the_wire_differs_from_none(served: ServerProcess, part: str) -> None:
+    request = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P0"])
+    request.options.k = 3
+    with grpc.insecure_channel(served.address) as channel:
+        stub = prediction_pb2_grpc.LinkPredictionServiceStub(channel)
+        request.filter.SetInParent()
+        assert len(stub.PredictTails(request).answers.rows) == 3
+        getattr(request.filter, part).SetInParent()
+        assert len(stub.PredictTails(request).answers.rows) == 0
+
+
 def test_an_unknown_type_is_named(client: Client) -> None:
     with pytest.raises(UnknownType) as caught:
         client.predict_tails("Q0000001", "P0", types=["tail:P2", "tail:P9"])

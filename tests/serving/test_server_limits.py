@@ -113,6 +113,11 @@ def names(count: int) -> list[str]:
     return [f"Q{row:07d}" for row in range(count)]
 
 
+def filter_of(part: str, listed: list[str]) -> common_pb2.CandidateFilter:
+    """A filter with one of its lists filled."""
+    return Filter(deny=listed) if part == "deny" else Filter(**{part: {"names": listed}})
+
+
 PARTS: dict[Send, tuple[str, ...]] = {
     heads: ("tails", "relations"),
     relations: ("heads", "tails"),
@@ -148,9 +153,9 @@ ACCEPTED: list[tuple[str, Send, dict[str, Any]]] = [
     ("greatest probability", tails, {"options": Options(probability_threshold=1.0)}),
     ("longest name", tails, {"heads": ["x" * 32]}),
     ("longest name in letters of 4 bytes", tails, {"heads": ["\U0001f40d" * 8]}),
-    ("most allowed", tails, {"filter": Filter(allow=names(5))}),
+    ("most allowed", tails, {"filter": Filter(allow={"names": names(5)})}),
     ("most denied", tails, {"filter": Filter(deny=names(5))}),
-    ("most types", tails, {"filter": Filter(types=["tail:P0"] * 100)}),
+    ("most types", tails, {"filter": Filter(types={"names": ["tail:P0"] * 100})}),
     ("longest search", search, {"queries": ["x" * 256]}),
     ("greatest page of a search", search, {"page_size": 100}),
     ("more than the greatest page", search, {"page_size": 101}),
@@ -166,7 +171,7 @@ ACCEPTED: list[tuple[str, Send, dict[str, Any]]] = [
     ),
     ("k of all but itself", similar, {"k": 1}),
     *(
-        (f"most {part}, {send.__name__}", send, {"filter": Filter(**{part: names(5)})})
+        (f"most {part}, {send.__name__}", send, {"filter": filter_of(part, names(5))})
         for send in (heads, similar)
         for part in ("allow", "deny")
     ),
@@ -218,7 +223,7 @@ REFUSED: list[tuple[str, Send, dict[str, Any], str, str]] = [
         (
             f"too many {part}, {send.__name__}",
             send,
-            {"filter": Filter(**{part: names(6)})},
+            {"filter": filter_of(part, names(6))},
             "INVALID_ARGUMENT",
             f"filter.{part}",
         )
@@ -280,7 +285,7 @@ REFUSED: list[tuple[str, Send, dict[str, Any], str, str]] = [
     (
         "too many allowed",
         tails,
-        {"filter": Filter(allow=names(6))},
+        {"filter": Filter(allow={"names": names(6)})},
         "INVALID_ARGUMENT",
         "filter.allow",
     ),
@@ -294,12 +299,18 @@ REFUSED: list[tuple[str, Send, dict[str, Any], str, str]] = [
     (
         "too many types",
         tails,
-        {"filter": Filter(types=["tail:P0"] * 101)},
+        {"filter": Filter(types={"names": ["tail:P0"] * 101})},
         "INVALID_ARGUMENT",
         "filter.types",
     ),
-    ("no type", tails, {"filter": Filter(types=["?"])}, "NOT_FOUND", "filter.types[0]"),
-    ("no entity", tails, {"filter": Filter(allow=["?"])}, "NOT_FOUND", "filter.allow[0]"),
+    ("no type", tails, {"filter": Filter(types={"names": ["?"]})}, "NOT_FOUND", "filter.types[0]"),
+    (
+        "no entity",
+        tails,
+        {"filter": Filter(allow={"names": ["?"]})},
+        "NOT_FOUND",
+        "filter.allow[0]",
+    ),
     (
         "ambiguous",
         tails,
@@ -414,7 +425,7 @@ def test_a_default_k_is_no_more_than_there_is(channel: grpc.Channel) -> None:
 def test_a_message_above_the_limit_is_refused(channel: grpc.Channel, size: int, code: str) -> None:
     """Below and at it the message is read, and its type found to be none."""
     request = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P0"])
-    request.filter.types.append("?" * (size - request.ByteSize() - 6))
+    request.filter.types.names.append("?" * (size - request.ByteSize() - 9))
     assert request.ByteSize() == size
     stub = prediction_pb2_grpc.LinkPredictionServiceStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
@@ -477,7 +488,7 @@ def test_a_probability_without_calibration_is_a_failed_precondition(
         assert len(scored.tail_ranks) == 1
         for send, fields, field in (
             (tails, {"options": Options(probability_threshold=0.5)}, "probability_threshold"),
-            (tails, {"filter": Filter(types=["tail:P0"])}, "filter.types"),
+            (tails, {"filter": Filter(types={"names": ["tail:P0"]})}, "filter.types"),
             (search, {}, "queries"),
         ):
             with pytest.raises(grpc.RpcError) as caught:

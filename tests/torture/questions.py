@@ -80,7 +80,7 @@ def _predictions(random: np.random.Generator, size: int) -> list[Question]:
     )
     fields: dict[str, Any] = {"relations": _relations(random, size), "options": options}
     if random.random() < 0.3:
-        fields["filter"] = common_pb2.CandidateFilter(allow=_entities(random, 40)[1:])
+        fields["filter"] = common_pb2.CandidateFilter(allow={"names": _entities(random, 40)[1:]})
     service = "LinkPredictionService"
     return [
         question(service, "PredictTails", heads=_entities(random, size), **fields),
