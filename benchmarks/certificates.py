@@ -38,7 +38,7 @@ from serving.engine.index.index_benchmark import Bench, candidates_to_try, sampl
 from serving.engine.results import Found
 from serving.engine.retriever import Retriever
 from serving.engine.scoring import scorer_for
-from training.export.codes import write_bytes, write_cells, write_product_codes
+from training.export.codes import write_cells
 from training.export.entity_table import write_table
 
 HERE = Path(__file__).parent
@@ -130,13 +130,8 @@ def _name(engine: Engine, index: Index) -> str:
 
 def _written(engine: Engine, index: Index, folder: Path) -> Path:
     path = folder / f"{index.kind}.faiss"
-    if not path.exists():
-        if index.kind == "sq8":
-            write_bytes(path, engine.table)
-        if index.kind == "pq":
-            write_product_codes(path, engine.table)
-        if index.kind == "ivf":
-            write_cells(path, engine.table, engine.column_weights, index.cells)
+    if index.kind == "ivf" and not path.exists():
+        write_cells(path, engine.table, engine.column_weights, index.cells)
     return path
 
 

@@ -26,7 +26,7 @@ from serving.engine.engine import Engine
 from serving.engine.exclusions import Excluded
 from serving.engine.index.index_benchmark import candidates_to_try
 from serving.engine.retriever import Retriever
-from training.export.codes import write_bytes, write_cells, write_product_codes
+from training.export.codes import write_cells
 
 K = 10
 BATCH = 256
@@ -160,13 +160,8 @@ def _ranks(counts: Rows) -> Rows:
 def _retriever(sample: Sample, index: Index, codes: Path) -> Retriever:
     """Search by a kind, whose codes are written the first time."""
     engine, path = sample.engine, codes / f"{index.kind}.faiss"
-    if not path.exists():
-        if index.kind == "sq8":
-            write_bytes(path, engine.table)
-        if index.kind == "pq":
-            write_product_codes(path, engine.table)
-        if index.kind == "ivf":
-            write_cells(path, engine.table, engine.column_weights, index.cells)
+    if index.kind == "ivf" and not path.exists():
+        write_cells(path, engine.table, engine.column_weights, index.cells)
     return engine.search_by(index, path)
 
 

@@ -22,7 +22,10 @@ from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from benchmarks.served import (
     EMPTY,
@@ -42,7 +45,6 @@ from mulde.bundle.bundle import open_bundle
 from mulde.v1 import model_pb2
 from serving.engine.encoder import session_options
 from serving.engine.engine import Engine
-from serving.engine.index.product_graph import float_product_graph
 
 BATCH = 256
 SIZES = (1, 16, 64, BATCH)
@@ -53,6 +55,7 @@ ROUND_S = 0.3
 _RELOADS = 5
 
 Figures = dict[str, Any]
+Floats32 = NDArray[np.float32]
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -114,7 +117,7 @@ def bare(engine: Engine) -> tuple[Callable[[int], object], Callable[[int], objec
     certificate.
     """
     table = np.ascontiguousarray(engine.table.decode(0, engine.num_entities).T)
-    graph = float_product_graph(table)
+    graph = _product_graph(table)
     session = ort.InferenceSession(graph, session_options(1), providers=["CPUExecutionProvider"])
     queries = np.random.default_rng(0).normal(size=(BATCH, len(table))).astype(np.float32)
     buffer = np.empty((BATCH, table.shape[1]), np.float32)
@@ -129,6 +132,21 @@ def bare(engine: Engine) -> tuple[Callable[[int], object], Callable[[int], objec
         return np.take_along_axis(best, np.argsort(-values, axis=1), axis=1)
 
     return product, plain
+
+
+def _product_graph(table: Floats32) -> bytes:
+    """An ONNX model: ``products`` [n, E] = ``queries`` [n, W] times ``table`` [W, E]."""
+    rows, real = table.shape, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["queries", "table"], ["products"])],
+        "product",
+        [helper.make_tensor_value_info("queries", real, ["n", rows[0]])],
+        [helper.make_tensor_value_info("products", real, ["n", rows[1]])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    serialised: bytes = model.SerializeToString()
+    return serialised
 
 
 def predictions(engine: Engine, size: int) -> Callable[[], object]:

@@ -39,7 +39,7 @@ class Measures:
     Attributes:
         row_norm: the largest Euclidean norm of a row.
         tail_bias: the largest tail bias.
-        length, norm: of the codes' errors and of the codes (``sq_pq.CodeLoss``).
+        length, norm: of the codes' errors and of the codes (``code_loss.CodeLoss``).
         weights: [W], of columns where cells are compared.
         error: [W], the codes' largest error in each column.
         reach: [C], how far a row of a cell is from the cell's mean.

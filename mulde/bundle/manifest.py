@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Figures = dict[str, dict[str, float]]
 """Direction ("tail", "head", "total") -> figure ("mrr", "hits@1", "hits@3", "hits@10")."""
 
-Kind = Literal["int8", "fp32", "table", "sq8", "pq", "ivf"]
-CODED: tuple[Kind, ...] = ("sq8", "pq", "ivf")
-"""Kinds of index with a file of their own, ``candidates.faiss``."""
+IndexType = Literal["int8", "table", "ivf"]
+REMOVED_INDEX_TYPES = ("fp32", "sq8", "pq")
+"""Index types of older bundles that this release cannot search."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -80,10 +80,11 @@ class FileStamp:
 
 @dataclass(frozen=True)
 class Trial:
-    """What one kind of index cost and found, on the machine of the export.
+    """Cost and recall of one index type, measured on the machine of the export.
 
     Attributes:
-        kind, cells, probes, fetched: as in ``Index``.
+        kind: of the index; a trial of an older release may name a type that was removed since.
+        cells, probes, fetched: as in ``Index``.
         bytes: of the bundle's table and codes together.
         private_bytes: of each process besides, for a copy of its own.
         recall: share of the exhaustive top 10 that is found without asking for exactness.
@@ -93,7 +94,7 @@ class Trial:
         batch_us: a query's share of a batch of 256, exact.
     """
 
-    kind: Kind
+    kind: str
     bytes: int
     private_bytes: int
     recall: float
@@ -108,17 +109,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Index:
-    """How candidates are found (``serving/engine/index/base.py`` describes the kinds).
+    """How candidates are found (``serving/engine/index/base.py`` describes the types).
 
     Attributes:
-        kind: which.
-        cells: into which the table is cut; "ivf" alone.
-        probes: cells that are searched for a query; "ivf" alone.
-        fetched: rows that are scored beyond those that are asked for; kinds with codes alone.
-        trials: what else was tried, and what it gave.
+        kind: the index type.
+        cells: number of inverted lists of the table; "ivf" only.
+        probes: lists that are searched for a query; "ivf" only.
+        fetched: rows that are scored beyond those that are asked for; "ivf" only.
+        trials: the types that the export measured.
     """
 
-    kind: Kind = "int8"
+    kind: IndexType = "int8"
     cells: int = 0
     probes: int = 0
     fetched: int = 0
@@ -132,7 +133,7 @@ class Index:
         """
         if self.kind == "ivf" and not 1 <= self.probes <= self.cells:
             raise Mismatch("index.probes", "1 to index.cells", self.probes)
-        if self.kind in CODED and self.fetched < 1:
+        if self.kind == "ivf" and self.fetched < 1:
             raise Mismatch("index.fetched", "at least 1", self.fetched)
 
 
@@ -252,10 +253,20 @@ class Manifest:
         if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             expected = f"expected format_version 1 to {FORMAT_VERSION}"
             raise BundleError(path, f"{expected}, found {version!r}")
+        _refuse_removed_index(path, data.get("index"))
         try:
             return decode(cls, data)
         except Mismatch as error:
             raise BundleError(path, str(error)) from error
+
+
+def _refuse_removed_index(path: Path, index: object) -> None:
+    """Refuse an index type of an older release, and say what to do."""
+    kind = index.get("kind") if isinstance(index, dict) else None
+    if kind in REMOVED_INDEX_TYPES:
+        expected = f"index.kind: expected one of {', '.join(get_args(IndexType))}"
+        removed = f"found {kind!r}, which this release no longer has"
+        raise BundleError(path, f"{expected}; {removed}: export the checkpoint again")
 
 
 def _ascending(rows: tuple[int, ...]) -> bool:
@@ -263,7 +274,7 @@ def _ascending(rows: tuple[int, ...]) -> bool:
 
 
 def describe(index: Index | Trial) -> str:
-    """A kind of index and its parameters, for people."""
+    """Return an index type and its parameters as text."""
     parts: list[str] = [index.kind]
     if index.cells:
         parts.append(f"{index.probes} of {index.cells} cells")

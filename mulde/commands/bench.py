@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.bundle.manifest import CODED, Index, Manifest, Trial, describe
+from mulde.bundle.manifest import Index, Manifest, Trial, describe
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +42,8 @@ def bench(
 
 
 def _kinds(manifest: Manifest) -> list[Index]:
-    own = [manifest.index] if manifest.index.kind in CODED else []
-    return [*own, Index("int8"), Index("fp32"), Index("table")]
+    own = [manifest.index] if manifest.index.kind == "ivf" else []
+    return [*own, Index("int8"), Index("table")]
 
 
 def _table(manifest: Manifest, trials: list[Trial]) -> Table:

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import ENCODER, ENTITIES, Bundle, open_bundle
 from mulde.bundle.files import CANDIDATES
-from mulde.bundle.manifest import CODED, Index
+from mulde.bundle.manifest import Index
 from mulde.errors import BundleError, InvalidArgument
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.evaluation.self_loops import LOOP, lower
@@ -79,7 +79,7 @@ class Engine:
         self._leaves_out = bool(self._loopless.any())
         self._parts = layout, extent, weights, threads
         index = self.manifest.index
-        if low_memory and index.kind not in CODED:
+        if low_memory and index.kind != "ivf":
             index = Index("table")
         candidates = self._candidates(index, bundle.path / CANDIDATES, claims)
         self._retriever = self._retriever_of(candidates)

@@ -2,6 +2,7 @@
 
 ``format-1`` is ``toy_bundle(..., entities=12, relations=2, dimension=2, seed=7, name="golden")``.
 ``format-2`` is the same with ``loops=(1,), traits=2``: no entity answers its own query by P0.
+``index-sq8`` is format 2 with an index type that was removed; it opened until then.
 ``vocabulary-2.bin`` has front-coded names, as a bundle may have them since its second version.
 Never write these files anew for a change of code: a change that needs it is a new format version.
 """
@@ -15,6 +16,7 @@ import pytest
 
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.vocabulary import Vocabulary
+from mulde.errors import BundleError
 from mulde.storage.front_coding import Fronted
 from serving.engine.engine import Engine
 
@@ -76,3 +78,9 @@ def test_its_answers_are_what_they_always_were(path: Path) -> None:
     rows, expected = ANSWERS[path.name]
     assert answers.rows.tolist() == rows
     np.testing.assert_allclose(answers.scores, expected, atol=1e-6)
+
+
+def test_a_bundle_with_a_removed_index_type_says_what_to_do() -> None:
+    expected = r"expected one of int8, table, ivf; found 'sq8'.*: export the checkpoint again"
+    with pytest.raises(BundleError, match=expected):
+        open_bundle(GOLDEN / "index-sq8")

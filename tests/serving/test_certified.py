@@ -69,7 +69,7 @@ def check(found: Found, expected: list[NDArray[np.int64]], way: str) -> None:
 def test_certified_answers_are_those_of_sorting_everything(
     tmp_path: Path, kind: str, name: str
 ) -> None:
-    """24 kinds of table and question, 2,000 questions each, three ways to search."""
+    """24 kinds of table and question, 2,000 questions each, two ways to search."""
     hard, generator = HARDSHIPS[name], np.random.default_rng([len(kind), len(name)])
     pick = generator.integers(0, hard.distinct, size=ENTITIES)
     points = (generator.normal(size=(hard.distinct, LAYOUT.dimension)) * hard.radius)[pick]
@@ -79,6 +79,6 @@ def test_certified_answers_are_those_of_sorting_everything(
     taken = generator.random((QUERIES, ENTITIES)) < hard.excluded
     excluded = Excluded.of_pairs(*np.nonzero(taken), QUERIES)
     expected = truth(world.retriever.scores(query), excluded, hard.k)
-    ways = {"bytes": world.retriever, "floats": world.floats, "mapped": world.mapped}
+    ways = {"bytes": world.retriever, "mapped": world.mapped}
     for way, retriever in ways.items():
         check(retriever.best(query, hard.k, excluded, None, exact=True), expected, way)

@@ -27,7 +27,7 @@ from serving.engine.index.factory import candidates_for, column_weights
 from serving.engine.retriever import Retriever
 from serving.engine.scoring import scorer_for
 from tests.support.toy import write_index
-from training.export.codes import write_bytes, write_cells, write_product_codes
+from training.export.codes import write_cells
 from training.export.entity_table import write_quantised
 
 LAYOUT = Layout(10)
@@ -35,10 +35,7 @@ ENTITIES = 900
 CURVATURE = 0.4
 KINDS = {
     "int8": Index("int8"),
-    "fp32": Index("fp32"),
     "table": Index("table"),
-    "sq8": Index("sq8", fetched=15),
-    "pq": Index("pq", fetched=40),
     "ivf": Index("ivf", cells=24, probes=5, fetched=15),
 }
 
@@ -113,11 +110,7 @@ def retriever(
 
 def write_codes(folder: Path, table: EntityIndex, weights: Points, kind: str) -> Path:
     path = folder / "candidates.faiss"
-    if kind == "sq8":
-        write_bytes(path, table)
-    elif kind == "pq":
-        write_product_codes(path, table)
-    elif kind == "ivf":
+    if kind == "ivf":
         write_cells(path, table, weights, KINDS["ivf"].cells)
     return path
 
@@ -207,12 +200,12 @@ def test_what_was_not_seen_is_never_above_the_bound(tmp_path: Path, kind: str) -
         assert (products.max(axis=1) <= view.unseen()).all()
 
 
-@pytest.mark.parametrize("kind", ["int8", "fp32", "table", "sq8"])
+@pytest.mark.parametrize("kind", ["int8", "table"])
 def test_usual_answers_are_certain_without_asking(tmp_path: Path, kind: str) -> None:
     one = retriever(tmp_path, "plain", "linear", kind)
     query = queries(np.random.default_rng(3), 300)
     found = one.best(query, 10, Excluded.nothing(300), None, exact=False)
-    assert found.exact.mean() >= (0.5 if kind == "sq8" else 0.99)
+    assert found.exact.mean() >= 0.99
 
 
 def test_cells_that_are_left_out_are_sometimes_certain(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from serving.engine.entity_table import EntityIndex
 from serving.engine.exclusions import Excluded
 from serving.engine.index.block_topk import Exhaustive
 from serving.engine.index.faiss_lists import Lists, WholeTable
-from serving.engine.index.fp32 import FloatTable
 from serving.engine.index.int8 import Scan
 from serving.engine.results import Found
 from serving.engine.retriever import Retriever
@@ -53,11 +52,10 @@ class World:
             self.scorer = scorer_for(Score(kind, CURVATURE), LAYOUT, largest)
         norm = float(np.linalg.norm(wide, axis=1).max())
         certificate = Certificate(self.scorer, norm)
-        self.retriever, self.floats, self.mapped = (
+        self.retriever, self.mapped = (
             Retriever(self.index, self.scorer, certificate, candidates)
             for candidates in (
                 Exhaustive(Scan(self.index, LAYOUT)),
-                Exhaustive(FloatTable(self.index, LAYOUT, norm)),
                 Lists(WholeTable(self.index, norm)),
             )
         )
@@ -110,7 +108,6 @@ def check_all_ways(
     truth = world.truth(query, k, excluded, allowed)
     ways = [
         world.retriever.by_candidates(query, k, excluded, allowed, exact=True),
-        world.floats.by_candidates(query, k, excluded, allowed, exact=True),
         world.retriever.by_listing(query, k, excluded, allowed),
         world.retriever.best(query, k, excluded, allowed, exact=True),
         world.mapped.best(query, k, excluded, allowed, exact=True),

@@ -25,9 +25,6 @@ _ROWS_PER_CELL = 128
 _MOST_SAMPLED = 1 << 18
 """Rows that cells are found from; with thousands of cells it is they that take the time."""
 _ROUNDS = 15
-_CODE_COLUMNS = 2
-_CODE_BITS = 4
-_TRAINED_ROWS = 1 << 17
 
 
 class Rows(Protocol):
@@ -38,35 +35,6 @@ class Rows(Protocol):
 
     def decode(self, start: int, stop: int) -> Vectors:
         """Rows ``start`` to ``stop``, [n, W]."""
-
-
-def write_bytes(path: Path, table: Rows) -> None:
-    """Codes of 8 bits, each column with a range of its own: kind ``sq8``.
-
-    Raises:
-        BundleError: if the file cannot be written.
-    """
-    codec = faiss.ScalarQuantizer.QT_8bit
-    index: Any = faiss.IndexScalarQuantizer(table.width, codec, faiss.METRIC_INNER_PRODUCT)
-    index.train(_ranges(table))
-    for _, rows in _chunks(table):
-        index.add(rows)
-    _write(index, path)
-
-
-def write_product_codes(path: Path, table: Rows, seed: int = 0) -> None:
-    """A code of 4 bits for each pair of columns: kind ``pq``.
-
-    Raises:
-        BundleError: if the file cannot be written.
-    """
-    groups = table.width // _CODE_COLUMNS
-    index: Any = faiss.IndexPQFastScan(table.width, groups, _CODE_BITS, faiss.METRIC_INNER_PRODUCT)
-    index.pq.cp.seed, index.pq.cp.min_points_per_centroid = seed, 1
-    index.train(_sample(table, _TRAINED_ROWS, seed))
-    for _, rows in _chunks(table):
-        index.add(rows)
-    _write(index, path)
 
 
 def write_cells(path: Path, table: Rows, weights: Array, cells: int, seed: int = 0) -> None:

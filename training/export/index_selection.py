@@ -22,7 +22,7 @@ from mulde.bundle.manifest import Index, Trial, describe
 from mulde.errors import BundleError, ConfigError
 from serving.engine.engine import Engine
 from serving.engine.index.index_benchmark import TOP, Bench, candidates_to_try, sample_queries
-from training.export.codes import write_bytes, write_cells, write_product_codes
+from training.export.codes import write_cells
 
 Target = Literal["latency", "memory"]
 TARGETS: tuple[Target, ...] = ("latency", "memory")
@@ -135,7 +135,8 @@ def choose_index(
         for number, index in enumerate(candidates_to_try(engine.num_entities)):
             report(f"trying an index of kind {index.kind}")
             codes = Path(scratch) / str(number)
-            _write(codes, index, engine)
+            if index.kind == "ivf":
+                write_cells(codes, engine.table, engine.column_weights, index.cells)
             tried.append((bench.trial(index, codes), index, codes))
         trials = tuple(trial for trial, _, _ in tried)
         allowed = [one for one in tried if wish.allows(one[0], others)]
@@ -145,16 +146,6 @@ def choose_index(
         if codes.exists():
             move(codes, folder / CANDIDATES)
     return replace(index, trials=trials)
-
-
-def _write(codes: Path, index: Index, engine: Engine) -> None:
-    """The codes of a kind, if it has any."""
-    if index.kind == "sq8":
-        write_bytes(codes, engine.table)
-    elif index.kind == "pq":
-        write_product_codes(codes, engine.table)
-    elif index.kind == "ivf":
-        write_cells(codes, engine.table, engine.column_weights, index.cells)
 
 
 def write_cell_index(

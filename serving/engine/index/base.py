@@ -6,10 +6,7 @@ kinds differ in speed, memory and how often they are certain, never in what an e
 
     kind     candidates come from                                       memory of a process
     int8     the table in bytes, multiplied exactly (``scan.py``)        D + 4 bytes an entity
-    fp32     the table in float32, multiplied by ONNX Runtime            4 (D + 2) bytes an entity
     table    FAISS over the mapped table itself (``whole_table.py``)     none
-    sq8      FAISS over codes of 8 bits, mapped (``codes.py``)           none
-    pq       FAISS over product codes, read in blocks (``codes.py``)     D / 2 bytes an entity
     ivf      the most promising cells of codes of 8 bits (``cells.py``)  none
 
 Shape letters: B queries, n pairs of a query and a row.

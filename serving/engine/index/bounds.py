@@ -23,7 +23,7 @@ from mulde.bundle.entity_table import Layout
 from mulde.errors import BundleError
 from serving.engine.checks.bundle import Extent, scan_table
 from serving.engine.entity_table import EntityIndex
-from serving.engine.index.sq_pq import Array, CodeLoss, Rows, Vectors
+from serving.engine.index.code_loss import Array, CodeLoss, Rows, Vectors
 
 _SLACK = 1e-9
 _MARGIN = 1e-7

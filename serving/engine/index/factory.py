@@ -17,11 +17,9 @@ from serving.engine.index.base import Candidates
 from serving.engine.index.block_topk import Exhaustive
 from serving.engine.index.bounds import Claims
 from serving.engine.index.faiss_lists import Lists, WholeTable
-from serving.engine.index.fp32 import FloatTable
 from serving.engine.index.int8 import Scan
 from serving.engine.index.int8_range import InexactProducts
 from serving.engine.index.ivf import Cells
-from serving.engine.index.sq_pq import Codes, ProductCodes
 
 _LEAST_WEIGHT = 1e-6
 
@@ -58,16 +56,10 @@ def candidates_for(
             return Exhaustive(Scan(table, layout, threads))
         except InexactProducts:  # this machine cannot multiply bytes exactly
             return Lists(whole)
-    if index.kind == "fp32":
-        return Exhaustive(FloatTable(table, layout, extent.row_norm, threads))
     if index.kind == "table":
         return Lists(whole)
     if not codes.is_file():
-        raise BundleError(codes, f"an index of kind {index.kind} needs this file")
-    if index.kind == "sq8":
-        return Lists(Codes(codes, table, index.fetched))
-    if index.kind == "pq":
-        return Lists(ProductCodes(codes, whole, index.fetched))
+        raise BundleError(codes, "an index of type ivf needs this file")
     probes, fetched = index.probes, index.fetched
     return Lists(Cells(codes, table, whole, weights, probes, fetched, extent, claims))
 

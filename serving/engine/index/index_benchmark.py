@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from mulde.bundle.bundle import ENTITIES
-from mulde.bundle.manifest import CODED, Index, Trial
+from mulde.bundle.manifest import Index, Trial
 from serving.engine.encoder import Query
 from serving.engine.engine import Engine
 from serving.engine.exclusions import Excluded
@@ -68,7 +68,7 @@ class Bench:
         return Trial(
             kind=index.kind,
             bytes=self._file_bytes(index, codes),
-            private_bytes=private_bytes(self._engine, index, codes),
+            private_bytes=private_bytes(self._engine, index),
             recall=self._recall(found),
             certified=float(found.exact.mean()),
             single_us=self._single(retriever, exact=False),
@@ -89,7 +89,7 @@ class Bench:
 
     def _file_bytes(self, index: Index, codes: Path) -> int:
         size = (self._engine.bundle.path / ENTITIES).stat().st_size
-        return size + (codes.stat().st_size if index.kind in CODED else 0)
+        return size + (codes.stat().st_size if index.kind == "ivf" else 0)
 
     def _search(self, retriever: Retriever, query: Query, *, exact: bool) -> Found:
         return retriever.best(query, self._top, Excluded.nothing(len(query)), None, exact=exact)
@@ -115,15 +115,11 @@ def _seconds(call: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def private_bytes(engine: Engine, index: Index, codes: Path) -> int:
+def private_bytes(engine: Engine, index: Index) -> int:
     """What each process holds for a kind besides mapped files: copies of the table, by formula."""
     columns, size = engine.manifest.dimension + 2, engine.num_entities
     if index.kind == "int8":
         return (columns + 2) * size
-    if index.kind == "fp32":
-        return 4 * columns * size
-    if index.kind == "pq":
-        return codes.stat().st_size
     return 0
 
 
@@ -131,13 +127,10 @@ def candidates_to_try(entities: int) -> tuple[Index, ...]:
     """Kinds and parameters worth measuring for a table of so many rows."""
     cells = int(min(max(4, 3 * np.sqrt(entities)), max(4, entities // 8)))
     probes = sorted({max(1, cells // share) for share in (24, 12, 8, 5)})
-    alone = (Index("int8"), Index("fp32"), Index("table"))
+    alone = (Index("int8"), Index("table"))
     if entities < _LEAST_CODED:
         return alone
     return (
         *alone,
-        Index("sq8", fetched=20),
-        Index("pq", fetched=90),
-        Index("pq", fetched=250),
         *(Index("ivf", cells=cells, probes=count, fetched=10) for count in probes),
     )

@@ -28,8 +28,8 @@ from mulde.errors import BundleError
 from serving.engine.checks.bundle import Extent
 from serving.engine.entity_table import EntityIndex
 from serving.engine.index.bounds import Claims, check_claims, measure_cells
+from serving.engine.index.code_loss import Array, CodeLoss, Rows, Vectors, open_codes
 from serving.engine.index.faiss_lists import WholeTable
-from serving.engine.index.sq_pq import Array, CodeLoss, Rows, Vectors, open_codes
 
 _SPREAD = 0.4
 """a, by measurement on WN18RR and FB15k-237: .3 to .5 do equally well."""

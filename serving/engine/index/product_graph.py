@@ -1,7 +1,7 @@
-"""The two ONNX graphs that the server writes itself: a product of bytes, and one of floats.
+"""The ONNX graph that the server writes itself: a product of bytes.
 
 ``products = MatMulInteger(queries, weights, zero)``: unsigned bytes [n, J] with a zero point,
-times signed bytes [J, N]; or ``products = MatMul(queries, weights)`` in float32. Written as
+times signed bytes [J, N]. Written as
 protobuf by hand, for the library that writes ONNX files is a training library; field numbers are
 those of onnx.proto, IR version 8, operator set 13.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _IR_VERSION, _OPSET = 8, 13
-_FLOAT, _UINT8, _INT8, _INT32 = 1, 2, 3, 6
+_UINT8, _INT8, _INT32 = 2, 3, 6
 
 
 def product_graph(weights: NDArray[np.int8], zero: int) -> bytes:
@@ -27,17 +27,6 @@ def product_graph(weights: NDArray[np.int8], zero: int) -> bytes:
     inputs = ("queries", "weights", "zero")
     node = _node("MatMulInteger", inputs)
     return _model(node, [tensors, point], (_UINT8, _INT32), weights.shape)
-
-
-def float_product_graph(weights: NDArray[np.float32]) -> bytes:
-    """A model with input ``queries`` float32 [n, J] and output ``products`` float32 [n, N].
-
-    Args:
-        weights: [J, N].
-    """
-    tensor = _tensor("weights", _FLOAT, weights.shape, weights.tobytes())
-    node = _node("MatMul", ("queries", "weights"))
-    return _model(node, [tensor], (_FLOAT, _FLOAT), weights.shape)
 
 
 def _node(operator: str, inputs: tuple[str, ...]) -> bytes:
