@@ -1,40 +1,45 @@
-"""What a bundle says about itself: ``manifest.json``."""
+"""The description of a bundle: ``manifest.json``, validated by pydantic."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from mulde.bundle.entity_table import Layout, Precision
 from mulde.errors import BundleError
 from mulde.evaluation.self_loops import loopless
-from mulde.storage.dataclass_decoder import Mismatch, decode
+from mulde.storage.json_document import STRICT, load_json, parse_json
+from mulde.typing import Mask
 
 FORMAT_VERSION = 2
-"""2 has ``loops`` and ``traits``; a bundle of version 1 leaves no loops out and has no traits."""
+"""2 added ``loops`` and ``traits``."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a model, a version, a family and a file of a bundle may be called."""
-
-Figures = dict[str, dict[str, float]]
-"""Direction ("tail", "head", "total") -> figure ("mrr", "hits@1", "hits@3", "hits@10")."""
+"""What a model, a version, a scorer family and a file of a bundle may be called."""
 
 IndexType = Literal["int8", "table", "ivf"]
 REMOVED_INDEX_TYPES = ("fp32", "sq8", "pq")
 """Index types of older bundles that this release cannot search."""
 
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+Figures = dict[str, dict[str, Share]]
+"""Direction ("tail", "head", "total") -> figure ("mrr", "hits@1", "hits@3", "hits@10")."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Score:
     """How the inner product becomes a score; u is cosh(sqrt(c) d) - 1.
 
@@ -45,12 +50,12 @@ class Score:
     """
 
     kind: Literal["linear", "distance"]
-    curvature: float
+    curvature: Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Dataset:
-    """The graph that trained the model.
+    """The graph that the model was trained on.
 
     Attributes:
         sha256: over the three splits as text with LF.
@@ -58,27 +63,27 @@ class Dataset:
     """
 
     name: str
-    sha256: str
-    counts: dict[str, int]
+    sha256: Digest
+    counts: dict[str, Whole]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RecipeStamp:
-    """The recipe that trained the model, as in ``recipe.toml``."""
+    """Name and digest of the recipe in ``recipe.toml``."""
 
     name: str
-    sha256: str
+    sha256: Digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class FileStamp:
     """Size and digest of one file."""
 
-    bytes: int
-    sha256: str
+    bytes: Whole
+    sha256: Digest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Trial:
     """Cost and recall of one index type, measured on the machine of the export.
 
@@ -95,19 +100,19 @@ class Trial:
     """
 
     kind: str
-    bytes: int
-    private_bytes: int
-    recall: float
-    certified: float
+    bytes: Whole
+    private_bytes: Whole
+    recall: Share
+    certified: Share
     single_us: float
     exact_us: float
     batch_us: float
-    cells: int = 0
-    probes: int = 0
-    fetched: int = 0
+    cells: Whole = 0
+    probes: Whole = 0
+    fetched: Whole = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Index:
     """How candidates are found (``serving/engine/index/base.py`` describes the types).
 
@@ -120,32 +125,36 @@ class Index:
     """
 
     kind: IndexType = "int8"
-    cells: int = 0
-    probes: int = 0
-    fetched: int = 0
+    cells: Whole = 0
+    probes: Whole = 0
+    fetched: Whole = 0
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse an index that cannot be.
-
-        Raises:
-            Mismatch: naming the field.
-        """
+        """Refuse parameters that do not fit the type."""
         if self.kind == "ivf" and not 1 <= self.probes <= self.cells:
-            raise Mismatch("index.probes", "1 to index.cells", self.probes)
+            raise ValueError(f"probes: expected 1 to cells, found {self.probes}")
         if self.kind == "ivf" and self.fetched < 1:
-            raise Mismatch("index.fetched", "at least 1", self.fetched)
+            raise ValueError(f"fetched: expected at least 1, found {self.fetched}")
 
 
-@dataclass(frozen=True)
+def _iso(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"expected a time in ISO 8601, found {text!r}") from error
+    return text
+
+
+@dataclass(frozen=True, config=STRICT)
 class Manifest:
-    """Everything that a server or a person asks of a bundle before using it.
+    """The description of a bundle.
 
     Attributes:
         format_version: of the bundle; a reader knows its own and all older ones.
         name, version: of the model, as in ``NAME/VERSION/`` of a model repository.
         created: UTC, ISO 8601, such as "2026-01-31T12:00:00Z".
-        family: of the scorer, such as "lorentz" or "roth".
+        family: of the scorer, such as "RotH".
         score: how to score.
         loops: relations in which an entity may be the answer to its own query, rows in [0, R);
             None: all. In the others it is left out (``mulde.evaluation.self_loops``).
@@ -154,73 +163,44 @@ class Manifest:
         precision: in which the table is stored.
         entities, relations: E and R (without reciprocal relations).
         libraries: versions that made the bundle.
-        quality: filtered figures per split, measured on the table as stored.
+        quality: filtered figures per split, measured on the table as stored, in [0, 1].
         checks: what the exporter measured when it reopened the bundle.
         index: how candidates are found.
         files: every file but the manifest and its digest.
     """
 
-    name: str
-    version: str
-    created: str
-    family: str
+    name: Name
+    version: Name
+    created: Annotated[str, AfterValidator(_iso)]
+    family: Name
     score: Score
-    dimension: int
-    width: int
+    dimension: Count
+    width: Count
     precision: Precision
-    entities: int
-    relations: int
+    entities: Count
+    relations: Count
     dataset: Dataset
     recipe: RecipeStamp
-    loops: tuple[int, ...] | None = None
-    traits: int = 0
+    loops: tuple[Whole, ...] | None = None
+    traits: Whole = 0
     libraries: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Figures] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
     index: Index = field(default_factory=Index)
-    files: dict[str, FileStamp] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
+    files: dict[Name, FileStamp] = field(default_factory=dict)
+    format_version: Count = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        """Refuse values that no bundle can have.
-
-        Raises:
-            Mismatch: naming the field.
-        """
-        for where, value, pattern in self._patterned():
-            if not pattern.fullmatch(value):
-                raise Mismatch(where, f"a text like {pattern.pattern}", value)
-        for where in ("dimension", "entities", "relations"):
-            if getattr(self, where) < 1:
-                raise Mismatch(where, "at least 1", getattr(self, where))
-        if self.traits < 0:
-            raise Mismatch("traits", "at least 0", self.traits)
+        """Refuse fields that do not fit each other."""
         if self.width != self.layout.width:
-            raise Mismatch("width", str(self.layout.width), self.width)
-        if not _ascending((-1, *(self.loops or ()), self.relations)):
+            raise ValueError(f"width: expected {self.layout.width}, found {self.width}")
+        rows = (-1, *(self.loops or ()), self.relations)
+        if any(before >= after for before, after in pairwise(rows)):
             expected = f"rows of {self.relations} relations, ascending"
-            raise Mismatch("loops", expected, list(self.loops or ()))
-        if self.score.curvature <= 0:
-            raise Mismatch("score.curvature", "a number above 0", self.score.curvature)
-        try:
-            datetime.fromisoformat(self.created)
-        except ValueError as error:
-            raise Mismatch("created", "a time in ISO 8601", self.created) from error
-
-    def _patterned(self) -> list[tuple[str, str, re.Pattern[str]]]:
-        stamps = self.files.items()
-        return [
-            ("name", self.name, NAME),
-            ("version", self.version, NAME),
-            ("family", self.family, NAME),
-            ("dataset.sha256", self.dataset.sha256, _DIGEST),
-            ("recipe.sha256", self.recipe.sha256, _DIGEST),
-            *(("files", name, NAME) for name, _ in stamps),
-            *((f"files.{name}.sha256", stamp.sha256, _DIGEST) for name, stamp in stamps),
-        ]
+            raise ValueError(f"loops: expected {expected}, found {list(self.loops or ())}")
 
     @property
-    def loopless(self) -> NDArray[np.bool_]:
+    def loopless(self) -> Mask:
         """[2R]: relations, and reciprocal ones, in which an entity is not its own answer."""
         return loopless(self.loops, self.relations)
 
@@ -245,19 +225,13 @@ class Manifest:
             BundleError: if it is not JSON, has another format version, or a field that is unknown,
                 missing or wrong.
         """
-        try:
-            data = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise BundleError(path, f"expected JSON: {error}") from error
+        data = load_json(path, text)
         version = data.get("format_version") if isinstance(data, dict) else None
         if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
             expected = f"expected format_version 1 to {FORMAT_VERSION}"
             raise BundleError(path, f"{expected}, found {version!r}")
         _refuse_removed_index(path, data.get("index"))
-        try:
-            return decode(cls, data)
-        except Mismatch as error:
-            raise BundleError(path, str(error)) from error
+        return parse_json(cls, path, text)
 
 
 def _refuse_removed_index(path: Path, index: object) -> None:
@@ -267,10 +241,6 @@ def _refuse_removed_index(path: Path, index: object) -> None:
         expected = f"index.kind: expected one of {', '.join(get_args(IndexType))}"
         removed = f"found {kind!r}, which this release no longer has"
         raise BundleError(path, f"{expected}; {removed}: export the checkpoint again")
-
-
-def _ascending(rows: tuple[int, ...]) -> bool:
-    return all(before < after for before, after in pairwise(rows))
 
 
 def describe(index: Index | Trial) -> str:
@@ -286,14 +256,3 @@ def describe(index: Index | Trial) -> str:
 def utc_now() -> str:
     """The time for ``Manifest.created``."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("a name occurs twice in one table")
-    return table
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number of JSON")

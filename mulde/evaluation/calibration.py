@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from mulde.errors import BundleError
-from mulde.storage.dataclass_decoder import Mismatch, decode
+from mulde.storage.json_document import STRICT, parse_json
+from mulde.typing import Float64, Floats
 
 _MAX_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Curve:
     """A monotone, piecewise linear map; constant outside its knots.
 
@@ -24,31 +28,25 @@ class Curve:
         probabilities: for each score, in [0, 1], never falling.
     """
 
-    scores: tuple[float, ...]
-    probabilities: tuple[float, ...]
+    scores: Annotated[tuple[float, ...], Field(min_length=1)]
+    probabilities: tuple[Annotated[float, Field(ge=0, le=1)], ...]
 
     def __post_init__(self) -> None:
-        """Refuse a map that is not monotone.
-
-        Raises:
-            Mismatch: saying why.
-        """
-        if not self.scores or len(self.scores) != len(self.probabilities):
+        """Refuse a map that is not monotone."""
+        if len(self.scores) != len(self.probabilities):
             found = f"{len(self.scores)} and {len(self.probabilities)}"
-            raise Mismatch("curve", "as many scores as probabilities, at least one", found)
-        steps = np.diff(self.scores), np.diff(self.probabilities)
-        if (steps[0] <= 0).any() or (steps[1] < 0).any():
-            raise Mismatch("curve", "rising scores and never falling probabilities", "others")
-        if not 0 <= self.probabilities[0] <= self.probabilities[-1] <= 1:
-            ends = self.probabilities[0], self.probabilities[-1]
-            raise Mismatch("curve.probabilities", "numbers in [0, 1]", ends)
+            raise ValueError(f"scores and probabilities: expected as many of both, found {found}")
+        if (np.diff(self.scores) <= 0).any():
+            raise ValueError("scores: expected rising numbers, found others")
+        if (np.diff(self.probabilities) < 0).any():
+            raise ValueError("probabilities: expected never falling numbers, found others")
 
-    def __call__(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    def __call__(self, scores: Floats) -> Float64:
         """Probabilities of scores [B], in [0, 1]; NaN stays NaN."""
         return np.asarray(np.interp(scores, self.scores, self.probabilities), dtype=np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Calibration:
     """Probabilities for the answers of tail and of head queries.
 
@@ -63,9 +61,7 @@ class Calibration:
     event: str
     error: dict[str, float]
 
-    def probabilities(
-        self, scores: NDArray[np.floating], reciprocal: NDArray[np.bool_] | bool
-    ) -> NDArray[np.float64]:
+    def probabilities(self, scores: Floats, reciprocal: NDArray[np.bool_] | bool) -> Float64:
         """Probabilities of scores [B].
 
         Args:
@@ -88,8 +84,7 @@ class Calibration:
         try:
             if path.stat().st_size > _MAX_BYTES:
                 raise BundleError(path, f"expected at most {_MAX_BYTES} bytes")
-            return decode(cls, json.loads(path.read_text(encoding="utf-8")))
-        except Mismatch as error:
-            raise BundleError(path, str(error)) from error
-        except (OSError, ValueError, RecursionError) as error:
+            text = path.read_bytes()
+        except OSError as error:
             raise BundleError(path, f"cannot be read: {error}") from error
+        return parse_json(cls, path, text)

@@ -11,7 +11,6 @@ import pytest
 
 from mulde.bundle.manifest import Dataset, FileStamp, Manifest, RecipeStamp, Score, utc_now
 from mulde.errors import BundleError
-from mulde.storage.dataclass_decoder import Mismatch
 
 PATH = Path("b/manifest.json")
 MANIFEST = Manifest(
@@ -80,23 +79,29 @@ def test_another_format_version_is_refused(version: object) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("colour",), "red", "found 'colour'"),
-        (("score", "bias"), 1, r"score: expected only kind, curvature, found 'bias'"),
-        (("score", "kind"), "cosine", "score.kind: expected one of 'linear', 'distance'"),
-        (("score", "curvature"), 0, "score.curvature: expected a number above 0"),
+        (("colour",), "red", "colour: expected no such field"),
+        (("score", "bias"), 1, r"score\.bias: expected no such field"),
+        (("score", "kind"), "cosine", "score.kind: expected 'linear' or 'distance'"),
+        (("score", "curvature"), 0, "score.curvature: expected greater than 0"),
         (("score",), 5, "score: expected a table"),
-        (("dimension",), 0, "dimension: expected at least 1"),
-        (("dimension",), True, "dimension: expected a value of type int"),
+        (("dimension",), 0, "dimension: expected greater than or equal to 1"),
+        (("dimension",), True, "dimension: expected a valid integer"),
         (("width",), 48, "width: expected 40, found 48"),
-        (("precision",), "int3", "precision: expected one of 'fp16', 'fp32'"),
-        (("name",), "../up", "name: expected a text like"),
-        (("version",), "", "version: expected a text like"),
+        (("precision",), "int3", "precision: expected 'fp16', 'fp32'"),
+        (("name",), "../up", "name: expected text that matches"),
+        (("version",), "", "version: expected text that matches"),
         (("created",), "yesterday", "created: expected a time in ISO 8601"),
         (("dataset", "sha256"), "A" * 64, "dataset.sha256"),
-        (("dataset", "counts", "train"), "9", "dataset.counts.train: expected a value of type int"),
+        (("dataset", "counts", "train"), "9", "dataset.counts.train: expected a valid integer"),
         (("files", "encoder.onnx", "sha256"), "c", "files.encoder.onnx.sha256"),
-        (("files", "a/b"), {"bytes": 1, "sha256": "c" * 64}, "files: expected a text like"),
-        (("checks",), {"recall": None}, "checks.recall: expected a value of type float"),
+        (
+            ("files", "a/b"),
+            {"bytes": 1, "sha256": "c" * 64},
+            "files.a/b: expected text",
+        ),
+        (("quality",), {"test": {"tail": {"mrr": 1.5}}}, "quality.test.tail.mrr: expected less"),
+        (("quality",), {"test": {"tail": {"mrr": -0.1}}}, "quality.test.tail.mrr: expected great"),
+        (("checks",), {"recall": None}, "checks.recall: expected a valid number"),
     ],
 )
 def test_a_wrong_field_is_named(path: tuple[str, ...], value: object, words: str) -> None:
@@ -108,7 +113,7 @@ def test_a_wrong_field_is_named(path: tuple[str, ...], value: object, words: str
 def test_a_missing_field_is_named() -> None:
     data = json.loads(MANIFEST.to_json())
     del data["recipe"]["name"]
-    with pytest.raises(BundleError, match=r"recipe\.name: expected a value, found 'none'"):
+    with pytest.raises(BundleError, match=r"recipe\.name: expected a value, found none"):
         Manifest.from_json(PATH, json.dumps(data))
 
 
@@ -120,18 +125,18 @@ def test_a_missing_field_is_named() -> None:
         b"\xff\xfe",
         "[" * 100_000,
         '{"name": 1, "name": 2}',
-        '{"checks": {"a": NaN}}',
         '{"dimension": ' + "9" * 5000 + "}",
     ],
-    ids=["empty", "cut", "bytes", "deep", "repeated", "nan", "long"],
+    ids=["empty", "cut", "bytes", "deep", "repeated", "long"],
 )
 def test_what_is_not_sound_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(BundleError, match="expected JSON"):
         Manifest.from_json(PATH, text)
 
 
-def test_an_infinite_figure_is_refused() -> None:
-    text = changed("checks", value={"a": 1}).replace('"a": 1', '"a": 1e999')
+@pytest.mark.parametrize("figure", ["1e999", "NaN", "-Infinity"])
+def test_a_figure_that_is_not_finite_is_refused(figure: str) -> None:
+    text = changed("checks", value={"a": 1}).replace('"a": 1', f'"a": {figure}')
     with pytest.raises(BundleError, match=r"checks\.a: expected a finite number"):
         Manifest.from_json(PATH, text)
 
@@ -143,7 +148,7 @@ def test_an_integer_will_do_for_a_float() -> None:
 
 
 def test_a_manifest_cannot_be_built_wrong() -> None:
-    with pytest.raises(Mismatch, match="width"):
+    with pytest.raises(ValueError, match="width"):
         replace(MANIFEST, dimension=40)
 
 
