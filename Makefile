@@ -87,7 +87,7 @@ DATA ?= $(or $(MULDE_DATA),data)/$(SET)
 RECIPE ?= models/recipes/best/$(SET)-32.toml
 RUN ?= runs/$(SET)-32
 
-reproduce: $(STAMP) ## Train teachers, Junior and twin of a recipe from nothing, export, measure: SET=wn18rr
+reproduce: $(STAMP) ## Train teachers, Junior and baseline of a recipe from nothing, export, measure: SET=wn18rr
 	@test -d '$(DATA)' || $(PY) -m mulde.cli data fetch $(SET) --into '$(DATA)'
 	@$(PY) -m mulde.cli train $(RECIPE) --data '$(DATA)' --out $(RUN) --only all --jobs 2
 	@$(PY) -m mulde.cli export $(RUN)/junior/best.pt --data '$(DATA)' --out $(RUN)/bundle --overwrite

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from training.overrides import Changes, variant
 from training.recipe import Distillation, Recipe, decisive
+from training.recipe_file import Changes, variant
 
 _CANDIDATES = (0.25, 0.5, 2)
 _TEMPERATURES = (0.5, 2)
@@ -33,7 +33,7 @@ class Variant:
     Attributes:
         name: for folders, files and ``--only``.
         title: for the table.
-        changes: as ``training.overrides.variant`` takes them.
+        changes: as ``training.recipe_file.variant`` takes them.
         recipe: the outcome.
     """
 

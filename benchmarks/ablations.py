@@ -25,7 +25,8 @@ from mulde.errors import ConfigError
 from mulde.graph.graph import Graph, read_folder
 from mulde.storage.printable import markdown
 from training.progress import TrainingReport
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe
+from training.recipe_file import read_recipe
 from training.train import pick_device, stages, train_side_by_side, train_stage
 
 HERE = Path(__file__).parent
@@ -33,10 +34,11 @@ RECORDS = HERE / "records" / "ablations"
 PREAMBLE = """# Ablations
 
 Each row changes one thing of the recipe above it and trains the Junior anew, with the same
-schedule and seed; teachers are the same. All figures are of the trained scorer itself, with loops
-and without traits. Choices are made by valid; test was read once for each row, and stands here to
-be compared with the same table elsewhere. One seed each, so differences of a few thousandths are
-noise. Seconds are the Junior's own loop; machines may have been shared with other work. Written
+schedule and seed; teachers are the same. All figures are of the scorer alone, with self-loops and
+without relation priors. Choices are made by valid; test was read once for each row, and stands
+here to be compared with the same table elsewhere. One seed each, so differences of a few
+thousandths are noise. Seconds are the Junior's own loop; machines may have been shared with other
+work. Written
 by `python -m benchmarks.ablations page` from `benchmarks/records/ablations/`; not to be edited.
 """
 
@@ -89,7 +91,7 @@ def run(
 
 def _plain(recipe: Path) -> Recipe:
     """A recipe as far as it is about training: what is served besides would blur the rows."""
-    return replace(read_recipe(recipe), loops_below=0.0, traits=0)
+    return replace(read_recipe(recipe), self_loops_below=0.0, relation_priors=0)
 
 
 def _chosen(variants: list[Variant], only: list[str]) -> list[tuple[Recipe, Variant]]:

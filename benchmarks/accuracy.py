@@ -23,7 +23,8 @@ from mulde.graph.graph import Graph, read_folder
 from training.checkpoint import read_checkpoint
 from training.distillation.senior import Senior, attention_temperature
 from training.evaluate import as_served, scores_of, scores_of_senior
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe
+from training.recipe_file import read_recipe
 from training.scorers import Scorer
 from training.train import load_scorer, read_record
 
@@ -35,7 +36,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 @app.command()
 def add(
-    folder: Annotated[Path, typer.Argument(help="A finished run: RUN/junior, RUN/twin, teacher.")],
+    folder: Annotated[Path, typer.Argument(help="RUN/junior, RUN/baseline or a teacher's folder.")],
     data: Annotated[Path, typer.Option(help="The graph's folder.")],
     recipe: Annotated[Path | None, typer.Option(help="Default: RUN/recipe.toml.")] = None,
     teachers: Annotated[Path | None, typer.Option(help="Default: RUN/teachers.")] = None,
@@ -58,7 +59,7 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record
     tasks = [RankingTask.of(graph, split) for split in ("valid", "test")]
     scores = as_served(scorer, graph, recipe, tasks[0])
     valid, test = (task.quality(scores)["total"] for task in tasks)
-    departs = bool(recipe.loops_below or recipe.traits)
+    departs = bool(recipe.self_loops_below or recipe.relation_priors)
     last = read_checkpoint(folder / "last.pt")["progress"]
     identity, lines = state["identity"], read_record(folder)
     return Record(
@@ -79,8 +80,8 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record
         test=test,
         curve=[(round(line["seconds"], 1), line["valid"]["total"]["mrr"]) for line in lines],
         senior=senior_quality(scorer, state, graph, recipe, shelf),
-        loops_below=recipe.loops_below,
-        traits=recipe.traits,
+        self_loops_below=recipe.self_loops_below,
+        relation_priors=recipe.relation_priors,
         plain=tasks[1].quality(scores_of(scorer))["total"] if departs else None,
     )
 

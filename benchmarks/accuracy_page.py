@@ -26,19 +26,19 @@ work, they are upper bounds. What was tried besides is in
 docs/explanation/experiments.md. Written by `make accuracy` from `benchmarks/records/`; not to be
 edited. Not tested on a GPU.
 
-## Juniors and their twins
+## Juniors and their baselines
 
-Means over the seeds, with the sample standard deviation where there are several. A twin is the
+Means over the seeds, with the sample standard deviation where there are several. A baseline is the
 same model trained without teachers, with the same schedule. Where the last column has a figure,
-the others are of what is served: loops are left out and traits added (docs/explanation/method.md,
-"Departures"), alike for Junior and twin, and the last is the test MRR of the trained scorer
-itself. That is what to compare with figures of models that know neither; the Senior's, the
-teachers' and the curves are plain everywhere. The Senior's own MRR is that of its soft labels,
+the others are of what is served: self-loops left out and relation priors added
+(docs/explanation/method.md, "Departures"), alike for Junior and baseline, and the last is the test
+MRR of the scorer alone, which compares with published figures. The Senior's, the teachers' and the
+curves are of the scorer alone everywhere. The Senior's own MRR is that of its soft labels,
 asked about every entity, with the W and the attention of the Junior's best epoch.
 """
 
-_STYLES = {"junior": "-", "twin": "--"}
-_STAGES = {"junior": "taught", "twin": "trained directly"}
+_STYLES = {"junior": "-", "baseline": "--"}
+_STAGES = {"junior": "taught", "baseline": "trained directly"}
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Record:
     """One run: what it was, what it cost, what came of it.
 
     ``senior`` is the quality of the Senior's own answers, by split, where a Junior was taught.
-    ``valid`` and ``test`` are of what is served, with ``loops_below`` and ``traits``; ``plain`` is
-    the test figure of the scorer itself where those change it, and ``curve`` always is plain.
+    ``valid`` and ``test`` are of what is served, with ``self_loops_below`` and
+    ``relation_priors``; ``plain`` is the test figure of the scorer alone where those change it, and
+    ``curve`` is always of the scorer alone.
     """
 
     graph: str
@@ -67,8 +68,8 @@ class Record:
     test: dict[str, float]
     curve: list[tuple[float, float]]
     senior: dict[str, dict[str, float]] | None = None
-    loops_below: float = 0.0
-    traits: int = 0
+    self_loops_below: float = 0.0
+    relation_priors: int = 0
     plain: dict[str, float] | None = None
 
     @property
@@ -88,10 +89,10 @@ def write_page(folder: Path, records: list[Record]) -> None:
 
 
 def _means(records: list[Record]) -> str:
-    """A row per recipe, Junior or twin, whatever its seeds."""
+    """A row per recipe, Junior or baseline, whatever its seeds."""
     groups: dict[str, list[Record]] = {}
     for r in records:
-        if r.stage in ("junior", "twin"):
+        if r.stage in ("junior", "baseline"):
             alike = [
                 r.graph,
                 r.recipe,
@@ -99,8 +100,8 @@ def _means(records: list[Record]) -> str:
                 r.training,
                 r.teachers,
                 r.stage,
-                r.loops_below,
-                r.traits,
+                r.self_loops_below,
+                r.relation_priors,
             ]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(r)
     columns = (

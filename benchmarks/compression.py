@@ -3,8 +3,8 @@
     python -m benchmarks.compression run RECIPE --data DIR     # again after an interrupt
     python -m benchmarks.compression page                      # compression.md and .json
 
-Of a recipe with small teachers, ``run`` trains the Junior, its twin, a 500-d ComplEx with N3, and
-the same Junior with that as its one teacher; compresses the finished large model in three ways;
+Of a recipe with small teachers, ``run`` trains the Junior, its baseline, a 500-d ComplEx with N3,
+and the same Junior with that as its one teacher; compresses the finished large model in three ways;
 measures all in the same way; and keeps a record in ``benchmarks/records/compression/``.
 """
 
@@ -29,9 +29,9 @@ from mulde.graph.graph import Graph, read_folder
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
 from training.hardware import describe_machine
-from training.overrides import variant
 from training.progress import TrainingReport
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe
+from training.recipe_file import read_recipe, variant
 from training.scorers import BilinearScorer, Scorer
 from training.train import Stage, load_scorer, pick_device, stages, train_stage
 
@@ -67,10 +67,10 @@ def run(
     read, graph = read_recipe(recipe), read_folder(data)
     alone = variant(read, {"teachers": [LARGE]}, "one large teacher")
     shelf = out / "teachers"
-    *several, junior, twin = stages(read, out / "several", shelf)
+    *several, junior, baseline = stages(read, out / "several", shelf)
     large, pupil, _ = stages(alone, out / "one", shelf)
     with TrainingReport(Console(stderr=True)) as report:
-        for stage, its in _order(several, junior, twin, read, large, pupil, alone):
+        for stage, its in _order(several, junior, baseline, read, large, pupil, alone):
             train_stage(stage, its, graph, pick_device("cpu"), report)
     faiss.omp_set_num_threads(1)
     torch.set_num_threads(1)
@@ -83,20 +83,20 @@ def run(
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": [],
     }
-    for row in _rows(several, junior, twin, large, pupil, graph):
+    for row in _rows(several, junior, baseline, large, pupil, graph):
         kept["rows"].append(row)
         write_json(records / f"{read.name}.json", kept)
         typer.echo(f"{row['title']}: test MRR {row['test']['mrr']:.4f}")
 
 
 def _rows(
-    several: list[Stage], junior: Stage, twin: Stage, large: Stage, pupil: Stage, graph: Graph
+    several: list[Stage], junior: Stage, baseline: Stage, large: Stage, pupil: Stage, graph: Graph
 ) -> Iterator[dict[str, Any]]:
     yield _row(large, "the large model", [], graph)
     yield from _compressed(large, graph)
     yield _row(pupil, "Junior, taught by the large model", [large], graph)
     yield _row(junior, "Junior, taught by small teachers", several, graph)
-    yield _row(twin, "the same, trained directly", [], graph)
+    yield _row(baseline, "the same, trained directly", [], graph)
     for teacher in several:
         yield _row(teacher, teacher.name, [], graph)
 
@@ -104,14 +104,14 @@ def _rows(
 def _order(
     several: list[Stage],
     junior: Stage,
-    twin: Stage,
+    baseline: Stage,
     read: Recipe,
     large: Stage,
     pupil: Stage,
     alone: Recipe,
 ) -> Iterator[tuple[Stage, Recipe]]:
     """Every stage with its recipe, teachers before their pupils."""
-    for stage in (*several, junior, twin):
+    for stage in (*several, junior, baseline):
         yield stage, read
     for stage in (large, pupil):
         yield stage, alone

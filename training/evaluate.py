@@ -12,37 +12,37 @@ from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.self_loops import looping, loopless, without_loops
 from mulde.graph.graph import Graph
 from training.distillation.senior import Senior
-from training.export.train_priors import Traits, choose_traits
+from training.export.train_priors import RelationPriors, choose_priors
 from training.recipe import Recipe
 from training.scorers import Scorer
 
 
-def loops_of(graph: Graph, recipe: Recipe) -> tuple[int, ...] | None:
-    """The relations in which a recipe lets an entity be its own answer; None: all."""
-    least = recipe.loops_below
+def self_loop_relations(graph: Graph, recipe: Recipe) -> tuple[int, ...] | None:
+    """Return the relations that keep the query's entity among their answers; None: all."""
+    least = recipe.self_loops_below
     return looping(graph.train, graph.num_relations, least) if least else None
 
 
-def served_traits(
+def served_priors(
     scorer: Scorer,
     graph: Graph,
     recipe: Recipe,
     valid: RankingTask,
     report: Callable[[str], None] = lambda step: None,
-) -> Traits:
-    """The traits that a recipe gives a finished model, chosen on valid without the loops."""
-    if not recipe.traits:
-        return Traits.none(graph.num_entities, graph.num_relations)
-    mask = loopless(loops_of(graph, recipe), graph.num_relations)
+) -> RelationPriors:
+    """Choose the relation priors of a finished model on valid, self-loops left out."""
+    if not recipe.most_priors:
+        return RelationPriors.none(graph.num_entities, graph.num_relations)
+    mask = loopless(self_loop_relations(graph, recipe), graph.num_relations)
     scores = without_loops(scores_of(scorer), mask)
-    return choose_traits(scores, graph, valid, recipe.traits, report)
+    return choose_priors(scores, graph, valid, recipe.most_priors, report)
 
 
 def as_served(scorer: Scorer, graph: Graph, recipe: Recipe, valid: RankingTask) -> Scores:
-    """The scores that a bundle of a finished model gives: without loops, with traits."""
-    traits = served_traits(scorer, graph, recipe, valid)
-    mask = loopless(loops_of(graph, recipe), graph.num_relations)
-    return without_loops(traits.added(scores_of(scorer)), mask)
+    """Return the scores that a bundle ranks by: without self-loops, with relation priors."""
+    priors = served_priors(scorer, graph, recipe, valid)
+    mask = loopless(self_loop_relations(graph, recipe), graph.num_relations)
+    return without_loops(priors.added(scores_of(scorer)), mask)
 
 
 def scores_of(scorer: Scorer) -> Scores:

@@ -15,12 +15,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mulde.errors import TrainingDiverged
 from mulde.evaluation.metrics import RankingTask, Scores
@@ -87,11 +86,6 @@ class Run:
         steps = math.ceil(len(queries) / settings.batch) * settings.epochs
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, lambda step: rate_factor(step / steps, settings)
-        )
-        self.average = (
-            AveragedModel(self.scorer, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
-            if settings.average
-            else None
         )
         self.progress = Progress(0, settings.epochs, {}, 0.0, len(queries))
 
@@ -176,17 +170,14 @@ class Run:
             parallel.sum_gradients(self._weights())
             self.optimiser.step()
             self.schedule.step()
-            if self.average is not None:
-                self.average.update_parameters(self.scorer)
             for name, value in shares.items():
                 sums[name] = sums[name] + value if name in sums else value
         return {name: float(parallel.summed(v)) / len(parts) for name, v in sums.items()}
 
     def _validate(self) -> None:
         """Rank the valid split; if this process writes, keep what is to be kept."""
-        model = self.scorer if self.average is None else cast("Scorer", self.average.module)
         device = self.queries.entity.device
-        quality = parallel.quality(self.valid, self._finite(scores_of(model)), device)
+        quality = parallel.quality(self.valid, self._finite(scores_of(self.scorer)), device)
         mrr, progress = quality["total"]["mrr"], self.progress
         best = mrr > progress.best or not (self.folder / "best.pt").exists()
         self.progress = replace(
@@ -197,13 +188,13 @@ class Run:
             validated=progress.epoch,
         )
         if parallel.leads():
-            self._keep(model, quality, best)
+            self._keep(quality, best)
 
-    def _keep(self, model: Scorer, quality: dict[str, dict[str, float]], best: bool) -> None:
+    def _keep(self, quality: dict[str, dict[str, float]], best: bool) -> None:
         """Write the checkpoints and the record."""
         facts = {"identity": self.identity, "progress": asdict(self.progress)}
         if best:
-            weights = {name: value.cpu() for name, value in model.state_dict().items()}
+            weights = {name: value.cpu() for name, value in self.scorer.state_dict().items()}
             kept = {
                 **facts,
                 "machine": describe_machine(self.queries.entity.device) + parallel.described(),
@@ -222,7 +213,6 @@ class Run:
     def _state(self) -> dict[str, Any]:
         return {
             "model": self.scorer.state_dict(),
-            "average": self.average.state_dict() if self.average is not None else None,
             "objective": self.objective.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -237,8 +227,6 @@ class Run:
         state = read_checkpoint(path)
         expect(path, state.get("identity"), self.identity, "identity")
         self.scorer.load_state_dict(state["model"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
         self.objective.load_state_dict(state["objective"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])

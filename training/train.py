@@ -1,11 +1,11 @@
-"""From a recipe to trained models: teachers, Junior, and the Junior's directly trained twin.
+"""From a recipe to trained models: teachers, Junior, baseline.
 
 A run's folder::
 
     RUN/recipe.toml            the recipe as it was read
     RUN/teachers/SCORER-D-id/  one folder per teacher, named by what decides it
     RUN/junior/                the distilled model
-    RUN/twin/                  the same model and schedule without teachers
+    RUN/baseline/                  the same model and schedule without teachers
 
 Teachers are found by identity, so recipes that share teachers can share ``--teachers``.
 """
@@ -25,12 +25,10 @@ import torch
 from mulde.errors import CheckpointError, ConfigError
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
-from training import distributed as parallel
 from training.checkpoint import read_checkpoint
 from training.distillation.objective import Distilled, HardLabels
 from training.distillation.queries import QuerySet
 from training.loop import Progress, Run
-from training.paths.evidence import evidence_of
 from training.recipe import Model, Recipe, Training, decisive, digest_of
 from training.scorers import Scorer, build_scorer
 
@@ -41,10 +39,7 @@ Device = torch.device
 
 @dataclass(frozen=True)
 class Stage:
-    """One model to train: where, what, how; ``teachers`` is empty for a direct training.
-
-    ``paths`` is the folder of what paths say of the training queries, where the recipe asks them.
-    """
+    """One model to train: where, what, how; ``teachers`` is empty for a direct training."""
 
     name: str
     folder: Path
@@ -52,29 +47,25 @@ class Stage:
     training: Training
     seed: int
     teachers: tuple[Path, ...] = ()
-    paths: Path | None = None
 
 
 def stages(recipe: Recipe, run: Path, teachers: Path | None = None) -> list[Stage]:
-    """All models of a recipe, in order: teachers, junior, twin."""
-    shelf = teachers or run / "teachers"
+    """All models of a recipe, in order: teachers, junior, baseline."""
+    kept = teachers or run / "teachers"
     found = []
     for number, teacher in enumerate(recipe.teachers, start=1):
         training = teacher.training or recipe.teacher_training
         assert training is not None, "a recipe checks this"
         facts = [decisive(teacher.model), decisive(training), teacher.seed]
-        folder = shelf / f"{teacher.scorer}-{teacher.dimension}-{digest_of(facts)[:8]}"
+        folder = kept / f"{teacher.scorer}-{teacher.dimension}-{digest_of(facts)[:8]}"
         name = f"teacher {number} {teacher.scorer}"
         found.append(Stage(name, folder, teacher.model, training, teacher.seed))
     asked = tuple(stage.folder / "best.pt" for stage in found)
     own = (recipe.junior, recipe.junior_training, recipe.seed)
-    paths = (
-        None if recipe.paths is None else shelf / f"paths-{digest_of(decisive(recipe.paths))[:8]}"
-    )
     return [
         *found,
-        Stage("junior", run / "junior", *own, asked, paths),
-        Stage("twin", run / "twin", *own),
+        Stage("junior", run / "junior", *own, asked),
+        Stage("baseline", run / "baseline", *own),
     ]
 
 
@@ -98,16 +89,7 @@ def train_stage(
         asked = [load_scorer(path, graph)[0].to(device) for path in stage.teachers]
         identity["distillation"] = decisive(recipe.distillation)
         identity["teachers"] = [path.parent.name for path in stage.teachers]
-        evidence = None
-        if stage.paths is not None and recipe.paths is not None:
-            identity["paths"] = decisive(recipe.paths)
-            if parallel.leads():
-                evidence_of(stage.paths, graph, recipe.paths)
-            parallel.wait()
-            evidence = evidence_of(stage.paths, graph, recipe.paths).to(device)
-        objective = Distilled(scorer, stage.training, recipe.distillation, asked, evidence).to(
-            device
-        )
+        objective = Distilled(scorer, stage.training, recipe.distillation, asked).to(device)
     queries = QuerySet.of(graph.train, graph.num_relations, graph.num_entities).to(device)
     run = Run(
         objective,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.recipe import Recipe
     from training.train import Device, Stage
 
-WHAT = ("all", "teachers", "junior", "twin")
+WHAT = ("all", "teachers", "junior", "baseline")
 progress_console = Console(stderr=True)
 
 
@@ -38,7 +38,7 @@ def train(
     teachers: Annotated[
         Path | None, typer.Option(help="Where teachers are kept; default: RUN/teachers.")
     ] = None,
-    only: Annotated[str, typer.Option(help="all, teachers, junior or twin.")] = "junior",
+    only: Annotated[str, typer.Option(help="all, teachers, junior or baseline.")] = "junior",
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe's seed.")] = None,
     dimension: Annotated[
         int | None, typer.Option(help="Overrides the Junior's; the recipe's name follows.")
@@ -50,14 +50,13 @@ def train(
     """Train a recipe's models; run it again after an interrupt and it goes on.
 
     ``--only junior`` (the default) trains the teachers first where they are missing;
-    ``all`` adds the twin, the same model trained without teachers. ``torchrun -m mulde.cli train``
-    trains each model on several processes.
+    ``all`` adds the baseline, the same model trained without teachers.
+    ``torchrun -m mulde.cli train`` trains each model on several processes.
     """
     from mulde.graph.graph import read_folder
     from training import distributed as parallel
-    from training.overrides import resized
     from training.progress import TrainingReport
-    from training.recipe import read_recipe
+    from training.recipe_file import read_recipe, resized
     from training.train import pick_device, stages
 
     if only not in WHAT:
@@ -92,10 +91,10 @@ def _train_stages(
     """Train what ``--only`` names, in order."""
     from training.train import train_side_by_side, train_stage
 
-    *teaching, junior, twin = planned
+    *teaching, junior, baseline = planned
     if only in ("all", "teachers", "junior"):
         train_side_by_side(teaching, recipe, graph, device, jobs, report)
-    for stage, wanted in ((junior, ("all", "junior")), (twin, ("all", "twin"))):
+    for stage, wanted in ((junior, ("all", "junior")), (baseline, ("all", "baseline"))):
         if only in wanted:
             train_stage(stage, recipe, graph, device, report)
 
@@ -127,9 +126,6 @@ def export(
         Path | None, typer.Option(help="Recipe file; default: the run's recipe.toml.")
     ] = None,
     licence: Annotated[str, typer.Option(help="A sentence about the data's, for the card.")] = "",
-    teachers: Annotated[
-        Path | None, typer.Option(help="Where teachers are, for the card; default: RUN/teachers.")
-    ] = None,
 ) -> None:
     """Write a bundle, reopen it with the code that serves it, and compare before publishing."""
     from training.export.export import export as write
@@ -149,7 +145,6 @@ def export(
             version=version,
             recipe=recipe,
             licence=licence,
-            teachers=teachers,
             report=status.update,
         )
     _say(f"bundle is in {out}")
@@ -161,8 +156,7 @@ def _say(sentence: str) -> None:
 
 def _keep(path: Path, read: Recipe, kept: Path) -> None:
     """Keep what was trained: the file itself, or with what the command line changed."""
-    from training.overrides import to_toml
-    from training.recipe import read_recipe
+    from training.recipe_file import read_recipe, to_toml
 
     if kept.exists() and kept.samefile(path):
         return

@@ -16,7 +16,8 @@ from tests.contract.test_training_cli import write_recipe
 from tests.contract.walkthrough import ROOT, walk
 from tests.support.tiny import tiny_recipe, triples, write_split
 from training.export.export import export
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe
+from training.recipe_file import read_recipe
 from training.train import stages, train_stage
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -30,8 +31,8 @@ def hasty_bundle(folder: Path) -> None:
     """What ``make run`` leaves behind, after one epoch and without teachers."""
     recipe, graph = read_recipe(RECIPE), read_folder(WORDNET)
     hasty = replace(recipe.junior_training, epochs=1, warmup=0.0)
-    twin = stages(replace(recipe, junior_training=hasty), folder)[-1]
-    best = train_stage(twin, recipe, graph, torch.device("cpu"))
+    baseline = stages(replace(recipe, junior_training=hasty), folder)[-1]
+    best = train_stage(baseline, recipe, graph, torch.device("cpu"))
     export(best, WORDNET, folder / "bundle", recipe=RECIPE)
 
 

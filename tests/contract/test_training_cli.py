@@ -19,7 +19,7 @@ from mulde.graph.graph import read_folder
 from tests.support.tiny import tiny_recipe, write_tiny_graph
 from training.checkpoint import read_checkpoint
 from training.evaluate import scores_of
-from training.recipe import read_recipe
+from training.recipe_file import read_recipe
 from training.train import load_scorer, read_record
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def trained(
 # Training
 
 
-def test_train_makes_teachers_junior_and_twin(
+def test_train_makes_teachers_junior_and_baseline(
     trained: tuple[Path, subprocess.CompletedProcess[str]], recipe: Path
 ) -> None:
     run, _ = trained
@@ -84,7 +84,7 @@ def test_train_makes_teachers_junior_and_twin(
     assert [name.rpartition("-")[0] for name in found[1:3]] == [
         "teachers/RotH-8", "teachers/TransH-8",
     ]  # fmt: skip
-    assert found[3:] == ["twin/best.pt"]
+    assert found[3:] == ["baseline/best.pt"]
     assert (run / "recipe.toml").read_text() == recipe.read_text()
 
 
@@ -95,7 +95,7 @@ def test_train_keeps_stdout_clean_and_reports_each_validation_on_stderr(
     assert said.stdout == ""
     lines = said.stderr.splitlines()
     assert [line.partition(": epoch")[0] for line in lines[:-1]] == [
-        *["teacher 1 RotH"] * 2, *["teacher 2 TransH"] * 2, *["junior"] * 3, *["twin"] * 3,
+        *["teacher 1 RotH"] * 2, *["teacher 2 TransH"] * 2, *["junior"] * 3, *["baseline"] * 3,
     ]  # fmt: skip
     assert lines[-1] == f"models are in {run}"
 
@@ -114,12 +114,12 @@ def test_train_again_with_the_kept_recipe_changes_nothing(
 def test_another_dimension_and_seed_are_kept_in_the_runs_recipe_and_its_checkpoint(
     recipe: Path, graph_folder: Path, tmp_path: Path
 ) -> None:
-    asked = ["--data", graph_folder, "--out", tmp_path, "--only", "twin"]
+    asked = ["--data", graph_folder, "--out", tmp_path, "--only", "baseline"]
     said = mulde("train", recipe, *asked, "--dimension", "8", "--seed", "5")
     assert said.returncode == 0, said.stderr
     kept = read_recipe(tmp_path / "recipe.toml")
     assert (kept.name, kept.junior.dimension, kept.seed) == ("tiny-8", 8, 5)
-    identity = read_checkpoint(tmp_path / "twin" / "best.pt")["identity"]
+    identity = read_checkpoint(tmp_path / "baseline" / "best.pt")["identity"]
     assert (identity["model"]["dimension"], identity["seed"]) == (8, 5)
 
 
@@ -140,8 +140,8 @@ def test_an_interrupt_is_quiet_and_leaves_a_run_that_can_go_on(
     graph_folder: Path, tmp_path: Path
 ) -> None:
     long = write_recipe(tmp_path / "long.toml", tiny_recipe(junior_training__epochs=100_000))
-    arguments = ["train", long, "--data", graph_folder, "--out", tmp_path / "run", "--only", "twin"]
-    command = [sys.executable, "-m", "mulde.cli", *map(str, arguments)]
+    arguments = ["train", long, "--data", graph_folder, "--out", tmp_path / "run"]
+    command = [sys.executable, "-m", "mulde.cli", *map(str, arguments), "--only", "baseline"]
     pipe = subprocess.PIPE
     # A shell without job control has what it starts in the background ignore the signal.
     heeding = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
@@ -152,11 +152,11 @@ def test_an_interrupt_is_quiet_and_leaves_a_run_that_can_go_on(
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         output, rest = process.communicate(timeout=60)
-    assert first.startswith("twin: epoch 2/100000"), first + rest
+    assert first.startswith("baseline: epoch 2/100000"), first + rest
     assert process.returncode not in (0, None)
     assert "Traceback" not in rest
     assert output == ""
-    folder = tmp_path / "run" / "twin"
+    folder = tmp_path / "run" / "baseline"
     last = read_checkpoint(folder / "last.pt")
     assert last["progress"]["epoch"] == read_record(folder)[-1]["epoch"]
 
@@ -186,7 +186,7 @@ def test_evaluate_on_valid_gives_what_the_best_checkpoint_recorded(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    checkpoint = trained[0] / "twin" / "best.pt"
+    checkpoint = trained[0] / "baseline" / "best.pt"
     options = ["--data", str(graph_folder), "--split", "valid", "--json"]
     monkeypatch.setattr(sys, "argv", ["mulde", "evaluate", str(checkpoint), *options])
     with pytest.raises(SystemExit) as ended:
@@ -202,7 +202,7 @@ def test_evaluate_prints_a_table_for_people(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    checkpoint = trained[0] / "twin" / "best.pt"
+    checkpoint = trained[0] / "baseline" / "best.pt"
     arguments = ["evaluate", str(checkpoint), "--data", str(graph_folder)]
     monkeypatch.setattr(sys, "argv", ["mulde", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -236,7 +236,7 @@ def bad_arguments(case: str, graph_folder: Path, run: Path, tmp_path: Path) -> l
     """A command line that is wrong in one way."""
     recipe = write_recipe(tmp_path / "tiny.toml", tiny_recipe())
     graph = write_tiny_graph(tmp_path / "kg")
-    out, options = str(tmp_path / "run"), ["--only", "twin"]
+    out, options = str(tmp_path / "run"), ["--only", "baseline"]
     if case == "unknown key":
         recipe = write_recipe(tmp_path / "tiny.toml", tiny_recipe(junior__size=8))
     elif case == "no recipe":
@@ -267,7 +267,7 @@ def bad_arguments(case: str, graph_folder: Path, run: Path, tmp_path: Path) -> l
         ("no graph", "nowhere: expected a folder with train.txt, valid.txt and test.txt"),
         ("malformed line", "train.txt:80: expected 3 tab-separated fields, found 1"),
         ("unseen relation", "test.txt:12: relation 'never' does not occur in train"),
-        ("unknown choice", "--only: expected one of all, teachers, junior, twin"),
+        ("unknown choice", "--only: expected one of all, teachers, junior, baseline"),
         ("no device", "device: expected auto, cpu or a GPU of this machine, found 'abacus'"),
         ("another recipe", "last.pt: belongs to another run: expected identity.training.rate 0.5"),
     ],

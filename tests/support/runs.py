@@ -12,7 +12,8 @@ from mulde.graph.graph import Graph
 from tests.support.tiny import tiny_recipe
 from training.checkpoint import read_checkpoint
 from training.loop import Progress
-from training.recipe import Recipe, parse_recipe
+from training.recipe import Recipe
+from training.recipe_file import parse_recipe
 from training.train import Stage, stages, train_stage
 
 CPU = torch.device("cpu")
@@ -27,7 +28,7 @@ LEARNS: dict[str, Any] = {
 HARDEST_TO_RESUME: dict[str, Any] = {
     **LEARNS,
     "junior_training": {
-        **LEARNS["junior_training"], "schedule": "cosine", "warmup": 0.2, "average": 0.9,
+        **LEARNS["junior_training"], "schedule": "cosine", "warmup": 0.2,
     },
     "distillation": {"candidates": 8, "gamma": 0.5, "attention_period": 2.0, "ask_every": 2},
 }  # fmt: skip

@@ -36,7 +36,7 @@ from tests.support.tiny import triples, write_tiny_graph
 from tests.support.toy import toy_bundle
 from tests.torture.killing import Job, torture
 from training.export.export import export
-from training.recipe import read_recipe
+from training.recipe_file import read_recipe
 from training.train import read_record, stages, train_stage
 
 RECIPE = """
@@ -68,7 +68,7 @@ class Training:
 
     def work(self, folder: Path) -> None:
         for stage in stages(self.recipe, folder):
-            if stage.name != "twin":
+            if stage.name != "baseline":
                 train_stage(stage, self.recipe, self.graph, CPU)
 
     def check(self, folder: Path) -> None:

@@ -13,8 +13,8 @@ from benchmarks.ablations import app
 from mulde.errors import ConfigError
 from mulde.graph.graph import Graph
 from tests.support.runs import CPU, recipe_of
-from training.overrides import to_toml, variant
-from training.recipe import decisive, read_recipe
+from training.recipe import decisive
+from training.recipe_file import read_recipe, to_toml, variant
 from training.train import load_scorer, stages, train_stage
 
 RECIPES = sorted((Path(__file__).parents[2] / "models" / "recipes").glob("*/*.toml"))
@@ -100,11 +100,11 @@ def test_a_record_of_another_recipe_does_not_count(runner: Runner) -> None:
     assert "base: valid MRR" in runner.run("base")
 
 
-def test_no_distillation_is_the_twin_of_the_recipe(runner: Runner, graph: Graph) -> None:
+def test_no_distillation_is_the_baseline_of_the_recipe(runner: Runner, graph: Graph) -> None:
     runner.run("direct")
     recipe = variants_of(recipe_of(), EPOCHS)[0].recipe
-    *_, twin = stages(recipe, runner.folder / "whole")
-    _, state = load_scorer(train_stage(twin, recipe, graph, CPU), graph)
+    *_, baseline = stages(recipe, runner.folder / "whole")
+    _, state = load_scorer(train_stage(baseline, recipe, graph, CPU), graph)
     record = runner.record("direct")
     assert record["teachers"] == []
     assert record["valid"] == state["valid"]["total"]

@@ -21,7 +21,7 @@ STATE: dict[str, Any] = {
     "model": {"weight": torch.arange(600.0), "scale": torch.tensor(2.0, dtype=torch.float64)},
     "generator": torch.Generator().manual_seed(1).get_state(),
     "progress": {"epoch": 3, "mrr": 0.25, "loss": {"hard": 0.5}},
-    "average": None,
+    "nothing": None,
     "teachers": ["a", "b"],
 }
 

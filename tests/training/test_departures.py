@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from training.export.paper_differences import PAPER, departures
-from training.overrides import variant
-from training.recipe import Paths, read_recipe
+from training.recipe_file import read_recipe, variant
 
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"
 
@@ -21,14 +20,6 @@ def test_the_recipes_of_the_paper_depart_in_gamma_alone(path: Path) -> None:
     assert [one.key for one in departures(recipe)] == gamma
 
 
-@pytest.mark.parametrize("path", sorted(RECIPES.glob("best/*.toml")), ids=lambda path: path.stem)
-def test_what_a_recipe_calls_worth_something_is_a_departure_of_it(path: Path) -> None:
-    recipe = read_recipe(path)
-    named = {one.key: one.worth for one in departures(recipe) if one.worth}
-    assert named == recipe.worth
-    assert replace(recipe, worth={}).digest == recipe.digest
-
-
 @pytest.mark.parametrize(
     ("key", "value", "paper", "here"),
     [
@@ -37,7 +28,6 @@ def test_what_a_recipe_calls_worth_something_is_a_departure_of_it(path: Path) ->
         ("distillation.ask_every", 1, "0", "1"),
         ("distillation.scaling", False, "True", "False"),
         ("teacher_training.rate", 0.01, "0.001", "0.01"),
-        ("junior_training.average", 0.5, "0.0", "0.5"),
     ],
 )
 def test_a_changed_setting_is_named_with_both_values(
@@ -68,9 +58,5 @@ def test_a_direct_training_says_nothing_of_distilling() -> None:
     assert [one.key for one in departures(variant(PAPER, changes, "here"))] == ["teachers"]
 
 
-def test_paths_are_a_departure_where_someone_teaches() -> None:
-    found = departures(variant(PAPER, {"paths.weight": 0.3}, "here"))
-    assert [one.key for one in found] == [f"paths.{item.name}" for item in fields(Paths)]
-    assert ("none", "0.3") in [(one.paper, one.here) for one in found]
-    alone = departures(variant(PAPER, {"paths.weight": 0.3, "teachers": []}, "here"))
-    assert not any("paths" in one.key for one in alone)
+def test_a_recipe_for_another_graph_is_not_compared_with_the_paper() -> None:
+    assert departures(variant(PAPER, {"data": "mine", "distillation.gamma": 0.7}, "here")) == []

@@ -79,7 +79,7 @@ def test_the_juniors_own_top_k_is_asked_and_the_target_is_not_forced_in(
     graph: Graph, teachers: list[Scorer], queries: QuerySet
 ) -> None:
     objective, batch = distilled(graph, teachers), first_batch(queries)
-    rows, _ = objective.ask(batch.index, batch.entity, batch.relation)
+    rows, _ = objective.ask(batch.entity, batch.relation)
     scores = objective.scorer.score_shared(objective.scorer.query(batch.entity, batch.relation))
     best = scores.argsort(1, descending=True)[:, :8]
     assert torch.equal(rows.long().sort(1).values, best.sort(1).values)
@@ -91,7 +91,7 @@ def test_the_teachers_mean_top_k_can_be_asked_instead(
     graph: Graph, teachers: list[Scorer], queries: QuerySet
 ) -> None:
     objective, batch = distilled(graph, teachers, choose="teachers"), first_batch(queries)
-    rows, _ = objective.ask(batch.index, batch.entity, batch.relation)
+    rows, _ = objective.ask(batch.entity, batch.relation)
     asked = (batch.entity, batch.relation)
     mean = torch.stack([t.score_shared(t.query(*asked)) for t in teachers]).mean(0)
     best = mean.argsort(1, descending=True)[:, :8]
@@ -102,7 +102,7 @@ def test_each_teacher_scores_exactly_those_candidates(
     graph: Graph, teachers: list[Scorer], queries: QuerySet
 ) -> None:
     objective, batch = distilled(graph, teachers), first_batch(queries)
-    rows, opinions = objective.ask(batch.index, batch.entity, batch.relation)
+    rows, opinions = objective.ask(batch.entity, batch.relation)
     assert opinions.shape == (20, len(teachers), 8)
     for place, teacher in enumerate(teachers):
         every = teacher.score_shared(teacher.query(batch.entity, batch.relation))
@@ -114,7 +114,7 @@ def test_more_candidates_than_entities_are_all_entities(
     graph: Graph, teachers: list[Scorer], queries: QuerySet
 ) -> None:
     objective, batch = distilled(graph, teachers, candidates=500), first_batch(queries)
-    rows, _ = objective.ask(batch.index, batch.entity, batch.relation)
+    rows, _ = objective.ask(batch.entity, batch.relation)
     assert torch.equal(rows.long().sort(1).values, torch.arange(graph.num_entities).expand(20, -1))
 
 
@@ -191,7 +191,7 @@ def test_the_junior_learns_nothing_from_the_seniors_loss(
 ) -> None:
     objective = distilled(graph, teachers)
     batch = first_batch(queries)
-    rows, opinions = objective.ask(batch.index, batch.entity, batch.relation)
+    rows, opinions = objective.ask(batch.entity, batch.relation)
     query = objective.scorer.query(batch.entity, batch.relation)
     junior = objective.scorer.score_own(query, rows.long())
     assert junior.requires_grad

@@ -66,7 +66,7 @@ def test_the_senior_answers_with_what_training_calls_soft_labels(graph: Graph) -
     with torch.no_grad():
         objective.senior.weight.normal_(generator=torch.Generator().manual_seed(1))
         entity, relation = torch.tensor([0, 3, 5]), torch.tensor([0, 1, graph.num_relations])
-        rows, opinions = objective.ask(torch.arange(3), entity, relation)
+        rows, opinions = objective.ask(entity, relation)
         own = junior.score_own(junior.query(entity, relation), rows.long())
         expected = objective.senior(opinions, own, relation, 2.0)
     scores = scores_of_senior(objective.senior, teachers, junior, 5, 2.0)

@@ -19,16 +19,18 @@ from mulde.evaluation.self_loops import without_loops
 from mulde.graph.graph import read_folder
 from serving.engine.engine import Engine
 from training.checkpoint import read_checkpoint, write_checkpoint
-from training.evaluate import as_served, loops_of, scores_of
-from training.export import train_priors as traits
+from training.evaluate import as_served, scores_of, self_loop_relations
+from training.export import train_priors
 from training.export.checks import refuse_differences
 from training.export.export import export
 from training.export.shrink import shrink
-from training.recipe import read_recipe
+from training.recipe_file import read_recipe
 from training.train import load_scorer, stages, train_stage
 
 ENTITIES = 60
 RECIPE = """
+self_loops_below = 0.0
+relation_priors = 0
 name = "ring"
 data = "ring"
 notes = "A toy."
@@ -44,7 +46,7 @@ negatives = 32
 rate = 0.05
 validate_every = 10
 """
-MODELS = [("RotH", "linear"), ("LorentzLinear", "linear"), ("RotH", "distance")]
+MODELS = [("RotH", "linear"), ("DistH", "linear"), ("RotH", "distance")]
 
 
 def write_ring(folder: Path) -> None:
@@ -250,21 +252,22 @@ def test_loops_are_left_out_where_the_recipe_says_so(
 ) -> None:
     recipe = tmp_path / "recipe.toml"
     text = RECIPE.format(scorer="RotH", score="linear")
-    recipe.write_text("loops_below = 0.5\n" + text, encoding="utf-8")
+    recipe.write_text(text.replace("below = 0.0", "below = 0.5"), encoding="utf-8")
     graph = read_folder(data)
     step1, step5 = (np.flatnonzero(graph.train[:, 1] == row) for row in (0, 1))
     looped = graph.train.copy()
     looped[step1, 2] = looped[step1, 0]
     looped[step5[0], 2] = looped[step5[0], 0]
-    assert loops_of(replace(graph, train=looped), read_recipe(recipe)) == (0,)
+    assert self_loop_relations(replace(graph, train=looped), read_recipe(recipe)) == (0,)
     manifest = export(linear, data, tmp_path / "bundle", recipe=recipe)
-    assert manifest.loops == loops_of(graph, read_recipe(recipe)) == ()
+    assert manifest.loops == self_loop_relations(graph, read_recipe(recipe)) == ()
     scores = scores_of(load_scorer(linear, graph)[0])
     valid, mask = RankingTask.of(graph, "valid"), manifest.loopless
     expected = valid.quality(without_loops(scores, mask))["total"]["mrr"]
     assert manifest.checks["mrr_trained"] == pytest.approx(expected)
-    assert manifest.checks["mrr_with_loops"] == pytest.approx(valid.quality(scores)["total"]["mrr"])
-    assert f"{manifest.checks['mrr_with_loops']:.4f} instead of" in (
+    plain = valid.quality(scores)["total"]["mrr"]
+    assert manifest.checks["mrr_with_self_loops"] == pytest.approx(plain)
+    assert f"{manifest.checks['mrr_with_self_loops']:.4f} instead of" in (
         tmp_path / "bundle" / "card.md"
     ).read_text(encoding="utf-8")
     with Engine.open(tmp_path / "bundle") as engine:
@@ -273,15 +276,16 @@ def test_loops_are_left_out_where_the_recipe_says_so(
     assert not (answers.rows == answers.owners).any()
 
 
-def test_traits_are_in_what_is_served_where_the_recipe_asks_for_them(
+def test_relation_priors_are_in_what_is_served(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traits, "FEWEST", 1)
+    monkeypatch.setattr(train_priors, "FEWEST", 1)
     text = RECIPE.replace("epochs = 30", "epochs = 5").replace("every = 10", "every = 5")
     linear = train(data, tmp_path / "ring", "RotH", "linear", text)  # has not learned it all
     recipe = tmp_path / "recipe.toml"
     text = text.format(scorer="RotH", score="linear")
-    recipe.write_text("loops_below = 0.5\ntraits = 2\n" + text, encoding="utf-8")
+    text = text.replace("below = 0.0", "below = 0.5").replace("priors = 0", "priors = 2")
+    recipe.write_text(text, encoding="utf-8")
     manifest = export(linear, data, tmp_path / "bundle", recipe=recipe)
     assert 1 <= manifest.traits <= 2
     graph, read = read_folder(data), read_recipe(recipe)
@@ -289,7 +293,7 @@ def test_traits_are_in_what_is_served_where_the_recipe_asks_for_them(
     served = valid.quality(as_served(scorer, graph, read, valid))["total"]["mrr"]
     assert manifest.checks["mrr_trained"] == pytest.approx(served)
     assert manifest.checks["mrr_served"] == pytest.approx(served, abs=0.05)
-    assert manifest.checks["mrr_without_traits"] < served
+    assert manifest.checks["mrr_without_priors"] < served
     assert manifest.checks["recall@10"] == 1.0
     assert "as an answer to" in (tmp_path / "bundle" / "card.md").read_text(encoding="utf-8")
     with Engine.open(tmp_path / "bundle") as engine:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from mulde.errors import CheckpointError, TrainingDiverged
 from mulde.evaluation.metrics import RankingTask
@@ -59,7 +58,7 @@ def whole(graph: Graph, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_training_learns_more_than_popularity(graph: Graph, tmp_path: Path) -> None:
     recipe = recipe_of(**LEARNS, junior_training__epochs=20)
-    record = read_record(train(recipe, graph, tmp_path, "twin"))
+    record = read_record(train(recipe, graph, tmp_path, "baseline"))
     assert record[-1]["loss"]["hard"] < 0.5 * record[0]["loss"]["hard"]
     assert record[-1]["best"] > 2 * popularity(graph, "valid")["total"]["mrr"]
 
@@ -68,7 +67,7 @@ def test_the_best_checkpoint_is_the_one_with_the_best_valid_mrr(
     graph: Graph, tmp_path: Path
 ) -> None:
     recipe = recipe_of(junior_training__rate=0.2, junior_training__validate_every=1)
-    folder = train(recipe, graph, tmp_path, "twin")
+    folder = train(recipe, graph, tmp_path, "baseline")
     figures = [entry["mrr"] for entry in read_record(folder)]
     state = state_of(folder / "best.pt")
     assert state["progress"]["mrr"] == max(figures)
@@ -77,29 +76,6 @@ def test_the_best_checkpoint_is_the_one_with_the_best_valid_mrr(
     quality = RankingTask.of(graph, "valid").quality(scores_of(scorer))
     assert quality == state["valid"]
     assert quality["total"]["mrr"] == max(figures)
-
-
-def test_with_an_average_the_averaged_weights_are_kept(graph: Graph, tmp_path: Path) -> None:
-    recipe = recipe_of(junior_training__average=0.5, junior_training__epochs=1)
-    folder = train(recipe, graph, tmp_path, "twin")
-    best, last = state_of(folder / "best.pt"), state_of(folder / "last.pt")
-    averaged = {name: last["average"][f"module.{name}"] for name in best["model"]}
-    assert identical(best["model"], averaged)
-    assert not identical(best["model"], last["model"])
-
-
-def test_the_average_is_the_exponential_mean_of_the_weights_after_each_step(
-    graph: Graph, tmp_path: Path
-) -> None:
-    seen = []
-    for epochs in (1, 2, 3):  # one step per epoch
-        changes = {"batch": 1000, "average": 0.75, "epochs": epochs, "validate_every": 1}
-        recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
-        folder = train(recipe, graph, tmp_path / str(epochs), "twin")
-        seen.append(state_of(folder / "last.pt"))
-    first, second, third = (state["model"]["entity"] for state in seen)
-    expected = 0.75 * (0.75 * first + 0.25 * second) + 0.25 * third
-    torch.testing.assert_close(seen[-1]["average"]["module.entity"], expected)
 
 
 # Interrupts
@@ -120,7 +96,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     [
         {"junior_training__optimiser": "adagrad"},
         {"distillation__scaling": False},
-        {"junior_training__adversarial_temperature": 1.0, "junior_training__mask_targets": True},
+        {"junior_training__adversarial_temperature": 1.0},
         {"distillation__choose": "teachers", "distillation__ask_every": 2},
     ],
     ids=str,
@@ -186,13 +162,13 @@ def test_starting_anew_keeps_the_old_best_until_there_is_a_new_one(
     graph: Graph, tmp_path: Path
 ) -> None:
     recipe = recipe_of()
-    folder = train(recipe, graph, tmp_path, "twin")
+    folder = train(recipe, graph, tmp_path, "baseline")
     old = (folder / "best.pt").read_bytes()
     (folder / "last.pt").unlink()
     with pytest.raises(Stop):
-        train(recipe, graph, tmp_path, "twin", report=stopping(1))
+        train(recipe, graph, tmp_path, "baseline", report=stopping(1))
     assert (folder / "best.pt").read_bytes() == old
-    train(recipe, graph, tmp_path, "twin")
+    train(recipe, graph, tmp_path, "baseline")
     assert [entry["epoch"] for entry in read_record(folder)] == [2, 4, 6]
 
 
@@ -205,8 +181,8 @@ def test_divergence_is_an_error_that_leaves_the_last_good_checkpoint(
     changes = {"rate": 1e20, "warmup": 0.99, "batch": 1000, "epochs": 40, "validate_every": 1}
     recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
     with pytest.raises(TrainingDiverged) as caught:
-        train(recipe, graph, tmp_path, "twin")
-    last = tmp_path / "twin" / "last.pt"
+        train(recipe, graph, tmp_path, "baseline")
+    last = tmp_path / "baseline" / "last.pt"
     assert caught.value.kept == last
     state = state_of(last)
     assert 1 <= state["progress"]["epoch"] < caught.value.epoch
@@ -219,8 +195,8 @@ def test_weights_that_overflow_in_the_last_step_do_not_reach_a_checkpoint(
     changes = {"rate": 1e39, "batch": 1000, "validate_every": 1}
     recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
     with pytest.raises(TrainingDiverged, match=r"epoch 1: a weight is not finite$"):
-        train(recipe, graph, tmp_path, "twin")
-    assert not list((tmp_path / "twin").glob("*.pt"))
+        train(recipe, graph, tmp_path, "baseline")
+    assert not list((tmp_path / "baseline").glob("*.pt"))
 
 
 def test_scores_that_overflow_from_finite_weights_reach_no_checkpoint(
@@ -229,8 +205,8 @@ def test_scores_that_overflow_from_finite_weights_reach_no_checkpoint(
     changes = {"rate": 1e20, "batch": 1000, "validate_every": 1}
     recipe = recipe_of(**{f"junior_training__{key}": value for key, value in changes.items()})
     with pytest.raises(TrainingDiverged, match=r"epoch 1: a score is not finite$"):
-        train(recipe, graph, tmp_path, "twin")
-    assert not list((tmp_path / "twin").glob("*.pt"))
+        train(recipe, graph, tmp_path, "baseline")
+    assert not list((tmp_path / "baseline").glob("*.pt"))
 
 
 def test_a_moment_that_overflows_would_freeze_a_weight_and_is_an_error(
@@ -242,53 +218,53 @@ def test_a_moment_that_overflows_would_freeze_a_weight_and_is_an_error(
         **{f"junior_training__{key}": value for key, value in changes.items()},
     )
     with pytest.raises(TrainingDiverged, match=r"a moment of the optimiser is not finite"):
-        train(recipe, graph, tmp_path, "twin")
+        train(recipe, graph, tmp_path, "baseline")
 
 
 def test_two_processes_never_train_into_one_folder(graph: Graph, tmp_path: Path) -> None:
     with (
-        alone(tmp_path / "twin"),
+        alone(tmp_path / "baseline"),
         pytest.raises(CheckpointError, match="another process is training into it"),
     ):
-        train(recipe_of(), graph, tmp_path, "twin")
-    train(recipe_of(), graph, tmp_path, "twin")
+        train(recipe_of(), graph, tmp_path, "baseline")
+    train(recipe_of(), graph, tmp_path, "baseline")
 
 
 def test_a_finished_run_needs_nobodys_leave(graph: Graph, tmp_path: Path) -> None:
-    train(recipe_of(), graph, tmp_path, "twin")
-    with alone(tmp_path / "twin"):
-        train(recipe_of(), graph, tmp_path, "twin")
+    train(recipe_of(), graph, tmp_path, "baseline")
+    with alone(tmp_path / "baseline"):
+        train(recipe_of(), graph, tmp_path, "baseline")
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_with_the_setting(
     graph: Graph, tmp_path: Path
 ) -> None:
-    folder = train(recipe_of(), graph, tmp_path, "twin")
+    folder = train(recipe_of(), graph, tmp_path, "baseline")
     before = (folder / "last.pt").read_bytes()
     problem = (
         r"last\.pt: belongs to another run: expected identity\.training\.rate 0\.5, found 0\.02"
     )
     with pytest.raises(CheckpointError, match=problem):
-        train(recipe_of(junior_training__rate=0.5), graph, tmp_path, "twin")
+        train(recipe_of(junior_training__rate=0.5), graph, tmp_path, "baseline")
     assert (folder / "last.pt").read_bytes() == before
 
 
 def test_a_checkpoint_of_another_graph_is_refused(graph: Graph, tmp_path: Path) -> None:
-    train(recipe_of(), graph, tmp_path, "twin")
+    train(recipe_of(), graph, tmp_path, "baseline")
     other = replace(graph, digest="0" * 64)
     with pytest.raises(CheckpointError, match=r"identity\.graph"):
-        train(recipe_of(), other, tmp_path, "twin")
+        train(recipe_of(), other, tmp_path, "baseline")
 
 
 def test_a_damaged_checkpoint_is_refused_and_not_replaced(graph: Graph, tmp_path: Path) -> None:
-    folder = train(recipe_of(), graph, tmp_path, "twin")
+    folder = train(recipe_of(), graph, tmp_path, "baseline")
     path = folder / "last.pt"
     weights = state_of(path)["model"]["entity"].numpy().tobytes()
     raw = bytearray(path.read_bytes())
     raw[raw.index(weights) + 9] ^= 1
     path.write_bytes(raw)
     with pytest.raises(CheckpointError, match=r"last\.pt: is not a readable checkpoint"):
-        train(recipe_of(), graph, tmp_path, "twin")
+        train(recipe_of(), graph, tmp_path, "baseline")
     assert path.read_bytes() == raw
 
 
@@ -302,12 +278,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], object]] = {
     "negatives": ({}, 8),
     "negative_weight": ({}, 1.0),
     "adversarial_temperature": ({}, 1.0),
-    "mask_targets": ({}, True),
     "optimiser": ({}, "adagrad"),
     "rate": ({}, 0.03),
     "schedule": ({}, "cosine"),
     "warmup": ({}, 0.5),
-    "average": ({}, 0.5),
     "validate_every": ({}, 1),
 }
 
@@ -334,7 +308,7 @@ def test_every_setting_of_a_training_changes_the_result(
         recipe = recipe_of(
             junior={"scorer": "ComplEx", "dimension": 4, "spread": 0.1}, junior_training=settings
         )
-        folder = train(recipe, graph, tmp_path / str(len(found)), "twin")
+        folder = train(recipe, graph, tmp_path / str(len(found)), "baseline")
         epochs = [entry["epoch"] for entry in read_record(folder)]
         found.append((state_of(folder / "best.pt")["model"], epochs))
     assert not identical(*found)
@@ -358,7 +332,7 @@ def test_the_rate_follows_its_schedule(
             junior_training__validate_every=1,
         )
         with pytest.raises(Stop):
-            train(recipe, graph, tmp_path, "twin", report=stopping(epochs_done))
-        state = state_of(tmp_path / "twin" / "last.pt")
+            train(recipe, graph, tmp_path, "baseline", report=stopping(epochs_done))
+        state = state_of(tmp_path / "baseline" / "last.pt")
         rates.append(state["optimiser"]["param_groups"][0]["lr"])
     assert rates == pytest.approx(expected[1:], abs=1e-4)

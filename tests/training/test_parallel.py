@@ -18,8 +18,8 @@ from training.distillation.objective import Distilled, HardLabels
 from training.distillation.queries import Batch, QuerySet
 from training.distributed import quality, shared_out, started_by_torchrun
 from training.evaluate import scores_of
-from training.overrides import to_toml
 from training.recipe import Recipe
+from training.recipe_file import to_toml
 from training.scorers import Scorer
 from training.train import load_scorer, new_scorer
 
@@ -119,9 +119,9 @@ def torchrun(*arguments: object, processes: int = 2) -> str:
 
 
 def largest_difference(left: Path, right: Path) -> float:
-    """Of the weights of two runs' last checkpoints, the averaged ones included."""
+    """Of the weights of two runs' last checkpoints."""
     one, two = (state_of(folder / "last.pt") for folder in (left, right))
-    parts = [(one[key], two[key]) for key in ("model", "objective", "average") if one[key]]
+    parts = [(one[key], two[key]) for key in ("model", "objective")]
     return max(float((a[name] - b[name]).abs().max()) for a, b in parts for name in a)
 
 

@@ -42,14 +42,16 @@ def shelf_folders(shelf: Path, **changes: Any) -> list[str]:
 # Planning
 
 
-def test_teachers_come_first_then_the_junior_that_asks_them_then_its_twin(tmp_path: Path) -> None:
+def test_stages_are_teachers_then_the_junior_with_them_then_the_baseline(
+    tmp_path: Path,
+) -> None:
     recipe = recipe_of()
-    one, two, junior, twin = stages(recipe, tmp_path)
-    names = [stage.name for stage in (one, two, junior, twin)]
-    assert names == ["teacher 1 RotH", "teacher 2 TransH", "junior", "twin"]
+    one, two, junior, baseline = stages(recipe, tmp_path)
+    names = [stage.name for stage in (one, two, junior, baseline)]
+    assert names == ["teacher 1 RotH", "teacher 2 TransH", "junior", "baseline"]
     assert junior.teachers == (one.folder / "best.pt", two.folder / "best.pt")
     assert one.folder.parent == tmp_path / "teachers"
-    assert (twin.model, twin.training, twin.seed, twin.teachers) == (
+    assert (baseline.model, baseline.training, baseline.seed, baseline.teachers) == (
         junior.model, junior.training, junior.seed, (),
     )  # fmt: skip
 
@@ -77,19 +79,19 @@ def test_a_teacher_that_differs_has_a_folder_of_its_own(
     assert shelf_folders(tmp_path, **change)[0] != shelf_folders(tmp_path)[0]
 
 
-def test_without_teachers_the_junior_is_its_twin(tmp_path: Path, graph: Graph) -> None:
+def test_without_teachers_the_junior_is_its_baseline(tmp_path: Path, graph: Graph) -> None:
     recipe = recipe_of(teachers=[])
-    junior, twin = stages(recipe, tmp_path)
-    assert replace(junior, name="twin", folder=twin.folder) == twin
-    for stage in (junior, twin):
+    junior, baseline = stages(recipe, tmp_path)
+    assert replace(junior, name="baseline", folder=baseline.folder) == baseline
+    for stage in (junior, baseline):
         train_stage(stage, recipe, graph, CPU)
-    assert same_run(junior.folder, twin.folder)
+    assert same_run(junior.folder, baseline.folder)
 
 
 # Training
 
 
-def test_the_junior_learns_something_else_than_its_twin_from_the_same_start(
+def test_the_junior_learns_something_else_than_its_baseline_from_the_same_start(
     tmp_path: Path, graph: Graph, shelf: Path
 ) -> None:
     recipe = recipe_of()
@@ -98,15 +100,15 @@ def test_the_junior_learns_something_else_than_its_twin_from_the_same_start(
     def report(name: str, progress: Progress) -> None:
         seen[name] = list(progress.loss)
 
-    folders = [train(recipe, graph, tmp_path, n, shelf, report) for n in ("junior", "twin")]
-    assert seen == {"junior": ["hard", "senior", "soft"], "twin": ["hard"]}
+    folders = [train(recipe, graph, tmp_path, n, shelf, report) for n in ("junior", "baseline")]
+    assert seen == {"junior": ["hard", "senior", "soft"], "baseline": ["hard"]}
     models = [state_of(folder / "last.pt")["model"] for folder in folders]
     assert not identical(*models)
 
 
 def test_equal_seeds_train_equal_models_and_others_others(tmp_path: Path, graph: Graph) -> None:
     found = [
-        train(recipe_of(seed=seed), graph, tmp_path / place, "twin")
+        train(recipe_of(seed=seed), graph, tmp_path / place, "baseline")
         for place, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
     assert same_run(found[0], found[1])
@@ -161,7 +163,7 @@ def test_a_loaded_scorer_scores_as_the_trained_one(
 
 
 def test_a_scorer_of_another_graph_is_refused(tmp_path: Path, graph: Graph) -> None:
-    folder = train(recipe_of(), graph, tmp_path, "twin")
+    folder = train(recipe_of(), graph, tmp_path, "baseline")
     with pytest.raises(CheckpointError, match=r"best\.pt: was trained on another graph than tiny"):
         load_scorer(folder / "best.pt", replace(graph, digest="0" * 64))
 
@@ -170,7 +172,7 @@ def test_a_scorer_of_another_graph_is_refused(tmp_path: Path, graph: Graph) -> N
 def test_a_checkpoint_that_lacks_its_model_is_refused(
     tmp_path: Path, graph: Graph, missing: str
 ) -> None:
-    path = train(recipe_of(), graph, tmp_path, "twin") / "best.pt"
+    path = train(recipe_of(), graph, tmp_path, "baseline") / "best.pt"
     state = read_checkpoint(path)
     del state[missing]
     write_checkpoint(path, state)
@@ -181,7 +183,7 @@ def test_a_checkpoint_that_lacks_its_model_is_refused(
 def test_a_checkpoint_whose_weights_are_another_models_is_refused(
     tmp_path: Path, graph: Graph
 ) -> None:
-    path = train(recipe_of(), graph, tmp_path, "twin") / "best.pt"
+    path = train(recipe_of(), graph, tmp_path, "baseline") / "best.pt"
     state = read_checkpoint(path)
     state["identity"]["model"]["dimension"] = 6
     write_checkpoint(path, state)
@@ -192,7 +194,7 @@ def test_a_checkpoint_whose_weights_are_another_models_is_refused(
 def test_a_record_has_a_line_per_validation_and_passes_over_one_being_written(
     tmp_path: Path, graph: Graph
 ) -> None:
-    folder = train(recipe_of(junior_training__epochs=5), graph, tmp_path, "twin")
+    folder = train(recipe_of(junior_training__epochs=5), graph, tmp_path, "baseline")
     with (folder / "record.jsonl").open("a") as file:
         file.write('{"epoch": 6, "mr')
     record = read_record(folder)
@@ -215,4 +217,4 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
 
 
 def test_stages_are_found_by_name(tmp_path: Path) -> None:
-    assert stage_of(recipe_of(), tmp_path, "twin").folder == tmp_path / "twin"
+    assert stage_of(recipe_of(), tmp_path, "baseline").folder == tmp_path / "baseline"

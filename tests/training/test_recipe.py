@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,8 @@ import pytest
 
 from mulde.errors import ConfigError
 from tests.support.tiny import tiny_recipe
-from training.recipe import (
-    Distillation,
-    Model,
-    Recipe,
-    Training,
-    decisive,
-    parse_recipe,
-    read_recipe,
-)
+from training.recipe import Distillation, Model, Recipe, Training, decisive, digest_of
+from training.recipe_file import parse_recipe, read_recipe
 
 COMMITTED = sorted((Path(__file__).parents[2] / "models" / "recipes").rglob("*.toml"))
 
@@ -73,7 +67,7 @@ def test_there_are_committed_recipes() -> None:
         ({"junior__dimension": 4.5}, "junior.dimension: expected a valid integer, found 4.5"),
         ({"junior_training__rate": "x"}, "junior_training.rate: expected a valid number"),
         ({"junior_training__rate": True}, "junior_training.rate: expected a valid number"),
-        ({"junior_training__mask_targets": 1}, "mask_targets: expected a valid boolean, found 1"),
+        ({"distillation__scaling": 1}, "distillation.scaling: expected a valid boolean, found 1"),
         ({"distillation__detach": "yes"}, "distillation.detach: expected a valid boolean"),
     ],
 )
@@ -97,7 +91,7 @@ def test_a_wrong_type_names_its_key(changes: dict[str, Any], problem: str) -> No
         ({"junior_training__rate": -0.1}, "junior_training.rate: expected greater than 0"),
         ({"junior_training__rate": math.inf}, "junior_training.rate: expected a finite number"),
         ({"junior_training__rate": math.nan}, "junior_training.rate: expected a finite number"),
-        ({"junior_training__average": 1.0}, "junior_training.average: expected less than 1"),
+        ({"junior_training__warmup": 1.0}, "junior_training.warmup: expected less than 1"),
         ({"junior_training__negative_weight": 0}, "junior_training.negative_weight: expected gre"),
         ({"junior_training__optimiser": "sgd"}, "optimiser: expected 'adam' or 'adagrad', found"),
         ({"distillation__gamma": -1}, "distillation.gamma: expected greater than or equal to 0"),
@@ -195,7 +189,7 @@ def test_the_digest_is_the_same_for_1_and_1_point_0() -> None:
 
 def test_a_recipe_survives_its_plain_form() -> None:
     recipe = parse()
-    assert parse_recipe(recipe.as_dict(), "again") == recipe
+    assert parse_recipe(asdict(recipe), "again") == recipe
 
 
 def test_a_recipe_cannot_be_changed_but_copied_with_changes() -> None:
@@ -218,3 +212,38 @@ def test_only_what_differs_from_the_defaults_identifies_a_model() -> None:
     assert decisive(Training(epochs=3, rate=0.5)) == {"epochs": 3, "rate": 0.5}
     assert decisive(Distillation()) == {}
     assert parse(distillation={"candidates": 500}).digest == parse(distillation={}).digest
+
+
+def test_self_loop_exclusion_and_relation_priors_are_on_unless_a_recipe_says_otherwise() -> None:
+    assert parse().self_loops_below == 0.01
+    assert parse().most_priors == 2
+    assert parse(junior__score="distance").most_priors == 0
+    assert parse(relation_priors=0).most_priors == 0
+
+
+def test_relation_priors_of_a_distance_score_are_refused() -> None:
+    with pytest.raises(ConfigError, match="relation_priors: expected 0 with"):
+        parse(junior__score="distance", relation_priors=1)
+
+
+def test_the_recipes_of_the_paper_serve_the_scorer_alone() -> None:
+    for path in COMMITTED:
+        if path.parent.name == "paper":
+            assert (read_recipe(path).self_loops_below, read_recipe(path).most_priors) == (0.0, 0)
+
+
+def test_a_recipe_with_the_former_names_of_keys_is_read_and_keeps_its_digest() -> None:
+    former = {"loops_below": 0.02, "traits": 3, "worth": {"junior.score": ".01"}}
+    recipe = parse(**former)
+    assert (recipe.self_loops_below, recipe.relation_priors) == (0.02, 3)
+    facts = decisive(recipe)
+    for key in ("self_loops_below", "relation_priors"):
+        facts.pop(key)
+    assert recipe.digest == digest_of({**facts, "loops_below": 0.02, "traits": 3})
+
+
+@pytest.mark.parametrize("name", ["wn18rr-32", "wordnet-32"])
+def test_the_recipe_in_a_committed_bundle_is_that_of_its_manifest(name: str) -> None:
+    folder = COMMITTED[0].parents[2] / name
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert read_recipe(folder / "recipe.toml").digest == manifest["recipe"]["sha256"]

@@ -190,8 +190,6 @@ def expected_query(scorer: Scorer, entity: Tensor, relation: Tensor, c: float) -
     head, kind = exp0(values["entity"][entity], c), type(scorer).__name__
     if kind == "DistH":
         return head * exp0(values["diagonal"][relation], c)  # projection: see below
-    if kind == "DistHTangent":
-        return exp0(values["entity"][entity] * values["diagonal"][relation], c)
     step = exp0(values["translation"][relation], c)
     if kind == "TransH":
         return mobius(head, step, c)
@@ -203,7 +201,7 @@ def expected_query(scorer: Scorer, entity: Tensor, relation: Tensor, c: float) -
 
 
 @pytest.mark.parametrize("raw_curvature", [-1.0, 1.0, 3.0])
-@pytest.mark.parametrize("name", ["RotH", "RefH", "DistH", "DistHTangent", "TransH"])
+@pytest.mark.parametrize("name", ["RotH", "RefH", "DistH", "TransH"])
 def test_distance_scores_are_those_of_the_balls_formulas(
     name: ScorerName, raw_curvature: float
 ) -> None:
@@ -335,32 +333,6 @@ def test_disth_with_a_large_curvature_keeps_products_inside_without_projection()
         entity, relation = queries()
         point = hyperbolic.to_unit_ball(scorer.encode(scorer.spatial(entity), relation))
     assert float(point.norm(dim=-1).max()) < 1 - hyperbolic.BALL_MARGIN
-
-
-def test_lorentz_linear_can_be_a_rotation() -> None:
-    rotation, linear = hyperbolic_scorer("RotH"), hyperbolic_scorer("LorentzLinear")
-    state = rotation.state_dict()
-    shared = ("entity", "head_bias", "tail_bias", "raw_curvature")
-    nothing = torch.zeros(2 * RELATIONS, DIMENSION)
-    eye = torch.eye(DIMENSION, dtype=torch.float64).expand(2 * RELATIONS, -1, -1)
-    matrix = hyperbolic.rotate(state["rotation"][:, None], eye)
-    rotation.load_state_dict({**state, "before": nothing, "translation": nothing})
-    linear.load_state_dict(
-        {
-            "matrix": matrix, "boost": nothing, "translation": nothing,
-            **{name: state[name] for name in shared},
-        }
-    )  # fmt: skip
-    left, right = (scorer.score_shared(scorer.query(*queries())) for scorer in (rotation, linear))
-    torch.testing.assert_close(left, right)
-
-
-def test_lorentz_linear_starts_at_a_rotation() -> None:
-    scorer = build_scorer(
-        "LorentzLinear", entities=3, relations=2, dimension=4, score="linear", seed=1
-    )
-    matrix = scorer.get_parameter("matrix").detach()
-    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(4).expand(4, -1, -1))
 
 
 # Values and gradients

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -158,15 +157,6 @@ def test_adversarial_weights_follow_the_softmax_of_the_negatives_scores() -> Non
     )
     expected = (math.log(2) + 0.25 * math.log(2) + 0.75 * math.log(4)) / 2
     assert loss.item() == pytest.approx(expected, abs=1e-6)
-
-
-def test_masked_negatives_do_not_count() -> None:
-    loss = partial(binary_cross_entropy, negative_weight=1.0, adversarial_temperature=1.0)
-    positive, batch = torch.tensor([0.0]), _batch(counts=[1])
-    mask = torch.tensor([[False, True]])
-    masked = loss(positive, torch.tensor([[0.5, 9.0]]), batch, mask=mask)
-    alone = loss(positive, torch.tensor([[0.5]]), batch)
-    assert masked.item() == pytest.approx(alone.item(), abs=1e-6)
 
 
 def _batch(counts: list[int]) -> Batch:

@@ -9,8 +9,7 @@ import pytest
 
 from mulde.errors import ConfigError
 from tests.support.runs import recipe_of
-from training.overrides import resized, to_toml, variant
-from training.recipe import read_recipe
+from training.recipe_file import read_recipe, resized, to_toml, variant
 
 RECIPES = sorted((Path(__file__).parents[2] / "models" / "recipes").glob("*/*.toml"))
 

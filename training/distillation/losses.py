@@ -26,7 +26,6 @@ def binary_cross_entropy(
     *,
     negative_weight: float | None = None,
     adversarial_temperature: float = 0.0,
-    mask: Tensor | None = None,
 ) -> Tensor:
     """Mean over the triples of the BCE of one target and N shared negatives.
 
@@ -34,31 +33,21 @@ def binary_cross_entropy(
     adversarial temperature a > 0 ``softmax(a s)`` without gradient (self-adversarial weights,
     Sun et al. 2019, arXiv:1902.10197).
 
-    Negatives that are masked get no share of w: p is over those that are left.
-
     Args:
         positive: [P] scores of the targets.
         negative: [B, N] scores of the shared negatives.
-        batch: whose ``count`` [B] says how many triples each row of negatives stands for.
+        batch: its ``count`` [B] is the number of triples of each row of negatives.
         negative_weight: w, the total weight of the negatives against the target's 1; ``None``
             is N, the plain mean over 1 + N candidates: the negatives outweigh the target N to 1.
         adversarial_temperature: a.
-        mask: [B, N], true for negatives to leave out since they are known targets.
     """
-    count = negative.shape[1]
-    weight = float(count) if negative_weight is None else negative_weight
+    weight = float(negative.shape[1]) if negative_weight is None else negative_weight
     losses = softplus(negative)
-    if mask is not None:
-        losses = losses.masked_fill(mask, 0.0)
     if adversarial_temperature > 0:
-        logits = negative.detach() * adversarial_temperature
-        if mask is not None:
-            logits = logits.masked_fill(mask, float("-inf"))
-        per_query = (logits.softmax(-1).nan_to_num(0.0) * losses).sum(-1)
-    elif mask is None:
-        per_query = losses.mean(-1)
+        share = (negative.detach() * adversarial_temperature).softmax(-1)
+        per_query = (share * losses).sum(-1)
     else:
-        per_query = losses.sum(-1) / (~mask).sum(-1).clamp_min(1)
+        per_query = losses.mean(-1)
     total = softplus(-positive).sum() + weight * (batch.count * per_query).sum()
     return total / (len(positive) * (1 + weight))
 

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from training.distillation.losses import binary_cross_entropy, senior_loss, soft_label_loss
-from training.distillation.negatives import sample_shared, target_mask
 from training.distillation.queries import Batch, QuerySet
 from training.distillation.senior import Senior, attention_temperature
 from training.distributed import shared_out
-from training.paths.evidence import Evidence
 from training.recipe import Distillation, Training
 from training.scorers import Scorer
 
@@ -64,15 +62,15 @@ class HardLabels(nn.Module):
     def sampled(self, query: Any, batch: Batch, generator: torch.Generator) -> Tensor:
         """BCE of the targets and of negatives that the batch shares."""
         settings = self.settings
-        rows = sample_shared(self.scorer.num_entities, settings.negatives, generator)
-        mask = target_mask(batch, rows) if settings.mask_targets else None
+        entities, device = self.scorer.num_entities, generator.device
+        shape = (settings.negatives,)
+        rows = torch.randint(entities, shape, generator=generator, device=device)
         return binary_cross_entropy(
             self.scorer.score_pairs(query, batch.owner, batch.target),
             self.scorer.score_shared(query, rows),
             batch,
             negative_weight=settings.negative_weight,
             adversarial_temperature=settings.adversarial_temperature,
-            mask=mask,
         )
 
 
@@ -90,14 +88,12 @@ class Distilled(HardLabels):
         settings: Training,
         distillation: Distillation,
         teachers: Sequence[Scorer],
-        evidence: Evidence | None = None,
     ) -> None:
         super().__init__(scorer, settings)
         self.distillation = distillation
         for teacher in teachers:
             teacher.freeze()
         self._teachers = list(teachers)
-        self._evidence = evidence
         self.senior = Senior(
             scorer.num_relations,
             len(teachers),
@@ -114,16 +110,13 @@ class Distilled(HardLabels):
             found = shared_out(
                 len(queries),
                 queries.entity.device,
-                lambda part: self.ask(part, queries.entity[part], queries.relation[part]),
+                lambda part: self.ask(queries.entity[part], queries.relation[part]),
             )
             self._asked = tuple(found)
 
     @torch.no_grad()
-    def ask(self, index: Tensor, entity: Tensor, relation: Tensor) -> tuple[Tensor, ...]:
-        """Candidates [B, K] int32, the teachers' scores of them [B, M, K], and evidence [B, K].
-
-        Evidence also counts in the choice of candidates; it is absent where the recipe has none.
-        """
+    def ask(self, entity: Tensor, relation: Tensor) -> tuple[Tensor, ...]:
+        """Return candidates [B, K] int32 and the teachers' scores of them [B, M, K]."""
         count = min(self.distillation.candidates, self.scorer.num_entities)
         encoded = [teacher.query(entity, relation) for teacher in self._teachers]
         if self.distillation.choose == "junior":
@@ -131,16 +124,10 @@ class Distilled(HardLabels):
         else:
             asked = zip(self._teachers, encoded, strict=True)
             scores = torch.stack([t.score_shared(q) for t, q in asked]).mean(0)
-        known: tuple[Tensor, ...] = ()
-        if self._evidence is not None:
-            evidence = self._evidence.dense(index, self.scorer.num_entities)
-            scores = scores + evidence
         rows = scores.topk(count, sorted=False).indices
-        if self._evidence is not None:
-            known = (evidence.gather(1, rows),)
         pairs = zip(self._teachers, encoded, strict=True)
         opinions = torch.stack([t.score_own(q, rows) for t, q in pairs], 1)
-        return rows.to(torch.int32), opinions, *known
+        return rows.to(torch.int32), opinions
 
     def forward(
         self, batch: Batch, epoch: int, generator: torch.Generator
@@ -148,9 +135,9 @@ class Distilled(HardLabels):
         """The total loss and its parts."""
         settings = self.distillation
         if self._asked is None:
-            rows, opinions, *known = self.ask(batch.index, batch.entity, batch.relation)
+            rows, opinions = self.ask(batch.entity, batch.relation)
         else:
-            rows, opinions, *known = (kept[batch.index] for kept in self._asked)
+            rows, opinions = (kept[batch.index] for kept in self._asked)
         rows = rows.long()
         query = self.scorer.query(batch.entity, batch.relation)
         hard = self.hard(query, batch, generator) * batch.of_triples
@@ -163,8 +150,6 @@ class Distilled(HardLabels):
         answered = self.labels(batch, rows)
         own = senior_loss(blended, answered, weight) * share
         labels = blended.detach() if settings.detach else blended
-        if known:
-            labels = labels + known[0]
         ignored = answered > 0 if settings.soft_over == "unanswered" else None
         soft = soft_label_loss(labels, junior, settings.temperature, weight, ignored) * share
         total = hard + own + settings.gamma * soft

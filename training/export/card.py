@@ -8,10 +8,7 @@ from mulde.bundle.manifest import Manifest, describe
 from mulde.evaluation.calibration import Calibration
 from mulde.storage.printable import markdown
 from training.export.paper_differences import Departure
-from training.export.teacher_report import Lesson
 from training.hardware import GPU
-
-BAR = 8
 
 
 @dataclass(frozen=True)
@@ -27,10 +24,9 @@ class Provenance:
         teachers: names of those that taught it; empty for a direct training.
         notes: of the recipe.
         licence: a sentence about the data's licence.
-        lessons: what the teachers know relation by relation, where they were at hand.
-        departures: settings that are not the paper's.
-        loops: relations that have loops and answer with them; None where all do.
-        traits: the queries (?, relation, ..) or (.., relation, ?) that entities are taken by.
+        departures: settings that differ from the paper's.
+        self_loops: relations that keep the query's entity among their answers; None: all.
+        priors: the slots of the relation priors, as (?, relation, ..) or (.., relation, ?).
     """
 
     trained_on: str | None
@@ -41,10 +37,9 @@ class Provenance:
     teachers: tuple[str, ...]
     notes: str
     licence: str
-    lessons: tuple[Lesson, ...] = ()
     departures: tuple[Departure, ...] = ()
-    loops: tuple[str, ...] | None = None
-    traits: tuple[str, ...] = ()
+    self_loops: tuple[str, ...] | None = None
+    priors: tuple[str, ...] = ()
 
 
 def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -> str:
@@ -56,8 +51,8 @@ def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -
         "Filtered by train, valid and test; both directions, all triples, realistic ties; measured "
         "on the table as stored, through the engine that serves it.",
         _quality(manifest),
-        *_loops(manifest, provenance),
-        *_traits(manifest, provenance),
+        *_self_loops(manifest, provenance),
+        *_priors(manifest, provenance),
         "## What rounding cost",
         _rounding(manifest),
         *_index(manifest),
@@ -66,7 +61,6 @@ def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -
         "## How it was made",
         _making(manifest, provenance),
         *_departures(provenance),
-        *_lessons(provenance),
         "## Data",
         _data(manifest, provenance),
     ]
@@ -96,30 +90,29 @@ def _quality(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _loops(manifest: Manifest, provenance: Provenance) -> list[str]:
-    """Which answers are left out, and what that is worth; nothing where all are in."""
-    if provenance.loops is None or "mrr_with_loops" not in manifest.checks:
+def _self_loops(manifest: Manifest, provenance: Provenance) -> list[str]:
+    """The self-loop rule and what it changes; nothing where all relations keep self-loops."""
+    if provenance.self_loops is None or "mrr_with_self_loops" not in manifest.checks:
         return []
-    named = ", ".join(markdown(name) for name in provenance.loops)
-    but = f"Relations that do have loops in train, and answer with them: {named}." if named else ""
+    named = ", ".join(markdown(name) for name in provenance.self_loops)
+    kept = f" Relations that keep it: {named}." if named else ""
     return [
-        "An entity is left out of the answers to its own query by every relation of whose triples "
-        "in train too few, or none, are loops. With them valid MRR would be "
-        f"{manifest.checks['mrr_with_loops']:.4f} instead of {manifest.checks['mrr_trained']:.4f}. "
-        + but
+        "For relations with few or no self-loops in train, the query's entity is left out of its "
+        f"own answers. Without this rule valid MRR would be "
+        f"{manifest.checks['mrr_with_self_loops']:.4f} instead of "
+        f"{manifest.checks['mrr_trained']:.4f}.{kept}"
     ]
 
 
-def _traits(manifest: Manifest, provenance: Provenance) -> list[str]:
-    """What is known of an entity besides its point; nothing where there is no trait."""
-    if not provenance.traits:
+def _priors(manifest: Manifest, provenance: Provenance) -> list[str]:
+    """The relation priors and what they change; nothing where there are none."""
+    if not provenance.priors:
         return []
-    named = " and ".join(markdown(name) for name in provenance.traits)
+    named = " and ".join(markdown(name) for name in provenance.priors)
     return [
-        f"Of each entity the model also knows whether train gives it as an answer to {named}; how "
-        "much that weighs in the answers of each relation was chosen on valid. Without it valid "
-        f"MRR would be {manifest.checks['mrr_without_traits']:.4f}. So a score is that of a new "
-        "fact: one that the model was trained on is scored as if it were one more."
+        "Relation priors: the ranking also uses whether train gives the candidate as an answer to "
+        f"{named}, with a weight for each relation that was chosen on valid. Without them valid "
+        f"MRR would be {manifest.checks['mrr_without_priors']:.4f}."
     ]
 
 
@@ -187,50 +180,17 @@ def _making(manifest: Manifest, provenance: Provenance) -> str:
 
 
 def _departures(provenance: Provenance) -> list[str]:
-    """A table of what is not the paper's."""
+    """The settings that differ from the paper's."""
     if not provenance.departures:
         return []
-    lines = ["| setting | the paper's | here | worth |", "|---|---|---|---|"]
+    lines = ["| setting | the paper's | here |", "|---|---|---|"]
     for one in provenance.departures:
-        cells = map(markdown, (one.key, one.paper, one.here, one.worth or "not measured alone"))
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(map(markdown, (one.key, one.paper, one.here))) + " |")
     text = (
-        "Worth is valid MRR, and of one run each: differences of a few thousandths are noise. The "
-        "trials are in docs/explanation/experiments.md; what is always different, in "
-        "docs/explanation/method.md."
+        "docs/explanation/method.md says what always differs, docs/explanation/experiments.md what "
+        "was tried."
     )
     return ["## What differs from the paper", text, "\n".join(lines)]
-
-
-def _lessons(provenance: Provenance) -> list[str]:
-    """Bars of the teachers' quality per relation, and what W made of it."""
-    if not provenance.lessons:
-        return []
-    trained = provenance.lessons[0].trust is not None
-    names = [f"teacher {number}" for number, _ in enumerate(provenance.teachers, start=1)]
-    trust = [f"sigmoid(W), {name}" for name in names] if trained else []
-    head = ["relation", "queries", *names, "Junior", *trust]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for one in provenance.lessons:
-        name = markdown(one.relation) + (", asked for heads" if one.reciprocal else "")
-        figures = [_bar(value) for value in (*one.teachers, one.junior, *(one.trust or ()))]
-        lines.append(f"| {name} | {one.count} | " + " | ".join(figures) + " |")
-    text = (
-        "MRR on valid of the relations asked about most, in the order of the teachers above; the "
-        "Junior is as trained, before its table is rounded. "
-    )
-    learnt = (
-        "W began at sigmoid(1) = .73 everywhere."
-        if trained
-        else "W was not trained: the recipe has no relation scaling."
-    )
-    return ["## What the teachers know", text + learnt, "\n".join(lines)]
-
-
-def _bar(value: float) -> str:
-    """A number in [0, 1] as a picture and in figures."""
-    full = round(value * BAR)
-    return "█" * full + "░" * (BAR - full) + f" {value:.3f}"
 
 
 def _data(manifest: Manifest, provenance: Provenance) -> str:

@@ -20,7 +20,7 @@ from mulde.evaluation.self_loops import without_loops
 from serving.engine.engine import Engine
 from training.evaluate import scores_of
 from training.export.onnx_encoder import Encoder
-from training.export.train_priors import Array, Traits
+from training.export.train_priors import Array, RelationPriors
 from training.ops import hyperbolic
 from training.scorers import Scorer
 
@@ -54,11 +54,11 @@ def rounded_scores(
         scorer: the trained one.
         layout: of the table.
         table: [E, W].
-        weights: of the traits, [2R, J].
+        weights: of the relation priors, [2R, J].
     """
     exact = copy.deepcopy(scorer).double()
     points = layout.unpack(table)
-    spatial, y, tail_bias, head_bias, traits = (torch.from_numpy(part) for part in points)
+    spatial, y, tail_bias, head_bias, filled = (torch.from_numpy(part) for part in points)
     pulls = torch.from_numpy(weights).double()
 
     @torch.inference_mode()
@@ -70,7 +70,7 @@ def rounded_scores(
         score = point @ spatial.T + pull[:, None] * y + offset[:, None]
         if exact.kind == "distance":
             score = -scale[:, None] * hyperbolic.squared_distance(-score)
-        score = score + pulls[relations] @ traits.T
+        score = score + pulls[relations] @ filled.T
         found: NDArray[np.float64] = (head_bias[rows][:, None] + tail_bias + score).numpy()
         return found
 
@@ -83,7 +83,7 @@ def measure(
     table: NDArray[np.float32],
     engine: Engine,
     valid: RankingTask,
-    traits: Traits,
+    priors: RelationPriors,
     report: Report = lambda step: None,
 ) -> dict[str, float]:
     """Compare trained and rounded model, and the queries and answers of the served one.
@@ -94,22 +94,22 @@ def measure(
         recall@10: share of the exhaustive top 10 that the engine returns, up to ties.
         fetched_p50, fetched_p90: rows that the engine scored exactly to be certain of a top 10.
         mrr_trained, mrr_rounded: valid MRR of the checkpoint, and of the rounded table in double
-            precision, loops left out as in what is served.
-        mrr_with_loops, mrr_without_traits: what the first would be otherwise; only where loops are
-            left out, or where there are traits.
+            precision, self-loops left out and priors added as in what is served.
+        mrr_with_self_loops, mrr_without_priors: the first without that rule; only where the rule
+            is in force.
     """
     report("comparing encoders and answers")
     checks = {"onnx_error": onnx_error(encoder, table, engine, valid), **answers(engine, valid)}
     ranked: dict[str, Scores] = {
-        "trained": traits.added(scores_of(scorer)),
-        "rounded": rounded_scores(scorer, engine.manifest.layout, table, traits.weights),
+        "trained": priors.added(scores_of(scorer)),
+        "rounded": rounded_scores(scorer, engine.manifest.layout, table, priors.weights),
     }
-    if traits.directions:
-        ranked["without_traits"] = scores_of(scorer)
+    if priors.slots:
+        ranked["without_priors"] = scores_of(scorer)
     mask = engine.manifest.loopless
     served = {name: without_loops(scores, mask) for name, scores in ranked.items()}
     if mask.any():
-        served["with_loops"] = ranked["trained"]
+        served["with_self_loops"] = ranked["trained"]
     for name, scores in served.items():
         report(f"ranking valid as {name.replace('_', ' ')}")
         ranks = valid.ranks(scores, batch=_batch(engine))

@@ -33,7 +33,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import SPLITS, Graph, read_folder
 from serving.engine.engine import Engine
 from serving.engine.index.index_benchmark import Bench
-from training.evaluate import loops_of, served_traits
+from training.evaluate import self_loop_relations, served_priors
 from training.export.calibrate import calibrate
 from training.export.card import Provenance, card
 from training.export.checks import measure, refuse_differences, sample
@@ -41,10 +41,10 @@ from training.export.entity_table import write_quantised, write_table
 from training.export.index_selection import Wish, choose_index, choose_precision
 from training.export.onnx_encoder import Encoder, choose_slopes, write_onnx
 from training.export.paper_differences import departures
-from training.export.teacher_report import lessons
-from training.export.train_priors import Traits
+from training.export.train_priors import RelationPriors
 from training.hardware import describe_machine
-from training.recipe import Recipe, read_recipe
+from training.recipe import Recipe
+from training.recipe_file import read_recipe
 from training.scorers import RESCAL, Scorer
 from training.train import load_scorer
 
@@ -92,7 +92,6 @@ def export(
     version: str = "1",
     recipe: Path | None = None,
     licence: str = "",
-    teachers: Path | None = None,
     report: Report = lambda step: None,
 ) -> Manifest:
     """Write a bundle of a trained model.
@@ -111,8 +110,6 @@ def export(
         version: of the model.
         recipe: the recipe file; by default the one in the run's folder, ``RUN/recipe.toml``.
         licence: a sentence for the card about the licence of the data.
-        teachers: folder of the teachers' folders, for the card's figures per relation; by default
-            ``RUN/teachers``. Where they are not there, the card goes without.
         report: is told what is being done.
 
     Returns:
@@ -131,29 +128,27 @@ def export(
     source = Source.read(checkpoint, data, recipe)
     with draft_bundle(out, overwrite=overwrite) as draft:
         valid = RankingTask.of(source.graph, "valid")
-        traits = served_traits(source.scorer, source.graph, source.recipe, valid, report)
-        layout = Layout(source.scorer.dimension, len(traits.directions))
+        priors = served_priors(source.scorer, source.graph, source.recipe, valid, report)
+        layout = Layout(source.scorer.dimension, len(priors.slots))
         report("writing encoder and names")
         slopes = choose_slopes(source.scorer, valid)
-        encoder = Encoder(source.scorer, layout, slopes, torch.from_numpy(traits.weights))
+        encoder = Encoder(source.scorer, layout, slopes, torch.from_numpy(priors.weights))
         _write_files(draft.path, source, encoder, known)
         checked = given or _fitting(wish, out, draft.path, source.graph.num_entities, layout)
         report(f"writing the table in {checked}")
-        table = _write_table(draft.path, source.scorer, layout, checked, out, traits.taken)
+        table = _write_table(draft.path, source.scorer, layout, checked, out, priors.filled)
         manifest = _first_manifest(source, *called, checked, layout)
         draft.seal(manifest)
         with Engine.open(draft.path) as engine:
             manifest = _index(manifest, wish, out, draft.path, engine, valid, report)
-            checks = measure(source.scorer, encoder, table, engine, valid, traits, report)
+            checks = measure(source.scorer, encoder, table, engine, valid, priors, report)
             report("ranking valid as served")
             quality = {"valid": valid.quality(engine.scores)}
             checks["mrr_served"] = quality["valid"]["total"]["mrr"]
             refuse_differences(out, checks, checked, len(valid.target))
             manifest = replace(manifest, checks=checks, quality=quality)
             manifest, calibration = _test(manifest, engine, source.graph, valid, report)
-        report("asking the teachers about each relation")
-        shelf = teachers or checkpoint.resolve().parent.parent / "teachers"
-        provenance = _provenance(source, licence, valid, shelf, traits)
+        provenance = _provenance(source, licence, priors)
         manifest = _describe(draft, manifest, calibration, provenance)
         open_bundle(draft.path)
         draft.publish()
@@ -177,7 +172,7 @@ def _first_manifest(
         precision=precision,
         entities=graph.num_entities,
         relations=graph.num_relations,
-        loops=loops_of(graph, source.recipe),
+        loops=self_loop_relations(graph, source.recipe),
         traits=layout.trait_count,
         dataset=Dataset(graph.name, graph.digest, {s: len(graph.split(s)) for s in SPLITS}),
         recipe=RecipeStamp(source.recipe.name, source.recipe.digest),
@@ -264,7 +259,7 @@ def _write_table(
     layout: Layout,
     precision: Precision,
     out: Path,
-    traits: NDArray[np.float32],
+    filled: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Write the rounded table [E, W], and return it.
 
@@ -277,22 +272,19 @@ def _write_table(
     path, bits = folder / files.ENTITIES, BITS.get(precision)
     try:
         if bits is None:
-            table = layout.pack(spatial, tail_bias, head_bias, precision, traits)
+            table = layout.pack(spatial, tail_bias, head_bias, precision, filled)
             write_table(path, table, precision)
         else:
-            table, codec = pack_quantised(layout, spatial, tail_bias, head_bias, bits, traits)
+            table, codec = pack_quantised(layout, spatial, tail_bias, head_bias, bits, filled)
             write_quantised(path, table, codec)
     except ValueError as error:
         raise BundleError(out, f"not published; {error}") from error
     return table
 
 
-def _provenance(
-    source: Source, licence: str, valid: RankingTask, shelf: Path, traits: Traits
-) -> Provenance:
+def _provenance(source: Source, licence: str, priors: RelationPriors) -> Provenance:
     identity, progress = source.state["identity"], source.state["progress"]
-    looping = loops_of(source.graph, source.recipe)
-    learnt = lessons(source.scorer, source.state, source.graph, valid, shelf, source.recipe)
+    kept = self_loop_relations(source.graph, source.recipe)
     return Provenance(
         trained_on=source.state.get("machine"),
         exported_on=describe_machine(),
@@ -302,14 +294,13 @@ def _provenance(
         teachers=tuple(identity.get("teachers", ())),
         notes=source.recipe.notes,
         licence=licence or _licence(source.folder),
-        lessons=tuple(learnt),
         departures=tuple(departures(source.recipe)),
-        loops=None if looping is None else tuple(source.graph.relation_ids[r] for r in looping),
-        traits=tuple(_direction(source.graph, row) for row in traits.directions),
+        self_loops=None if kept is None else tuple(source.graph.relation_ids[r] for r in kept),
+        priors=tuple(_slot(source.graph, row) for row in priors.slots),
     )
 
 
-def _direction(graph: Graph, row: int) -> str:
+def _slot(graph: Graph, row: int) -> str:
     relation = graph.relation_ids[row % graph.num_relations]
     return f"(.., {relation}, ?)" if row < graph.num_relations else f"(?, {relation}, ..)"
 

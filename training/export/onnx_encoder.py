@@ -39,11 +39,11 @@ class Encoder(nn.Module):
         scorer: gives the query point.
         layout: of the table.
         slopes: [2R], above 0; what multiplies u for each relation (``choose_slopes``).
-        traits: [2R, J], what multiplies the traits for each relation; None for zeros.
+        priors: [2R, J], weights of the relation priors; None for zeros.
     """
 
     def __init__(
-        self, scorer: Scorer, layout: Layout, slopes: Tensor, traits: Tensor | None = None
+        self, scorer: Scorer, layout: Layout, slopes: Tensor, priors: Tensor | None = None
     ) -> None:
         super().__init__()
         self.scorer, self.layout = scorer, layout
@@ -51,8 +51,8 @@ class Encoder(nn.Module):
         self.rest: Tensor
         self.register_buffer("slopes", slopes)
         rest = torch.zeros(len(slopes), layout.width - layout.head_bias.start)
-        if traits is not None:
-            rest[:, 2 : 2 + layout.trait_count] = traits
+        if priors is not None:
+            rest[:, 2 : 2 + layout.trait_count] = priors
         self.register_buffer("rest", rest)
 
     def forward(self, head: Tensor, relation: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -1,18 +1,22 @@
-"""In what a recipe differs from the paper's settings, for the card."""
+"""The differences between a recipe and the paper's settings, for the card."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.recipe import Recipe, Training, parse_recipe
+from training.recipe import Recipe, Training
+from training.recipe_file import parse_recipe
 
+GRAPHS = ("wn18rr", "fb15k-237")
 _TEACHERS = ("RotH", "RefH", "DistH", "TransH")
 _START = {"spread": 1e-3, "rotations": "normal"}
 PAPER = parse_recipe(
     {
         "name": "paper",
-        "data": "any",
+        "data": "wn18rr",
+        "self_loops_below": 0.0,
+        "relation_priors": 0,
         "teachers": [{"scorer": name, "dimension": 64, **_START} for name in _TEACHERS],
         "teacher_training": {
             "epochs": 120, "batch": 1000, "negatives": 50, "rate": 1e-3, "validate_every": 5,
@@ -28,30 +32,29 @@ PAPER = parse_recipe(
 """Wang et al. 2021 with WN18RR's gamma; on FB15k-237 it is .5."""
 
 _APART = ("validate_every", "seed", "training")
-_SAMPLED = ("negatives", "negative_weight", "adversarial_temperature", "mask_targets")
+_SAMPLED = ("negatives", "negative_weight", "adversarial_temperature")
 
 
 @dataclass(frozen=True)
 class Departure:
-    """A key of the recipe, the paper's value of it and its own, as text.
-
-    ``worth`` is what the recipe says that the difference was measured to be worth.
-    """
+    """A key of the recipe, the paper's value and the recipe's, as text."""
 
     key: str
     paper: str
     here: str
-    worth: str = ""
 
 
 def departures(recipe: Recipe) -> list[Departure]:
-    """Every setting that is not the paper's; none of how often it is validated, nor seeds.
+    """Return the settings that differ from the paper's, on the paper's two graphs.
 
-    Negatives are left out where the loss takes none, and distillation where nobody teaches.
+    Seeds and the period of validation are left out; so are negatives where the loss takes none, and
+    distillation where there are no teachers.
     """
+    if recipe.data not in GRAPHS:
+        return []
     paper = _settings(PAPER)
     found = [
-        Departure(key, _text(paper.get(key)), _text(value), recipe.worth.get(key, ""))
+        Departure(key, _text(paper.get(key)), _text(value))
         for key, value in _settings(recipe).items()
         if value != paper.get(key)
     ]
@@ -67,9 +70,8 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     }
     if recipe.teacher_training is not None and recipe.teachers:
         parts["teacher_training"] = _fitting(recipe.teacher_training)
-    if recipe.paths is not None and recipe.teachers:
-        parts["paths"] = asdict(recipe.paths)
-    parts["loops_below"], parts["traits"] = {"": recipe.loops_below}, {"": recipe.traits}
+    parts["self_loops_below"] = {"": recipe.self_loops_below}
+    parts["relation_priors"] = {"": recipe.most_priors}
     return {
         f"{table}.{key}".rstrip("."): value
         for table, values in parts.items()

@@ -9,15 +9,12 @@ import torch
 from training.scorers.base import HyperbolicScorer, ScoreKind, Scorer, Start
 from training.scorers.bilinear import BilinearScorer
 from training.scorers.complex import ComplEx
-from training.scorers.disth import DistH, DistHTangent
-from training.scorers.lorentz import LorentzLinear
+from training.scorers.disth import DistH
 from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH
 from training.scorers.transh import TransH
 
-ScorerName = Literal[
-    "RotH", "RefH", "DistH", "DistHTangent", "TransH", "LorentzLinear", "ComplEx", "RESCAL"
-]
+ScorerName = Literal["RotH", "RefH", "DistH", "TransH", "ComplEx", "RESCAL"]
 
 BILINEAR: dict[ScorerName, type[ComplEx | RESCAL]] = {"ComplEx": ComplEx, "RESCAL": RESCAL}
 
@@ -25,9 +22,7 @@ HYPERBOLIC: dict[ScorerName, type[HyperbolicScorer]] = {
     "RotH": RotH,
     "RefH": RefH,
     "DistH": DistH,
-    "DistHTangent": DistHTangent,
     "TransH": TransH,
-    "LorentzLinear": LorentzLinear,
 }
 
 __all__ = [

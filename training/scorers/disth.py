@@ -30,21 +30,3 @@ class DistH(HyperbolicScorer):
         diagonal = hyperbolic.to_unit_ball(hyperbolic.expmap0(self.diagonal[relation], curvature))
         product = head * diagonal / torch.sqrt(curvature)
         return hyperbolic.from_unit_ball(hyperbolic.project(product))
-
-
-class DistHTangent(DistH):
-    """Query point ``exp0(h * r)``: the product is taken in the tangent space, so it cannot leave.
-
-    A sound alternative to DistH for the ``best`` recipes; ours. Its diagonals start as rotations
-    do, uniform in (-1, 1): near 0 they would send every query to the origin.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.diagonal = self.blocks(2 * self.num_relations, self.dimension)
-
-    def encode(self, spatial: Tensor, relation: Tensor) -> Tensor:
-        """Query points [B, D]."""
-        curvature = self.curvature()
-        tangent = hyperbolic.logmap0(spatial, curvature) * self.diagonal[relation]
-        return hyperbolic.expmap0(tangent, curvature)

@@ -1,4 +1,4 @@
-"""Which paths close the triples of a direction, and what each is worth.
+"""Mine and weigh the closed paths that imply a direction (a relation or its reciprocal).
 
 Source: path ranking (Lao, Mitchell and Cohen 2011), with walks of distinct entities as in AnyBURL
 (Meilicke et al. 2019) instead of random walks: a feature is whether a path reaches a candidate,
@@ -14,14 +14,28 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.linear_model import LogisticRegression
 
-from training.paths.walks import Path, Rows, Walks
-from training.recipe import Paths
+from training.rules.walks import Path, Rows, Walks
 
 _CHUNK = 500
 _CONSIDERED = 400
 _LEAST_CONFIDENCE = 1e-3
 _PESSIMISM = 5
 _CANDIDATES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Mining:
+    """How much is looked at and kept.
+
+    Attributes:
+        sample: triples per direction that are looked at.
+        longest: most steps of a path, 1 to 3.
+        most: paths kept per direction.
+    """
+
+    sample: int = 8000
+    longest: int = 3
+    most: int = 150
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class Rules:
         return csr_array((values, (row, column)), shape=total.shape)
 
 
-def mine(walks: Walks, direction: int, settings: Paths, seed: int) -> Rules:
+def mine(walks: Walks, direction: int, settings: Mining, seed: int) -> Rules:
     """Find and weigh the paths that stand for a direction of train.
 
     Args:

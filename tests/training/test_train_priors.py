@@ -1,4 +1,4 @@
-"""What entities are taken by, and what of it valid finds worth a weight."""
+"""Relation priors: which slots train fills, and the weights chosen on valid."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
-from training.export import train_priors as traits
-from training.export.train_priors import FEWEST, STEPS, Traits, choose_traits, taken
+from training.export import train_priors
+from training.export.train_priors import FEWEST, STEPS, RelationPriors, choose_priors, filled
 
 E, CHILDREN = 120, 100
 """Entities 0..99 are children, each with one parent among 100..119."""
@@ -48,16 +48,16 @@ def ignorant(entity: Rows, relation: Rows) -> NDArray[np.float32]:
     return found
 
 
-def test_taken_are_the_answers_of_train(functional: Graph) -> None:
-    by_parent, by_child = taken(functional, [0, 1])
+def test_a_slot_is_filled_by_the_answers_of_train(functional: Graph) -> None:
+    by_parent, by_child = filled(functional, [0, 1])
     assert set(np.flatnonzero(by_parent)) == set(functional.train[:, 2].tolist())
     assert set(np.flatnonzero(by_child)) == set(functional.train[:, 0].tolist())
 
 
 def test_a_child_that_has_its_parent_is_no_answer_to_another(functional: Graph) -> None:
     valid = RankingTask.of(functional, "valid")
-    chosen = choose_traits(ignorant, functional, valid, 1)
-    assert chosen.directions == (1,)
+    chosen = choose_priors(ignorant, functional, valid, 1)
+    assert chosen.slots == (1,)
     assert chosen.weights[1, 0] < -1
     test = RankingTask.of(functional, "test")
     before, after = (
@@ -67,9 +67,9 @@ def test_a_child_that_has_its_parent_is_no_answer_to_another(functional: Graph) 
 
 
 def test_scores_are_those_of_before_and_what_the_weights_say(functional: Graph) -> None:
-    columns = taken(functional, [1, 0]).T
+    columns = filled(functional, [1, 0]).T
     weights = np.array([[0.0, 2.0], [-4.0, 0.5]], np.float32)
-    chosen = Traits((1, 0), columns, weights)
+    chosen = RelationPriors((1, 0), columns, weights)
     entity, relation = np.array([3, 101, 7]), np.array([0, 1, 0])
     found = chosen.added(ignorant)(entity, relation)
     expected = ignorant(entity, relation)
@@ -78,7 +78,7 @@ def test_scores_are_those_of_before_and_what_the_weights_say(functional: Graph) 
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_what_helps_nobody_is_not_chosen(functional: Graph) -> None:
+def test_a_slot_without_gain_is_not_chosen(functional: Graph) -> None:
     def knowing(entity: Rows, relation: Rows) -> NDArray[np.float32]:
         found = ignorant(entity, relation)
         for head, _, tail in functional.all_triples.tolist():
@@ -87,21 +87,21 @@ def test_what_helps_nobody_is_not_chosen(functional: Graph) -> None:
         return found
 
     valid = RankingTask.of(functional, "valid")
-    assert choose_traits(knowing, functional, valid, 2).directions == ()
-    assert choose_traits(ignorant, functional, valid, 0).directions == ()
+    assert choose_priors(knowing, functional, valid, 2).slots == ()
+    assert choose_priors(ignorant, functional, valid, 0).slots == ()
 
 
-def test_more_traits_than_directions_are_as_many_as_there_are(
+def test_no_more_slots_are_chosen_than_valid_asks_about(
     functional: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traits, "LEAST", -1.0)  # whatever it is worth
+    monkeypatch.setattr(train_priors, "LEAST", -1.0)
     valid = RankingTask.of(functional, "valid")
-    assert sorted(choose_traits(ignorant, functional, valid, 64).directions) == [0, 1]
+    assert sorted(choose_priors(ignorant, functional, valid, 64).slots) == [0, 1]
 
 
-def test_too_few_queries_decide_nothing(functional: Graph) -> None:
+def test_too_few_queries_choose_no_slot(functional: Graph) -> None:
     few = replace(functional, valid=functional.valid[: 2 * FEWEST - 1])
-    assert choose_traits(ignorant, few, RankingTask.of(few, "valid"), 1).directions == ()
+    assert choose_priors(ignorant, few, RankingTask.of(few, "valid"), 1).slots == ()
 
 
 def test_zero_is_no_step() -> None:
