@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-from mulde.storage.container import Array, read_sections, write_sections
+from mulde.storage.container import read_sections, write_sections
+from mulde.typing import Array
 
 MAGIC = b"MULDEMEA"
 VERSION = 1

@@ -42,6 +42,7 @@ from mulde.bundle.files import (
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Manifest
+from mulde.bundle.model_id import FIRST_FORMAT, check_ids, write_ids
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError
 from mulde.evaluation.calibration import Calibration
@@ -135,19 +136,27 @@ class Draft:
     target: Path
     overwrite: bool
 
-    def seal(self, manifest: Manifest) -> Manifest:
-        """Stamp the files and write the manifest; may be repeated with better figures.
+    def seal(self, manifest: Manifest, *, rebind: bool = False) -> Manifest:
+        """Bind the files to each other, stamp them and write the manifest; may be repeated.
+
+        Args:
+            manifest: all but ``files``.
+            rebind: whether files of another table were made for this one (``mulde shrink``).
 
         Returns:
             The manifest as written, with ``files``.
 
         Raises:
-            BundleError: if a required file is missing or one is not part of the format.
+            BundleError: if a required file is missing, one is not part of the format, or one
+                belongs to another model.
         """
         names = {path.name for path in self.path.iterdir()} - {MANIFEST, DIGEST}
         check_names(self.path, names)
-        stamps = {name: stamp_of(self.path / name) for name in sorted(names)}
-        sealed = replace(manifest, files=stamps)
+        stamps = {ENTITIES: stamp_of(self.path / ENTITIES)}
+        if manifest.format_version >= FIRST_FORMAT:
+            write_ids(self.path, names, stamps[ENTITIES].sha256, rebind=rebind)
+        stamps |= {name: stamp_of(self.path / name) for name in sorted(names - {ENTITIES})}
+        sealed = replace(manifest, files=dict(sorted(stamps.items())))
         text = sealed.to_json().encode()
         (self.path / MANIFEST).write_bytes(text)
         (self.path / DIGEST).write_text(hashlib.sha256(text).hexdigest() + "\n")
@@ -233,6 +242,8 @@ def open_bundle(
     if verify:
         for name, stamp in manifest.files.items():
             check_stamp(path / name, stamp)
+    if manifest.format_version >= FIRST_FORMAT:
+        check_ids(path, manifest.files, manifest.files[ENTITIES].sha256)
     bundle = _map(path, manifest, identity, verify)
     _check_sizes(bundle)
     bundle.check_same()

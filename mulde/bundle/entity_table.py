@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 Precision = Literal["fp16", "fp32", "int8", "int4"]
 PRECISIONS: dict[Precision, type[np.floating]] = {"fp16": np.float16, "fp32": np.float32}
 """Those of floating-point numbers; ``mulde.bundle.quantised_table`` has the others."""
+NUMBER_BITS: dict[Precision, int] = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
+"""Bits of a stored number."""
 
 _PARTS = 2
 _SCALARS = 3

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from mulde.errors import BundleError, DatasetError, shorten
 from mulde.graph.graph import read_text, split_fields
 from mulde.storage import varint as deltas
-from mulde.storage.container import Array, check_offsets, read_sections, write_sections
+from mulde.storage.container import check_offsets, read_sections, write_sections
 from mulde.storage.sorted_lookup import Sorted
 from mulde.storage.strings import COLUMNS, Strings
+from mulde.typing import Array
 
 MAGIC = b"MULDETYP"
 VERSION = 1

@@ -8,8 +8,10 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TypeAlias
 
+from mulde.bundle.entity_table import NUMBER_BITS
 from mulde.bundle.manifest import NAME, FileStamp, Manifest
 from mulde.errors import BundleError, shorten
+from mulde.storage.strings import MAX_BYTES
 
 MANIFEST = "manifest.json"
 DIGEST = "manifest.sha256"
@@ -29,6 +31,8 @@ REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
 OPTIONAL = frozenset({CANDIDATES, MEASURES, KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
 
 _MAX_MANIFEST_BYTES = 1 << 20
+_ANY_FILE_BYTES = 64 << 20
+"""A file of this size is never too large; it is hashed in a moment."""
 
 Identity: TypeAlias = tuple[int, int, int]
 
@@ -77,10 +81,36 @@ def _check_files(folder: Path, manifest: Manifest, expected: set[str]) -> None:
             raise BundleError(where, "the manifest does not list this file")
         if not found[name]:
             raise BundleError(where, "expected a regular file, found a link or a folder")
-        size = manifest.files[name].bytes if name in manifest.files else None
-        if size is not None and size != (folder / name).stat().st_size:
-            found_bytes = (folder / name).stat().st_size
-            raise BundleError(where, f"expected {size} bytes, found {found_bytes}")
+        if name in manifest.files:
+            _check_size(where, manifest, name)
+
+
+def _check_size(path: Path, manifest: Manifest, name: str) -> None:
+    """Refuse a file of another size than its stamp's, or larger than the model's shape allows."""
+    found, stated = path.stat().st_size, manifest.files[name].bytes
+    if found != stated:
+        raise BundleError(path, f"expected {stated} bytes, found {found}")
+    limit = size_limit(name, manifest)
+    if found > limit:
+        shape = f"{manifest.entities} entities and {manifest.relations} relations"
+        raise BundleError(path, f"expected at most {limit} bytes for {shape}, found {found}")
+
+
+def size_limit(name: str, manifest: Manifest) -> int:
+    """More bytes than a file of a model of this shape can have."""
+    entities, width, lists = manifest.entities, manifest.width, manifest.index.cells
+    facts = entities + sum(manifest.dataset.counts.values())
+    by_shape = {
+        ENCODER: 16 * manifest.relations * width * width,
+        ENTITIES: entities * width * NUMBER_BITS[manifest.precision] // 8,
+        CANDIDATES: (entities + lists) * (4 * width + 64),
+        MEASURES: lists * (4 * width + 64),
+        VOCABULARY: (entities + manifest.relations) * 2 * (MAX_BYTES + 64),
+        KNOWN: 64 * facts,
+        TYPES: 64 * facts,
+        SEARCH: 16 * entities,
+    }
+    return _ANY_FILE_BYTES + by_shape.get(name, 0)
 
 
 def check_stamp(path: Path, expected: FileStamp) -> None:

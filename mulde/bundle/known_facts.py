@@ -2,8 +2,8 @@
 
 Relations 0..R-1 ask for tails, R..2R-1 are their reciprocals and ask for heads, so the known heads
 of (?, r, t) are the known tails of (t, r + R, ?). Stored as compressed rows over sorted query keys
-``relation * E + entity``, mapped. Version 2 of the file packs the tails of a query as differences
-(``mulde.storage.varint``); version 1 held them as they are, and is still read.
+``relation * E + entity``, mapped; the tails of a query are packed as differences
+(``mulde.storage.varint``). Version 1 of the file held them unpacked; it is packed when it is read.
 
 Shape letters: n triples, E entities, R relations, Q queries with known facts, B queries of a
 request, F known tails of all B queries, N bytes.
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from mulde.errors import BundleError
 from mulde.storage import varint as deltas
 from mulde.storage.container import (
-    Array,
     check_offsets,
     check_rising,
     read_sections,
     write_sections,
 )
+from mulde.typing import Array, Bytes, Ints, Mask, Offsets, Rows
 
 MAGIC = b"MULDEKNO"
 VERSION = 2
@@ -50,8 +50,7 @@ class KnownFacts:
         size: number of facts, each direction counted.
         keys: uint32 or uint64 [Q], ascending.
         offsets: uint32 or uint64 [Q + 1], of each query in ``tails``.
-        tails: uint8 [N], ascending and distinct within a query, as differences; int32 [F] as they
-            are in a file of version 1.
+        tails: uint8 [N], ascending and distinct within a query, as differences.
     """
 
     num_entities: int
@@ -59,10 +58,10 @@ class KnownFacts:
     size: int
     keys: NDArray[np.unsignedinteger]
     offsets: NDArray[np.unsignedinteger]
-    tails: NDArray[np.uint8] | NDArray[np.int32]
+    tails: Bytes
 
     @classmethod
-    def build(cls, triples: NDArray[np.integer], entities: int, relations: int) -> KnownFacts:
+    def build(cls, triples: Ints, entities: int, relations: int) -> KnownFacts:
         """Group triples [n, 3] (repeated ones count once) by query, in both directions.
 
         Raises:
@@ -104,14 +103,9 @@ class KnownFacts:
         place = int(self.keys.searchsorted(self.keys.dtype.type(key)))
         if place == len(self.keys) or int(self.keys[place]) != key:
             return np.zeros(0, dtype=np.int32)
-        stored = self.tails[int(self.offsets[place]) : int(self.offsets[place + 1])]
-        if stored.dtype == np.uint8:
-            return deltas.decode(stored.view(np.uint8))
-        return stored.view(np.int32)
+        return deltas.decode(self.tails[int(self.offsets[place]) : int(self.offsets[place + 1])])
 
-    def of_many(
-        self, entities: NDArray[np.integer], relations: NDArray[np.integer]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def of_many(self, entities: Ints, relations: Ints) -> tuple[Offsets, NDArray[np.int32]]:
         """Known tails of queries [B], as compressed rows.
 
         Returns:
@@ -127,24 +121,24 @@ class KnownFacts:
 
     def contains(
         self,
-        heads: NDArray[np.integer],
-        relations: NDArray[np.integer],
-        tails: NDArray[np.integer],
-    ) -> NDArray[np.bool_]:
+        heads: Ints,
+        relations: Ints,
+        tails: Ints,
+    ) -> Mask:
         """Whether each triple [B] is known; relations in [0, 2R)."""
         asked, which = np.unique(self._keys_of(heads, relations), return_inverse=True)
         found = self._among(which, tails, *self._tails_of(asked))
         inside = (np.asarray(tails) >= 0) & (np.asarray(tails) < self.num_entities)
-        known: NDArray[np.bool_] = found & inside
+        known: Mask = found & inside
         return known
 
     def marks(
         self,
-        entities: NDArray[np.integer],
-        relations: NDArray[np.integer],
-        offsets: NDArray[np.integer],
-        tails: NDArray[np.integer],
-    ) -> NDArray[np.bool_]:
+        entities: Ints,
+        relations: Ints,
+        offsets: Ints,
+        tails: Ints,
+    ) -> Mask:
         """Whether each of the tails [A] that queries [B] were answered with is known.
 
         Args:
@@ -162,11 +156,11 @@ class KnownFacts:
 
     def _among(
         self,
-        owners: NDArray[np.int64],
-        tails: NDArray[np.integer],
-        offsets: NDArray[np.int64],
+        owners: Rows,
+        tails: Ints,
+        offsets: Rows,
         known: NDArray[np.int32],
-    ) -> NDArray[np.bool_]:
+    ) -> Mask:
         """Whether tails [A] are among the known ones, compressed rows, of their owners [A]."""
         if not len(known):
             return np.zeros(len(owners), dtype=bool)
@@ -174,7 +168,7 @@ class KnownFacts:
         queries = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
         facts, wanted = queries * self.num_entities + known, owners * self.num_entities + tails
         places = np.minimum(np.searchsorted(facts, wanted), len(facts) - 1)
-        found: NDArray[np.bool_] = facts[places] == wanted
+        found: Mask = facts[places] == wanted
         return found
 
     def write(self, path: Path) -> None:
@@ -185,10 +179,7 @@ class KnownFacts:
             "offsets": self.offsets,
             "tails": self.tails,
         }
-        version = VERSION if self.tails.dtype == np.uint8 else 1
-        if version == 1:
-            arrays["sizes"] = arrays["sizes"][:2]
-        write_sections(path, MAGIC, version, arrays)
+        write_sections(path, MAGIC, VERSION, arrays)
 
     @classmethod
     def read(cls, path: Path, *, check: bool = True) -> KnownFacts:
@@ -210,6 +201,8 @@ class KnownFacts:
         entities, relations, size = (*sizes.tolist(), len(tails))[:3]
         if entities >= 2**31 or 2 * relations * entities > 2 ** min(63, 8 * keys.itemsize):
             raise BundleError(path, "it claims more entities or queries than rows can number")
+        if not packed:
+            tails, offsets = _packed(path, tails, offsets)
         known = cls(entities, relations, size, keys, offsets, tails)
         if check:
             known._check_content(path)
@@ -222,11 +215,14 @@ class KnownFacts:
         if self.keys.size and int(self.keys[-1]) >= 2 * self.num_relations * self.num_entities:
             raise BundleError(path, f"a key is outside {self.num_entities} entities")
         ends = self.tails[self.offsets[1:][self.offsets[1:] > 0] - 1]
-        if self.tails.dtype == np.uint8 and (ends >= 0x80).any():
+        if (ends >= 0x80).any():
             raise BundleError(path, "the known tails of a query must end with a whole number")
         size = 0
         for first in range(0, len(self.keys), _PIECE):
-            offsets, tails = self._unpack_run(first, min(first + _PIECE, len(self.keys)))
+            stop = min(first + _PIECE, len(self.keys))
+            bounds = self.offsets[first : stop + 1].astype(np.int64)
+            stored = self.tails[bounds[0] : bounds[-1]]
+            tails, offsets = deltas.decode_groups(stored, bounds - bounds[0])
             size += len(tails)
             if tails.size and (tails.min() < 0 or tails.max() >= self.num_entities):
                 raise BundleError(path, f"a known tail is outside {self.num_entities} entities")
@@ -234,14 +230,12 @@ class KnownFacts:
         if size != self.size:
             raise BundleError(path, f"expected {self.size} known facts, found {size}")
 
-    def _keys_of(
-        self, entities: NDArray[np.integer], relations: NDArray[np.integer]
-    ) -> NDArray[np.int64]:
+    def _keys_of(self, entities: Ints, relations: Ints) -> Rows:
         """The keys of queries [B]."""
         self._check(entities, relations)
         return np.asarray(relations, dtype=np.int64) * self.num_entities + entities
 
-    def _tails_of(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    def _tails_of(self, keys: Rows) -> tuple[Offsets, NDArray[np.int32]]:
         """Known tails of keys [B], as compressed rows."""
         wanted = keys.astype(self.keys.dtype)  # another type would convert all Q keys
         places = np.searchsorted(self.keys, wanted)
@@ -249,35 +243,21 @@ class KnownFacts:
         if self.keys.size:
             found += self.keys[np.minimum(places, len(self.keys) - 1)] == wanted
         offsets, tails = self._unpack(places, places + found)
-        return offsets, tails.astype(np.int32, copy=False)
+        return offsets, tails
 
-    def _unpack_run(self, first: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-        """The same for all queries from ``first`` to ``stop``, which lie one after another."""
-        bounds = self.offsets[first : stop + 1].astype(np.int64)
-        stored = self.tails[bounds[0] : bounds[-1]]
-        offsets = bounds - bounds[0]
-        if stored.dtype != np.uint8:
-            return offsets, stored
-        tails, bounds = deltas.decode_groups(stored.view(np.uint8), offsets)
-        return bounds, tails
-
-    def _unpack(
-        self, first: NDArray[np.int64], stop: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+    def _unpack(self, first: Rows, stop: Rows) -> tuple[Offsets, NDArray[np.int32]]:
         """Tails of the queries at ``first`` to ``stop`` [B], as compressed rows."""
         starts, ends = (self.offsets[places].astype(np.int64) for places in (first, stop))
         offsets = np.concatenate([[0], np.cumsum(ends - starts)])
-        stored = np.empty(int(offsets[-1]), dtype=self.tails.dtype)
+        stored = np.empty(int(offsets[-1]), dtype=np.uint8)
         if len(starts):
             # Copied run by run in C: quicker than to gather every byte by its place.
             runs = map(slice, starts.tolist(), ends.tolist())
             np.concatenate(list(map(self.tails.__getitem__, runs)), out=stored)
-        if stored.dtype != np.uint8:
-            return offsets, stored
         tails, bounds = deltas.decode_groups(stored, offsets)
         return bounds, tails
 
-    def _check(self, entities: NDArray[np.integer], relations: NDArray[np.integer]) -> None:
+    def _check(self, entities: Ints, relations: Ints) -> None:
         for values, limit, what in (
             (entities, self.num_entities, "entities"),
             (relations, 2 * self.num_relations, _BOTH),
@@ -292,7 +272,18 @@ class KnownFacts:
             raise IndexError(f"expected rows of {limit} {what}")
 
 
-def _narrow(values: NDArray[np.int64], limit: int | None = None) -> NDArray[np.unsignedinteger]:
+def _packed(path: Path, tails: Ints, offsets: Ints) -> tuple[Bytes, NDArray[np.unsignedinteger]]:
+    """The tails of a file of version 1 as differences; refused if they cannot be packed."""
+    check_offsets(path, "offsets", offsets, len(tails))
+    bounds = offsets.astype(np.int64)
+    check_rising(path, "the known tails of a query", tails, bounds)
+    if tails.size and tails.min() < 0:
+        raise BundleError(path, "a known tail is below 0")
+    packed, starts = deltas.encode(tails, bounds)
+    return packed, _narrow(starts)
+
+
+def _narrow(values: Rows, limit: int | None = None) -> NDArray[np.unsignedinteger]:
     """As uint32 where values below ``limit`` (by default, up to the last one) fit, else uint64."""
     most = int(values[-1]) + 1 if limit is None else limit
     return values.astype(np.uint32 if most <= 2**32 else np.uint64)

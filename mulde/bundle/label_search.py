@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from mulde.bundle.edit_distance import MAX_EDITS, UNLIKE, hash_all, hashes_one_edit_away, likelihood
 from mulde.errors import BundleError
-from mulde.storage.container import Array, read_sections, write_sections
+from mulde.storage.container import read_sections, write_sections
 from mulde.storage.strings import Strings
+from mulde.typing import Array
 
 MAGIC = b"MULDESEA"
 VERSION = 1

@@ -19,8 +19,8 @@ from mulde.evaluation.self_loops import loopless
 from mulde.storage.json_document import STRICT, load_json, parse_json
 from mulde.typing import Mask
 
-FORMAT_VERSION = 2
-"""2 added ``loops`` and ``traits``."""
+FORMAT_VERSION = 3
+"""2 added ``loops`` and ``traits``; 3 binds the files to each other (``mulde.bundle.model_id``)."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What a model, a version, a scorer family and a file of a bundle may be called."""
 

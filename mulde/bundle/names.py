@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownName, UnknownRelation
-from mulde.storage.container import Array
 from mulde.storage.front_coding import FRONTS, column_arrays, column_of, narrow, shortest
 from mulde.storage.sorted_lookup import Sorted
 from mulde.storage.strings import COLUMNS, Strings
+from mulde.typing import Array
 
 Kind = Literal["entity", "relation"]
 Rows = NDArray[np.int64]

@@ -54,12 +54,14 @@ class Calibration:
         tail, head: the maps.
         event: what a probability is the probability of, in words.
         error: per direction, the expected calibration error on the test split, where measured.
+        model_id: see ``mulde.bundle.model_id``; empty until the bundle is sealed.
     """
 
     tail: Curve
     head: Curve
     event: str
     error: dict[str, float]
+    model_id: str = ""
 
     def probabilities(self, scores: Floats, reciprocal: NDArray[np.bool_] | bool) -> Float64:
         """Probabilities of scores [B].

@@ -1,29 +1,32 @@
 """Named arrays in one file, mapped when read: the container of every ``.bin`` file of a bundle.
 
     bytes 0..7    magic, which says what the file is
-    bytes 8..11   version of that kind of file, uint32
+    bytes 8..11   version of that file, uint32
     bytes 12..15  number of sections S, uint32
     S x 48 bytes  name (24, zero-padded), dtype (8, zero-padded), offset and count (uint64 each)
     ...           the arrays, each at a multiple of 64, in the order of their table
 
-All numbers are little-endian. There is nothing in the file that could be executed, and a reader
-says which arrays of which type it expects; anything else is refused.
+All numbers are little-endian. The first section, ``model_id``, holds 32 bytes that
+``mulde.bundle.model_id`` sets; files of older bundles do not have it. A reader says which arrays
+of which type it expects; anything else is refused.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.errors import BundleError
+from mulde.typing import Array
 
-Array = NDArray[Any]
+MODEL_ID = "model_id"
+UNSET_ID = bytes(32)
 
 _HEAD = struct.Struct("<8sII")
 _ENTRY = struct.Struct("<24s8sQQ")
@@ -41,6 +44,7 @@ def write_sections(path: Path, magic: bytes, version: int, arrays: Mapping[str, 
         version: of this kind of file, at least 1.
         arrays: by name (at most 24 ASCII characters); integers or floats of 1 to 8 bytes.
     """
+    arrays = {MODEL_ID: np.frombuffer(UNSET_ID, np.uint8), **arrays}
     entries, blocks, place = [], [], _HEAD.size + _ENTRY.size * len(arrays)
     for name, array in arrays.items():
         place = _align(place)
@@ -86,11 +90,44 @@ def read_sections(
         raise BundleError(path, f"expected version 1 to {version}, found {found_version}")
     if count > _MAX_SECTIONS or len(view) < _HEAD.size + _ENTRY.size * count:
         raise BundleError(path, f"its table of {count} sections does not fit the file")
-    arrays = dict(_sections(path, view, count, {**expected, **(further or {})}))
+    allowed = {MODEL_ID: ("u1",), **expected, **(further or {})}
+    arrays = dict(_sections(path, view, count, allowed))
+    arrays.pop(MODEL_ID, None)
     missing = set(expected) - set(arrays)
     if missing:
         raise BundleError(path, f"expected the section {min(missing)!r}, found none")
     return arrays
+
+
+def read_model_id(path: Path) -> bytes | None:
+    """The 32 bytes of ``model_id``; None if the file has no such section."""
+    place = _place_of_id(path)
+    with path.open("rb") as file:
+        file.seek(place or 0)
+        return file.read(len(UNSET_ID)) if place else None
+
+
+def write_model_id(path: Path, model_id: bytes) -> bool:
+    """Set the 32 bytes of ``model_id`` in place; False if the file has no such section."""
+    place = _place_of_id(path)
+    if place is None:
+        return False
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(model_id)
+    return True
+
+
+def _place_of_id(path: Path) -> int | None:
+    """Where ``model_id`` is; it is the first section of each file that has it."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD.size + _ENTRY.size)
+        size = file.seek(0, os.SEEK_END)
+    if len(head) < _HEAD.size + _ENTRY.size:
+        return None
+    name, _, start, count = _ENTRY.unpack_from(head, _HEAD.size)
+    found = name.rstrip(b"\0") == MODEL_ID.encode() and count == len(UNSET_ID)
+    return start if found and start + count <= size else None
 
 
 def check_offsets(path: Path, name: str, offsets: Array, total: int) -> None:

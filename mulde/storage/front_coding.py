@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-from mulde.storage.container import Array
 from mulde.storage.strings import CHUNK_ROWS, COLUMNS, MAX_BYTES, Pieces, Strings
+from mulde.typing import Array
 
 FRONTS = {"shared": ("u1",), "places": ("u2", "u4")}
 """The further arrays of such a column; both are empty where strings are whole."""

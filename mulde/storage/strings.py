@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-from mulde.storage.container import Array
+from mulde.typing import Array
 
 Pieces = tuple[NDArray[np.int64], NDArray[np.int64]]
 

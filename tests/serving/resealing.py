@@ -9,6 +9,7 @@ from mulde.bundle.manifest import Manifest
 
 
 def reseal(folder: Path) -> None:
-    """Stamp a bundle again, so that only what reads the changed file can notice."""
+    """Stamp and bind a bundle again, so that only what reads the changed file can notice."""
     path = folder / MANIFEST
-    Draft(folder, folder, overwrite=True).seal(Manifest.from_json(path, path.read_bytes()))
+    manifest = Manifest.from_json(path, path.read_bytes())
+    Draft(folder, folder, overwrite=True).seal(manifest, rebind=True)

@@ -64,18 +64,14 @@ def harm_bytes(harm: str, content: bytes, other: bytes, generator: np.random.Gen
 
 def damaged_copy(bundle: Path, other: Path, copy: Path, name: str, content: bytes) -> None:
     """A copy of a bundle with other content in one file, stamped so that the sums agree."""
-    copy.mkdir()
-    for path in bundle.iterdir():
-        os.link(path, copy / path.name)
-    (copy / name).unlink()
+    shutil.copytree(bundle, copy)
     (copy / name).write_bytes(content)
-    (copy / DIGEST).unlink()
     if name == MANIFEST:
         (copy / DIGEST).write_text(hashlib.sha256(content).hexdigest())
         return
     text = (copy / MANIFEST).read_bytes()
-    (copy / MANIFEST).unlink()
-    Draft(copy, copy, overwrite=True).seal(Manifest.from_json(copy / MANIFEST, text))
+    manifest = Manifest.from_json(copy / MANIFEST, text)
+    Draft(copy, copy, overwrite=True).seal(manifest, rebind=True)
 
 
 def use(folder: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from shutil import move
 from typing import Literal
 
-from mulde.bundle.entity_table import Precision
+from mulde.bundle.entity_table import NUMBER_BITS, Precision
 from mulde.bundle.files import CANDIDATES, MEASURES
 from mulde.bundle.manifest import Index, Trial, describe
 from mulde.errors import BundleError, ConfigError
@@ -28,9 +28,6 @@ Target = Literal["latency", "memory"]
 TARGETS: tuple[Target, ...] = ("latency", "memory")
 
 MEGABYTE = 1_000_000
-ROW_BITS: dict[Precision, int] = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
-"""Bits of a number, finest first."""
-
 _AUTOMATIC: tuple[Precision, ...] = ("fp16", "int8", "int4")
 _FIRST_SHARE = 160
 _FETCHED = 10
@@ -99,7 +96,7 @@ def choose_precision(wish: Wish, out: Path, others: int, entities: int, width: i
         BundleError: if none fits, with what the smallest would take.
     """
     for precision in _AUTOMATIC:
-        needed = others + _CARD_BYTES + entities * width * ROW_BITS[precision] // 8
+        needed = others + _CARD_BYTES + entities * width * NUMBER_BITS[precision] // 8
         if needed <= wish.budget_bytes:
             return precision
     smallest = f"{needed / MEGABYTE:.2f} MB with a table in {precision}"

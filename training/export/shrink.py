@@ -14,7 +14,7 @@ from pathlib import Path
 from mulde.bundle import bundle as files
 from mulde.bundle.bundle import Bundle, draft_bundle, open_bundle
 from mulde.bundle.entity_table import Precision
-from mulde.bundle.manifest import Index, Manifest
+from mulde.bundle.manifest import FORMAT_VERSION, Index, Manifest
 from mulde.bundle.names import Names
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.bundle.vocabulary import Vocabulary
@@ -33,7 +33,7 @@ DROPPABLE = {
 }
 """What can be left out, and the file that goes with it; without labels nobody searches them."""
 
-_KEPT = (files.ENCODER, files.CALIBRATION, files.RECIPE, files.KNOWN, files.TYPES, files.SEARCH)
+_COPIED = (files.ENCODER, files.CALIBRATION, files.RECIPE)
 
 Report = Callable[[str], None]
 
@@ -77,9 +77,13 @@ def shrink(
         report(f"writing the table in {precision}")
         _write_table(draft.path / files.ENTITIES, opened, precision)
         _vocabulary(opened, "labels" in without).write(draft.path / files.VOCABULARY)
-        for name in opened.manifest.files:
-            if name in _KEPT and name not in dropped:
+        for name in _COPIED:
+            if name in opened.manifest.files:
                 shutil.copyfile(opened.file(name), draft.path / name)
+        parts = {files.KNOWN: opened.known, files.TYPES: opened.types, files.SEARCH: opened.search}
+        for name, kept in parts.items():
+            if kept is not None and name not in dropped:
+                kept.write(draft.path / name)
         manifest = replace(
             opened.manifest,
             name=out.name,
@@ -87,8 +91,9 @@ def shrink(
             index=Index(),
             checks={},
             quality={},
+            format_version=FORMAT_VERSION,
         )
-        draft.seal(manifest)
+        draft.seal(manifest, rebind=True)
         with Engine.open(draft.path) as engine:
             quality = {}
             for split in ("valid", "test"):

@@ -70,9 +70,9 @@ def test_equal_manifests_give_equal_bytes() -> None:
     assert shuffled.to_json() == sorted_.to_json()
 
 
-@pytest.mark.parametrize("version", [0, 3, -1, "1", None, 1.0, True])
+@pytest.mark.parametrize("version", [0, 4, -1, "1", None, 1.0, True])
 def test_another_format_version_is_refused(version: object) -> None:
-    with pytest.raises(BundleError, match="expected format_version 1 to 2, found"):
+    with pytest.raises(BundleError, match="expected format_version 1 to 3, found"):
         Manifest.from_json(PATH, changed("format_version", value=version))
 
 

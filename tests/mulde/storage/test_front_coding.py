@@ -9,9 +9,10 @@ import pytest
 
 from mulde.bundle.vocabulary import MAGIC, VERSION, Vocabulary
 from mulde.errors import BundleError
-from mulde.storage.container import Array, read_sections, write_sections
+from mulde.storage.container import read_sections, write_sections
 from mulde.storage.front_coding import Fronted, fronted, shortest
 from mulde.storage.strings import Strings
+from mulde.typing import Array
 from tests.support.damage import accepted
 
 IDS = [f"Q{n:07d}" for n in range(40)]

@@ -2,6 +2,7 @@
 
 ``format-1`` is ``toy_bundle(..., entities=12, relations=2, dimension=2, seed=7, name="golden")``.
 ``format-2`` is the same with ``loops=(1,), traits=2``: no entity answers its own query by P0.
+``format-3`` is that of format 2 with the model's id in its files.
 ``index-sq8`` is format 2 with an index type that was removed; it opened until then.
 ``vocabulary-2.bin`` has front-coded names, as a bundle may have them since its second version.
 Never write these files anew for a change of code: a change that needs it is a new format version.
@@ -20,7 +21,7 @@ from mulde.errors import BundleError
 from mulde.storage.front_coding import Fronted
 from serving.engine.engine import Engine
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 FORMATS = sorted(GOLDEN.glob("format-*"))
 ANSWERS = {
     "format-1": (
@@ -32,10 +33,11 @@ ANSWERS = {
         [-0.0021546, -0.2786140, -1.0573941, 0.9171593, 0.4012583, 0.3036740],
     ),
 }
+ANSWERS["format-3"] = ANSWERS["format-2"]
 
 
 def test_there_is_a_bundle_of_each_format() -> None:
-    assert [path.name for path in FORMATS] == ["format-1", "format-2"]
+    assert [path.name for path in FORMATS] == ["format-1", "format-2", "format-3"]
 
 
 @pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.name)
