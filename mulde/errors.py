@@ -3,31 +3,33 @@
 ::
 
     MuldeError
-    ├── ConfigError            a recipe, flag, environment variable or settings file is wrong
-    ├── DatasetError           a triple file is wrong: names file, line and field
-    ├── CheckpointError        a training run cannot be resumed or read
+    ├── ConfigError            a recipe, option, environment variable or settings file is wrong
+    ├── FileError              a file or folder cannot be used: names it and the problem
+    │   ├── DatasetError       a graph on disk is wrong: names file, line and field
+    │   ├── BundleError        a bundle is missing, damaged, or its files do not fit each other
+    │   ├── CheckpointError    a training run cannot be resumed or read
+    │   └── JobError           a batch job cannot be run or resumed
     ├── TrainingDiverged       scores or losses are no longer finite
-    ├── JobError               a batch job cannot be run or resumed
-    ├── BundleError            a bundle is missing, damaged, foreign or does not match its model
     ├── Unreachable            no server answers at that address
-    ├── ServerError            the server failed by a fault of its own
-    └── RequestError           the caller asked for something that cannot be answered
+    ├── ServerError            the server failed, through no error of the request
+    └── RequestError           the request cannot be answered
         ├── InvalidArgument    a field is outside its limits
-        ├── UnknownEntity      no entity has that id or label
-        ├── UnknownRelation    no relation has that id or label
-        ├── UnknownType        no entity type has that name
+        ├── UnknownName        no entity, relation or type has that name
+        │   ├── UnknownEntity
+        │   ├── UnknownRelation
+        │   └── UnknownType
         ├── AmbiguousLabel     several entities have that label
         ├── UnknownModel       no such model or version is loaded
-        ├── Unsupported        the model was exported without what that needs
-        ├── Overloaded         the queue is full
-        ├── DeadlineExceeded   the caller's deadline passed before the work began
+        ├── Unsupported        the model was exported without what the request needs
+        ├── Overloaded         the server is at one of its limits
+        ├── DeadlineExceeded   the deadline passed before the work began
         ├── Starting           the server is still loading
         ├── Draining           the server is shutting down
-        ├── Unauthenticated    no token, or a wrong one
-        └── Forbidden          the token may not do this
+        ├── Unauthenticated    no token, or an unknown one
+        └── Forbidden          the token's role does not allow the call
 
-A class takes facts and writes its own sentence: what was expected, what was found, where.
-The tree knows no status codes; ``serving/rpc/handlers.py`` has the only table of those.
+A class takes facts and writes its own sentence: expected, found, where, and the next step where
+there is one. ``serving/rpc`` has the only table from classes to status codes.
 """
 # ruff: noqa: N818 - a name such as UnknownEntity says more than its suffix would.
 
@@ -42,7 +44,7 @@ class MuldeError(Exception):
     """Root of every error that mulde raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle facts and sentence, so that an error crosses processes (workers) as it is.
+        """Pickle attributes and sentence, so that an error crosses processes unchanged.
 
         By default an exception is rebuilt from its sentence, which few constructors here take.
         """
@@ -55,28 +57,49 @@ def _revive(kind: type[MuldeError], args: tuple[object, ...]) -> MuldeError:
 
 
 class ConfigError(MuldeError):
-    """A recipe, flag, environment variable or settings file is wrong."""
+    """A recipe, option, environment variable or settings file is wrong."""
 
     def __init__(self, where: str, expected: str, found: object) -> None:
         self.where, self.expected, self.found = where, expected, found
-        super().__init__(f"{where}: expected {expected}, found {found!r}")
+        super().__init__(f"{where}: expected {expected}, found {shorten(found, 300)}")
 
 
-class DatasetError(MuldeError):
-    """A graph on disk is wrong."""
-
-    def __init__(self, path: Path | str, problem: str, line: int | None = None) -> None:
-        self.path, self.problem, self.line = Path(path), problem, line
-        where = f"{path}:{line}" if line is not None else f"{path}"
-        super().__init__(f"{where}: {problem}")
-
-
-class CheckpointError(MuldeError):
-    """A training run cannot be resumed or read."""
+class FileError(MuldeError):
+    """A file or folder cannot be used."""
 
     def __init__(self, path: Path | str, problem: str) -> None:
         self.path, self.problem = Path(path), problem
         super().__init__(f"{path}: {problem}")
+
+
+class DatasetError(FileError):
+    """A graph on disk is wrong.
+
+    Args:
+        path: the file.
+        problem: what was expected and what was found.
+        line: number of the line, from 1; None for the whole file.
+        field: "head", "relation" or "tail"; empty for the whole line.
+    """
+
+    def __init__(
+        self, path: Path | str, problem: str, line: int | None = None, field: str = ""
+    ) -> None:
+        where = f"{path}:{line}" if line is not None else f"{path}"
+        super().__init__(where, f"{_place(field)}{problem}")
+        self.path, self.problem, self.line, self.field = Path(path), problem, line, field
+
+
+class BundleError(FileError):
+    """A bundle is missing, damaged, or its files do not fit each other."""
+
+
+class CheckpointError(FileError):
+    """A training run cannot be resumed or read."""
+
+
+class JobError(FileError):
+    """A batch job cannot be run or resumed."""
 
 
 class TrainingDiverged(MuldeError):
@@ -88,22 +111,6 @@ class TrainingDiverged(MuldeError):
         super().__init__(f"epoch {epoch}: {what} is not finite{tail}")
 
 
-class JobError(MuldeError):
-    """A batch job cannot be run or resumed."""
-
-    def __init__(self, path: Path | str, problem: str) -> None:
-        self.path, self.problem = Path(path), problem
-        super().__init__(f"{path}: {problem}")
-
-
-class BundleError(MuldeError):
-    """A bundle is missing, damaged, foreign or does not match its model."""
-
-    def __init__(self, path: Path | str, problem: str) -> None:
-        self.path, self.problem = Path(path), problem
-        super().__init__(f"{path}: {problem}")
-
-
 class Unreachable(MuldeError):
     """No server answers at that address, or the connection broke."""
 
@@ -113,7 +120,7 @@ class Unreachable(MuldeError):
 
 
 class ServerError(MuldeError):
-    """The server failed by a fault of its own; its log explains the request id."""
+    """The server failed, through no error of the request; its log explains the request id."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code, self.message = code, message
@@ -121,7 +128,7 @@ class ServerError(MuldeError):
 
 
 class RequestError(MuldeError):
-    """The caller asked for something that cannot be answered."""
+    """The request cannot be answered."""
 
 
 class InvalidArgument(RequestError):
@@ -133,7 +140,7 @@ class InvalidArgument(RequestError):
 
 
 class UnknownName(RequestError):
-    """No entity or relation has that id or label."""
+    """No entity, relation or type has that name."""
 
     kind = "name"
 
@@ -188,7 +195,7 @@ class Unsupported(RequestError):
 
 
 class Overloaded(RequestError):
-    """The queue is full; try again later."""
+    """The server is at one of its limits; try again later."""
 
     def __init__(self, limit: int, what: str = "requests in flight") -> None:
         self.limit, self.what = limit, what
@@ -217,7 +224,7 @@ class Draining(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """No token was sent, or one that is not known."""
+    """No token was sent, or an unknown one."""
 
     def __init__(self) -> None:
         super().__init__("a valid bearer token is required in the metadata key 'authorization'")
@@ -236,7 +243,7 @@ def _place(field: str) -> str:
 
 
 def _listed(names: Sequence[str], most: int = 10) -> str:
-    """The first few names, each shortened: a sentence must fit where it is sent."""
+    """The first few names, each shortened: a status has room for little text."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(shorten, names[:most])) + more
 

@@ -6,8 +6,6 @@ recipe, graph and model they belong to.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import pickle
 import zipfile
 import zlib
@@ -19,6 +17,7 @@ from typing import Any, BinaryIO
 import torch
 
 from mulde.errors import CheckpointError, shorten
+from mulde.storage.atomic import new_file, try_lock, unlock
 
 FORMAT = 1
 
@@ -37,22 +36,15 @@ _DAMAGED = (
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write beside, sync, rename: a crash leaves the old file or the new one.
+    """Write a checkpoint; a crash leaves the old file or the new one.
 
     Raises:
         CheckpointError: if it cannot be written, for want of space perhaps; the old file stays.
     """
-    temporary = path.with_suffix(".partial")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                _save({"format": FORMAT, **state}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with new_file(path) as draft, draft.open("wb") as file:
+            _save({"format": FORMAT, **state}, file)
 
 
 @contextmanager
@@ -79,19 +71,13 @@ def alone(folder: Path) -> Iterator[None]:
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
+        lock = try_lock(folder)
+    if lock is None:
+        raise CheckpointError(folder, "another process is training into it")
     try:
-        _lock(folder, handle)
         yield
     finally:
-        os.close(handle)
-
-
-def _lock(folder: Path, handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise CheckpointError(folder, "another process is training into it") from error
+        unlock(lock)
 
 
 def _save(state: dict[str, Any], file: BinaryIO) -> None:

@@ -1,8 +1,8 @@
-"""Folders and files that appear whole or not at all.
+"""Files and folders that appear whole or not at all, and locks between processes.
 
-A folder is filled under another name beside its place and then renamed. Its writer holds a lock on
-it as long as it lives; so the next writer of the same place can tell what a crash has left behind,
-and removes it. Where a file system cannot lock folders, that is left to people.
+A folder is filled under a temporary name beside its place and then renamed. Its writer holds a lock
+on the temporary folder while it lives, so that the next writer of the same place recognises what a
+crash has left, and removes it. Where a file system cannot lock folders, leftovers stay.
 """
 
 from __future__ import annotations
@@ -24,48 +24,53 @@ _OLD = ".old"
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary sibling of ``target`` to fill; removed on leaving, unless it was published.
-
-    Its name starts with a dot, so whatever a crash leaves behind is never taken for a bundle.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.parent / f".{target.name}.{secrets.token_hex(6)}"
-    with _locked(target.parent, wait=True) as alone:  # nobody takes it for a leftover meanwhile
-        if alone:
-            _sweep(target)
-        folder.mkdir()
-        lock = _lock(folder, wait=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        _unlock(lock)
-
-
-@contextmanager
 def new_file(target: Path) -> Iterator[Path]:
     """A temporary sibling of ``target`` to write; on leaving without an error it takes that name.
 
-    One process at a time may write a target: the temporary name is always the same, so that what
-    a crash leaves behind is written over by the next try.
+    One process at a time may write a target: the temporary name is always the same, so that the
+    next try writes over what a crash has left.
     """
     draft = target.with_name(f".{target.name}.draft")
     try:
         yield draft
-        _sync(draft)
-        draft.replace(target)
+        replace_file(draft, target)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def replace_file(draft: Path, target: Path) -> None:
+    """Give a written file its name, once its content is on the disk."""
+    _sync(draft)
+    draft.replace(target)
     _sync(target.parent)
 
 
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary sibling of ``target`` to fill; removed on leaving, unless it was published.
+
+    Its name starts with a dot, so that what a crash leaves is never taken for a bundle.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = target.parent / f".{target.name}.{secrets.token_hex(6)}"
+    with _held(target.parent, wait=True) as held:  # no other writer takes it for a leftover
+        if held:
+            _sweep(target)
+        folder.mkdir()
+        lock = _lock_if_possible(folder, wait=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        unlock(lock)
+
+
 def publish(folder: Path, target: Path, *, overwrite: bool) -> None:
-    """Give a filled folder its name, once everything in it is on the disk.
+    """Give a filled folder its name, once its content is on the disk.
 
     With ``overwrite``, an existing target is exchanged for the new one in a single step where the
-    system can (Linux); elsewhere the old one steps aside first, and after a crash just then the
-    next writer puts it back.
+    system can (Linux); elsewhere the old one is renamed first, and after a crash at that moment the
+    next writer renames it back.
 
     Raises:
         FileExistsError: if the target exists and may not be overwritten.
@@ -86,6 +91,26 @@ def publish(folder: Path, target: Path, *, overwrite: bool) -> None:
     _sync(target.parent)
 
 
+def try_lock(path: Path) -> int | None:
+    """Lock a file, which is made if need be, or a folder; None if another process holds it.
+
+    The lock ends with ``unlock`` or with the process.
+
+    Raises:
+        OSError: if the path cannot be opened, or the file system has no locks.
+    """
+    try:
+        return _lock(path, wait=False)
+    except BlockingIOError:
+        return None
+
+
+def unlock(lock: int | None) -> None:
+    """Release what ``try_lock`` returned."""
+    if lock is not None:
+        os.close(lock)
+
+
 def _exchange(one: Path, other: Path) -> bool:
     """Swap two names in one step; False where the system or the file system cannot."""
     if sys.platform != "linux":
@@ -99,7 +124,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _sweep(target: Path) -> None:
-    """Remove what writers of this place left behind when they died."""
+    """Remove what writers of this place left when they died."""
     name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{12}}")
     for path in list(target.parent.iterdir()):
         if name.fullmatch(path.name.removesuffix(_OLD)) and path.is_dir():
@@ -107,10 +132,10 @@ def _sweep(target: Path) -> None:
 
 
 def _remove_if_dead(path: Path, target: Path) -> None:
-    """Remove a folder that no living writer holds; a target that had stepped aside comes back."""
+    """Remove a folder that no living writer holds; a target that was renamed gets its name back."""
     writer = path.with_name(path.name.removesuffix(_OLD))
-    with _locked(writer if writer.is_dir() else path, wait=False) as free:
-        if not free:
+    with _held(writer if writer.is_dir() else path, wait=False) as held:
+        if not held:
             return
         if path.name.endswith(_OLD) and not target.exists():
             path.rename(target)
@@ -119,29 +144,30 @@ def _remove_if_dead(path: Path, target: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of a folder; tells whether it is held."""
-    lock = _lock(folder, wait=wait)
+def _held(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of a folder; yields whether it is held."""
+    lock = _lock_if_possible(folder, wait=wait)
     try:
         yield lock is not None
     finally:
-        _unlock(lock)
+        unlock(lock)
 
 
-def _lock(folder: Path, *, wait: bool) -> int | None:
-    """Take the lock of a folder; None if another has it, or the file system has no such locks."""
-    handle = os.open(folder, os.O_RDONLY)
+def _lock_if_possible(folder: Path, *, wait: bool) -> int | None:
+    try:
+        return _lock(folder, wait=wait)
+    except OSError:
+        return None
+
+
+def _lock(path: Path, *, wait: bool) -> int:
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        return None
+        raise
     return handle
-
-
-def _unlock(lock: int | None) -> None:
-    if lock is not None:
-        os.close(lock)
 
 
 def _sync(path: Path) -> None:

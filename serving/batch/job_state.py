@@ -8,7 +8,6 @@ or a machine that lost its power, leaves nothing that could be mistaken for a pi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mulde.errors import JobError
+from mulde.storage.atomic import replace_file, try_lock, unlock
 
 _JOB = "job.json"
 _LOCK = "lock"
@@ -82,14 +82,11 @@ class Journal:
     def _take_lock(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.folder / _LOCK).open("w")
+            self._lock = try_lock(self.folder / _LOCK)
         except OSError as error:
             raise JobError(self._target, f"cannot be written: {error}") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.close()
-            raise JobError(self._target, "another process is at work on it") from error
+        if self._lock is None:
+            raise JobError(self._target, "another process is at work on it")
 
     def _begin(self, restart: bool) -> None:
         if restart:
@@ -122,7 +119,7 @@ class Journal:
         placed = _read_placed(self.folder)
         placed[str(path.absolute())] = [*placed.get(str(path.absolute()), []), _identity(draft)]
         write_whole(self.folder / _PLACED, json.dumps(placed).encode())
-        settle(draft, path)
+        replace_file(draft, path)
 
     @classmethod
     def sweep(cls, target: Path) -> None:
@@ -170,11 +167,12 @@ class Journal:
         self.sweep(self._target)
         self.folder.rename(self._finished(self._target))
         self.sweep(self._target)
-        self._lock.close()
+        self.close()
 
     def close(self) -> None:
         """Let another process go on with the job."""
-        self._lock.close()
+        unlock(self._lock)
+        self._lock = None
 
 
 def part_path(folder: Path, number: int, suffix: str) -> Path:
@@ -199,24 +197,12 @@ def write_whole(path: Path, content: bytes) -> None:
     """A file that is there with this content or not at all."""
     draft = draft_of(path)
     draft.write_bytes(content)
-    settle(draft, path)
+    replace_file(draft, path)
 
 
 def draft_of(path: Path) -> Path:
     """A name for ``path`` in the making; no two processes share it."""
     return path.with_name(f"{path.name}.{os.getpid()}.draft")
-
-
-def settle(draft: Path, path: Path) -> None:
-    """Put a file on the disk, then give it its name."""
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _read_placed(folder: Path) -> dict[str, list[list[int]]]:

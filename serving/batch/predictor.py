@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from mulde.bundle.bundle import Bundle
+from mulde.storage.atomic import replace_file
 from serving.batch.completion import Ranked, candidates, probable
-from serving.batch.job_state import Tally, draft_of, part_path, settle, write_record
+from serving.batch.job_state import Tally, draft_of, part_path, write_record
 from serving.batch.questions import Questions
 from serving.batch.records import Names, Records, Writer, format_of, tab_separated
 from serving.batch.resolver import Resolver
@@ -114,7 +115,7 @@ class Predictor:
                 tally = self._predict(number, piece, writer)
         finally:
             writer.close()
-        settle(draft, path)
+        replace_file(draft, path)
         write_record(self._folder, number, tally)
         return tally
 
@@ -198,7 +199,7 @@ class Predictor:
         draft = draft_of(path)
         lines = list(map(str, (piece.line + bad).tolist()))
         draft.write_bytes(tab_separated([lines, *names.tolist(), reasons]))
-        settle(draft, path)
+        replace_file(draft, path)
 
 
 def _asked(piece: Questions, which: Rows) -> Asked:

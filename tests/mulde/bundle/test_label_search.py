@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mulde.bundle.edit_distance import hash_all
 from mulde.bundle.label_search import SearchIndex, fold, nearest_names
 from mulde.errors import BundleError
 from mulde.storage.strings import Strings
@@ -103,6 +104,18 @@ def test_every_label_one_edit_away_is_found_and_no_other() -> None:
         begun = {label for label in labels if label.startswith(query)}
         expected = (inserted | changed | dropped | swapped | begun | {query}) & set(labels)
         assert set(found(index, query, len(labels))) == expected
+
+
+def test_labels_that_share_a_hash_are_all_found() -> None:
+    generator = np.random.default_rng(2)
+    letters = generator.choice(list(LETTERS), size=(200_000, 9))
+    labels = ["".join(row) for row in letters.tolist()]
+    hashes = hash_all(labels)
+    _, which, count = np.unique(hashes, return_inverse=True, return_counts=True)
+    sharing = [label for label, n in zip(labels, count[which], strict=True) if n > 1]
+    assert len(sharing) >= 4
+    index = SearchIndex.build(Strings.build(labels))
+    assert all(label in found(index, label[1:]) for label in sharing)
 
 
 def test_seeded_typos_find_their_label_in_the_first_five() -> None:

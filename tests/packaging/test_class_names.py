@@ -1,0 +1,50 @@
+"""One word, one meaning: no class name twice in the packages."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+GENERATED = ROOT / "mulde" / "v1"
+
+RENAME = {
+    "Answers",
+    "Found",
+    "Looks",
+    "Product",
+    "Server",
+    "Candidates",
+    "Encoder",
+    "Gate",
+    "Model",
+    "Names",
+    "Options",
+    "Query",
+    "Scorer",
+    "Source",
+}
+"""Names that two classes still have."""
+
+
+def class_names() -> Counter[str]:
+    files = (file for package in ("mulde", "serving", "training") for file in _files(package))
+    trees = (ast.parse(file.read_text("utf-8")) for file in files)
+    return Counter(node.name for tree in trees for node in _classes(tree))
+
+
+def _files(package: str) -> list[Path]:
+    found = (ROOT / package).rglob("*.py")
+    return [file for file in found if GENERATED not in file.parents]
+
+
+def _classes(tree: ast.Module) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+def test_no_class_name_occurs_twice() -> None:
+    counts = class_names()
+    assert len(counts) > 100
+    twice = {name for name, count in counts.items() if count > 1}
+    assert twice - RENAME == set()
