@@ -64,7 +64,7 @@ def _extra_that_brings(module: str) -> str | None:
     top = module.partition(".")[0]
     if top in {"torch", "onnx", "onnxscript", "tensorboard", "sklearn", "pydantic", "httpx"}:
         return "training"
-    if top in {"onnxruntime", "faiss", "structlog", "prometheus_client", "pydantic_settings"}:
+    if top in {"onnxruntime", "faiss", "structlog", "prometheus_client"}:
         return "serving"
     if top == "pyarrow":
         return "batch"

@@ -23,6 +23,7 @@
         ├── Unsupported        the model was exported without what the request needs
         ├── Overloaded         the server is at one of its limits
         ├── DeadlineExceeded   the deadline passed before the work began
+        ├── ChangeTimedOut     a change of models took longer than its limit
         ├── Starting           the server is still loading
         ├── Draining           the server is shutting down
         ├── Unauthenticated    no token, or an unknown one
@@ -207,6 +208,14 @@ class DeadlineExceeded(RequestError):
 
     def __init__(self) -> None:
         super().__init__("the deadline passed before the work began")
+
+
+class ChangeTimedOut(RequestError):
+    """A change of models took longer than its limit; nothing has changed."""
+
+    def __init__(self, problem: str, limit_s: float) -> None:
+        self.problem, self.limit_s = problem, limit_s
+        super().__init__(f"{problem} after {limit_s:g} s; nothing has changed")
 
 
 class Starting(RequestError):

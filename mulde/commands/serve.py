@@ -16,14 +16,29 @@ _ACCESS = "Access"
 _LIMITS = "Limits and batching"
 _LOGS = "Logs"
 
-Host = Annotated[str | None, typer.Option(help="Address [127.0.0.1].", rich_help_panel=_SERVER)]
+Host = Annotated[
+    str | None,
+    typer.Option(help="Address of the gRPC port [127.0.0.1].", rich_help_panel=_SERVER),
+]
 GrpcPort = Annotated[
     int | None, typer.Option(help="Port, 0 for a free one [50051].", rich_help_panel=_SERVER)
+]
+MetricsHost = Annotated[
+    str | None,
+    typer.Option(help="Address of the metrics port [127.0.0.1].", rich_help_panel=_SERVER),
+]
+Insecure = Annotated[
+    bool | None,
+    typer.Option(
+        "--insecure",
+        help="Listen beyond loopback without TLS and tokens.",
+        rich_help_panel=_SERVER,
+    ),
 ]
 MetricsPort = Annotated[
     int | None,
     typer.Option(
-        help="Port of /metrics, /healthz, /readyz; 0 for a free one, -1 for none [9090].",
+        help="Port of /metrics, /livez, /readyz; 0 for a free one, -1 for none [9090].",
         rich_help_panel=_SERVER,
     ),
 ]
@@ -44,9 +59,7 @@ MaxBatch = Annotated[
 ]
 MaxDelay = Annotated[
     int | None,
-    typer.Option(
-        help="Microseconds for which a batch waits for company [0].", rich_help_panel=_LIMITS
-    ),
+    typer.Option(help="Maximum batching delay in microseconds [0].", rich_help_panel=_LIMITS),
 ]
 MaxK = Annotated[
     int | None, typer.Option(help="Answers to each query [1000].", rich_help_panel=_LIMITS)
@@ -101,7 +114,9 @@ def serve(
     config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
     host: Host = None,
     grpc_port: GrpcPort = None,
+    metrics_host: MetricsHost = None,
     metrics_port: MetricsPort = None,
+    insecure: Insecure = None,
     workers: Workers = None,
     grace_s: Grace = None,
     pin: Pin = None,
@@ -124,11 +139,11 @@ def serve(
     (--config); docs/how-to/operate-a-server.md lists them.
     Where the server listens is one line of JSON on stdout.
     """
-    # gRPC reads this when it is imported. Its own log repeats what strangers send as it is, line
-    # feeds and all, so that they could write lines of ours; who needs it can set it.
+    # gRPC reads this when it is imported. Its own log repeats what callers send, line feeds
+    # included, so a caller could forge lines of ours. Set the variable to see that log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from serving.process import main as run
-    from serving.process.settings import read_settings
+    from serving.process.settings_sources import read_settings
 
     flags: dict[str, dict[str, Any]] = {
         "models": {
@@ -139,7 +154,9 @@ def serve(
         "server": {
             "host": host,
             "grpc_port": grpc_port,
+            "metrics_host": metrics_host,
             "metrics_port": metrics_port,
+            "insecure": insecure,
             "workers": workers,
             "grace_s": grace_s,
             "max_concurrent_requests": max_concurrent_requests,

@@ -1,31 +1,35 @@
-"""``mulde serve``: check, start, say where, wait for the signal, drain."""
+"""``mulde serve``: check, start, say where, wait for a signal, drain."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
+import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any
 
-from serving.process.http_endpoints import HttpEndpoints
+from serving.process.http_endpoints import HttpEndpoints, Probes
 from serving.process.logs import Log, open_log
+from serving.process.port import reserve_port
 from serving.process.server import Server, tuning_of
-from serving.process.settings import Settings
-from serving.process.shutdown import ShutdownEvent
+from serving.process.settings import Settings, check_exposure, is_loopback
+from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.tls import read_configuration
 from serving.process.tokens import Tokens
+from serving.process.workers.run_folder import RunFolder
 from serving.process.workers.supervisor import Supervisor
-from serving.registry.manager import Director
+from serving.registry.manager import Director, LocalModels
 from serving.registry.model import Model
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
+from serving.registry.served_models import Lineup
 
 
 def check(settings: Settings) -> list[Model]:
-    """Validate configuration and bundles as a start would, without listening.
+    """Validate settings and bundles as a start would, without listening.
 
     Returns:
         What would be served.
@@ -40,11 +44,12 @@ def check(settings: Settings) -> list[Model]:
 
 
 def check_files(settings: Settings) -> None:
-    """Read the files of TLS and tokens once.
+    """Check the address, and read the files of TLS and tokens once.
 
     Raises:
-        ConfigError: naming the file.
+        ConfigError: naming the setting or the file.
     """
+    check_exposure(settings)
     if settings.auth.api_key_file is not None:
         Tokens(settings.auth.api_key_file)
     if settings.tls.cert is not None:
@@ -52,108 +57,141 @@ def check_files(settings: Settings) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM, SIGINT or SIGQUIT.
 
     Raises:
         ConfigError, BundleError: if it cannot start.
     """
     log = open_log(settings.log)
-    warn_of_strangers(settings, log)
     check_files(settings)
-    stop = ShutdownEvent()
-    stop.on(signal.SIGTERM, signal.SIGINT)
-    if settings.server.workers == 1:
-        _serve_alone(settings, log, stop)
-    else:
-        _serve_together(settings, log, stop)
+    warn_of_exposure(settings, log)
+    shutdown = ShutdownEvent()
+    shutdown.handle_signals()
+    with reserve_port(settings.server) as port:
+        run = _serve_alone if settings.server.workers == 1 else _serve_together
+        all_answered = run(_with_port(settings, port), log, shutdown)
+    leave(0 if all_answered else 1)
 
 
-def _serve_alone(settings: Settings, log: Log, stop: ShutdownEvent) -> None:
+def _with_port(settings: Settings, port: socket.socket) -> Settings:
+    server = settings.server.model_copy(update={"grpc_port": port.getsockname()[1]})
+    return settings.model_copy(update={"server": server})
+
+
+def _serve_alone(settings: Settings, log: Log, shutdown: ShutdownEvent) -> bool:
+    """Serve in this process; whether every call was answered."""
     started = perf_counter()
     directors: list[Director] = []
+    draining = threading.Event()
 
     def changes(registry: Registry) -> Director:
         directors.append(_director(settings, registry))
         return directors[0]
 
     server = Server(settings, log, changes)
-    probes = _probes(settings, server.metrics.exposition, lambda: server.gate.is_open)
-    try:
-        directors[0].start()
-        server.open()
-        _announce(settings, log, server.port, probes, directors[0], perf_counter() - started)
-    except BaseException:
-        server.stop()
-        raise
-    stop.wait()
-    log.info("draining", grace_s=settings.server.grace_s)
-    done = server.drain()
-    if probes is not None:
-        probes.close()
-    log.info("stopped", all_answered=done)
-    leave(0 if done else 1)
+    listening = threading.Event()
+
+    def readiness() -> tuple[bool, str]:
+        if draining.is_set():
+            return False, "draining"
+        return (True, "ready") if listening.is_set() else (False, "loading")
+
+    probes = Probes(server.metrics.exposition, lambda: True, readiness)
+    with _endpoints(settings, log, probes) as endpoints:
+        if not _wait_for(directors[0].start, shutdown):
+            return True
+        server.listen(settings.server.grpc_port)
+        listening.set()
+        _announce(settings, log, endpoints, directors[0].lineup, perf_counter() - started)
+        shutdown.wait()
+        draining.set()
+        log.info("draining", grace_s=settings.server.grace_s)
+        all_answered = server.drain()
+        log.info("stopped", all_answered=all_answered)
+    return all_answered
 
 
-def _serve_together(settings: Settings, log: Log, stop: ShutdownEvent) -> None:
+def _serve_together(settings: Settings, log: Log, shutdown: ShutdownEvent) -> bool:
+    """Serve in several worker processes; whether every call was answered."""
     started = perf_counter()
-    with Supervisor(settings, log) as supervisor:
-        probes = _probes(settings, supervisor.metrics, lambda: supervisor.is_ready)
-        try:
-            supervisor.start()
-            port, director = supervisor.port, supervisor.director
-            _announce(settings, log, port, probes, director, perf_counter() - started)
-            supervisor.watch(stop)
+    supervisor = Supervisor(settings, RunFolder.create(), log)
+    probes = Probes(supervisor.metrics, supervisor.is_live, supervisor.readiness)
+    try:
+        with _endpoints(settings, log, probes) as endpoints:
+            if not supervisor.start(shutdown):
+                return True
+            _announce(settings, log, endpoints, supervisor.lineup, perf_counter() - started)
+            supervisor.watch(shutdown)
             log.info("draining", grace_s=settings.server.grace_s)
-        finally:
-            done = supervisor.drain()
-            if probes is not None:
-                probes.close()
-            log.info("stopped", all_answered=done)
+            all_answered = supervisor.drain()
+            log.info("stopped", all_answered=all_answered)
+            return all_answered
+    finally:
+        supervisor.close()
+
+
+def _wait_for(load: Callable[[], None], shutdown: ShutdownEvent) -> bool:
+    """Load in a thread; False if a shutdown came first."""
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            load()
+        except BaseException as error:
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=run, name="load", daemon=True).start()
+    while not done.wait(0.02):
+        if shutdown.is_set():
+            return False
+    if errors:
+        raise errors[0]
+    return True
 
 
 def _director(settings: Settings, registry: Registry) -> Director:
-    return Director(Repository(settings.models.dir), registry.apply, settings.models.pins)
+    models = settings.models
+    return Director(Repository(models.dir), LocalModels(registry.apply), models.pins)
 
 
-def _probes(
-    settings: Settings, metrics: Callable[[], bytes], ready: Callable[[], bool]
-) -> HttpEndpoints | None:
-    if settings.server.metrics_port < 0:
-        return None
-    return HttpEndpoints(settings.server.host, settings.server.metrics_port, metrics, ready)
+@contextmanager
+def _endpoints(settings: Settings, log: Log, probes: Probes) -> Iterator[HttpEndpoints | None]:
+    server = settings.server
+    if server.metrics_port < 0:
+        yield None
+        return
+    endpoints = HttpEndpoints(server.metrics_host, server.metrics_port, probes, log)
+    try:
+        yield endpoints
+    finally:
+        endpoints.close()
 
 
 def _announce(
-    settings: Settings,
-    log: Log,
-    port: int,
-    probes: HttpEndpoints | None,
-    director: Director,
-    seconds: float,
+    settings: Settings, log: Log, endpoints: HttpEndpoints | None, lineup: Lineup, seconds: float
 ) -> None:
-    """One line of JSON on stdout says where the server listens; the log says the rest."""
-    line: dict[str, Any] = {"event": "serving", "host": settings.server.host, "grpc_port": port}
-    line["metrics_port"] = probes.port if probes else None
-    line["models"] = director.lineup.keys()
+    """Write one line of JSON to stdout that says where the server listens; log the rest."""
+    server = settings.server
+    line: dict[str, Any] = {"event": "serving", "host": server.host, "grpc_port": server.grpc_port}
+    line["metrics_host"] = server.metrics_host
+    line["metrics_port"] = endpoints.port if endpoints else None
+    line["models"] = lineup.keys()
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-    log.info("serving", port=port, models=line["models"], seconds=round(seconds, 3))
-    for (name, version), reason in director.lineup.failures.items():
+    log.info("serving", port=server.grpc_port, models=line["models"], seconds=round(seconds, 3))
+    for (name, version), reason in lineup.failures.items():
         log.warning("not loaded", model=f"{name}/{version}", reason=reason)
 
 
-def leave(status: int) -> NoReturn:
-    """End the process now, whatever its threads and connections do."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def warn_of_strangers(settings: Settings, log: Log) -> None:
-    """Say so when others than this machine can reach a server that is open to everybody."""
-    if settings.server.is_loopback():
-        return
-    if settings.tls.cert is None:
-        log.warning("listening beyond loopback without TLS", host=settings.server.host)
-    if settings.auth.api_key_file is None:
-        log.warning("listening beyond loopback without tokens", host=settings.server.host)
+def warn_of_exposure(settings: Settings, log: Log) -> None:
+    """Warn of ports beyond loopback that are open to everybody."""
+    server = settings.server
+    if not server.is_loopback():
+        if settings.tls.cert is None:
+            log.warning("listening beyond loopback without TLS", host=server.host)
+        if settings.auth.api_key_file is None and settings.tls.client_ca is None:
+            log.warning("listening beyond loopback without tokens", host=server.host)
+    if server.metrics_port >= 0 and not is_loopback(server.metrics_host):
+        log.warning("metrics beyond loopback, without TLS or tokens", host=server.metrics_host)

@@ -23,7 +23,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from serving.registry.model import Model
 from serving.rpc.handlers import Call
@@ -233,6 +234,23 @@ def shared_registry(folder: Path, pids: Callable[[], Sequence[int]]) -> Collecto
     return registry
 
 
-def forget_process(pid: int, folder: Path) -> None:
-    """Take what a dead process measured of itself, such as calls in flight, out of the sums."""
-    mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+def merge_dead_process(pid: int, folder: Path) -> None:
+    """Add what a dead process counted to the files of process 0, and remove its own files.
+
+    What it measured of itself, such as calls in flight, is dropped.
+    """
+    for path in folder.glob(f"*_{pid}.db"):
+        kind = path.name.partition("_")[0]
+        if kind in ("counter", "histogram"):
+            _add_values(path, folder / f"{kind}_0.db")
+        path.unlink()
+
+
+def _add_values(source: Path, target: Path) -> None:
+    values = MmapedDict(str(target))  # type: ignore[no-untyped-call]
+    try:
+        for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(source)):  # type: ignore[no-untyped-call]
+            former, _ = values.read_value(key)  # type: ignore[no-untyped-call]
+            values.write_value(key, former + value, timestamp)  # type: ignore[no-untyped-call]
+    finally:
+        values.close()  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ from serving.process.health import Health
 from serving.process.logs import Log
 from serving.process.memory import give_back, keep_little
 from serving.process.metrics import Metrics
-from serving.process.settings import Settings
+from serving.process.settings import Settings, address
 from serving.process.tls import credentials
 from serving.process.tokens import Tokens
 from serving.registry.limits import Limits
@@ -92,19 +92,16 @@ class Server:
         settings: Settings,
         log: Log,
         changes: Callable[[Registry], Changes],
-        *,
-        shared_port: bool = False,
     ) -> None:
-        """Bind the port and start to answer, at first that it is still loading.
+        """Put the parts together; ``listen`` begins to take calls.
 
         Args:
             settings: everything.
             log: where to say what happens.
             changes: makes what changes the models, given those of this process.
-            shared_port: whether other processes listen on the same port.
 
         Raises:
-            ConfigError: if the port cannot be had, or a file of TLS or tokens is wrong.
+            ConfigError: if a file of TLS or tokens is wrong.
         """
         threadpool_limits(limits=1)
         if settings.models.low_memory:
@@ -123,12 +120,9 @@ class Server:
         self._server = grpc.server(
             self._threads,
             maximum_concurrent_rpcs=2 * (most + _SPARE_THREADS),
-            options=_options(settings, shared_port),
+            options=_options(settings),
         )
         self._add_services(changes(self.registry))
-        self._health.tell(False, *_HEALTH)
-        self.port = self._bind()
-        self._server.start()
 
     def _add_services(self, changes: Changes) -> None:
         limits = limits_of(self.settings)
@@ -148,27 +142,35 @@ class Server:
             names += [health.SERVICE_NAME, reflection.SERVICE_NAME]
             reflection.enable_server_reflection(names, self._server)
 
-    def _bind(self) -> int:
-        server = self.settings.server
-        address = server.address(server.grpc_port)
+    def listen(self, port: int) -> None:
+        """Take calls: the models are loaded.
+
+        Args:
+            port: one that ``reserve_port`` holds, so that several processes can share it.
+
+        Raises:
+            ConfigError: if the port cannot be had, or a file of TLS is wrong.
+        """
+        calm_collector()
+        self.gate.open()
+        self._bind(port)
+        self._health.tell(True, *_HEALTH)
+        self._server.start()
+
+    def _bind(self, port: int) -> None:
+        where = address(self.settings.server.host, port)
         secret = credentials(self.settings.tls, partial(self._changed_badly, "certificate"))
         try:
             if secret is None:
-                return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, secret)
+                self._server.add_insecure_port(where)
+            else:
+                self._server.add_secure_port(where, secret)
         except RuntimeError as error:
-            expected = f"a free port on {server.host}"
-            raise ConfigError("server.grpc_port", expected, server.grpc_port) from error
+            expected = f"a free port on {self.settings.server.host}"
+            raise ConfigError("server.grpc_port", expected, port) from error
 
     def _changed_badly(self, what: str, error: ConfigError) -> None:
         self.log.warning(f"changed {what} not usable; what was read before stays", error=str(error))
-
-    def open(self) -> None:
-        """Answer: the models are loaded."""
-        if self.gate.is_starting:
-            calm_collector()
-            self.gate.open()
-            self._health.tell(True, *_HEALTH)
 
     def _tell_models(self, snapshot: Snapshot) -> None:
         """Tell what is loaded, and give back what went with the versions that are not any more."""
@@ -193,10 +195,6 @@ class Server:
         # What was sent arrives while this process still reads: closing earlier would lose it.
         time.sleep(_LAST_CALLS_S)
         return done
-
-    def stop(self) -> None:
-        """Close at once, where the process goes on; for one that could not begin."""
-        self._server.stop(0).wait(_MOST_TAKING_S)
 
 
 def calm_collector() -> None:
@@ -226,11 +224,11 @@ def tuning_of(settings: Settings) -> Tuning:
     )
 
 
-def _options(settings: Settings, shared_port: bool) -> list[tuple[str, int]]:
+def _options(settings: Settings) -> list[tuple[str, int]]:
     most = settings.server.max_concurrent_requests
     return [
-        # Without this, two servers on one port would share its callers without a word.
-        ("grpc.so_reuseport", int(shared_port)),
+        # The workers of one server share its port; see ``reserve_port`` for other servers.
+        ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", settings.limits.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         # Between the two, gRPC refuses by chance.

@@ -1,27 +1,19 @@
-"""What a server can be told, from flags, environment and file, in this order of precedence.
+"""Settings of a server, from flags, environment and file, in this order of precedence.
 
     flag                      --grpc-port 50051
     environment               MULDE_SERVER__GRPC_PORT=50051
     file, with --config       [server] grpc_port = 50051        (TOML)
 
-A name that does not exist is an error wherever it stands.
+A name that is not a setting is an error in all three.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mulde.errors import ConfigError
 
@@ -33,13 +25,17 @@ class _Section(BaseModel):
 
 
 class ServerSettings(_Section):
-    """Where to listen, and with how many processes."""
+    """Addresses, processes and limits on calls and connections."""
 
     host: str = "127.0.0.1"
     grpc_port: int = Field(default=50051, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=9090, ge=-1, le=65535)
+    insecure: bool = False
     workers: int = Field(default=1, ge=1, le=256)
     grace_s: float = Field(default=30.0, ge=0, le=3600)
+    heartbeat_timeout_s: float = Field(default=10.0, ge=1, le=3600)
+    change_timeout_s: float = Field(default=120.0, ge=1, le=86_400)
     max_concurrent_requests: int = Field(default=64, ge=1, le=4096)
     max_wait_ms: float = Field(default=50.0, gt=0, le=3_600_000)
     max_connections: int = Field(default=4096, ge=1, le=1_000_000)
@@ -47,22 +43,12 @@ class ServerSettings(_Section):
     reflection: bool = True
 
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
-
-    def address(self, port: int) -> str:
-        """host:port, with brackets around an IPv6 address."""
-        host = self.host.strip("[]")
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """Whether only this machine can reach the gRPC port."""
+        return is_loopback(self.host)
 
 
 class LimitSettings(_Section):
-    """What one request may ask for."""
+    """Limits on one request."""
 
     max_batch_size: int = Field(default=1024, ge=1, le=65536)
     max_k: int = Field(default=1000, ge=1, le=1_000_000)
@@ -72,14 +58,14 @@ class LimitSettings(_Section):
 
 
 class BatchSettings(_Section):
-    """How callers share a run of the engine."""
+    """Dynamic batching."""
 
     max_queue_delay_us: int = Field(default=0, ge=0, le=1_000_000)
     max_waiting: int = Field(default=4096, ge=1, le=1_000_000)
 
 
 class ModelSettings(_Section):
-    """What to serve."""
+    """Models to serve."""
 
     dir: Path
     pins: dict[str, str] = Field(default_factory=dict)
@@ -96,32 +82,29 @@ class TlsSettings(_Section):
     @model_validator(mode="after")
     def _is_whole(self) -> TlsSettings:
         if (self.cert is None) != (self.key is None):
-            raise ValueError("expected cert and key together")
+            raise ValueError("cert and key together")
         if self.client_ca is not None and self.cert is None:
-            raise ValueError("expected cert and key with client_ca")
+            raise ValueError("cert and key with client_ca")
         return self
 
 
 class AuthSettings(_Section):
-    """Who may call."""
+    """Tokens of callers; read again when they change."""
 
     api_key_file: Path | None = None
+    keep_tokens_s: float = Field(default=60.0, ge=0, le=86_400)
 
 
 class LogSettings(_Section):
-    """What to write about it, on stderr."""
+    """The log on stderr."""
 
     format: Literal["json", "text"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
     requests: bool = False
 
 
-class Settings(BaseSettings):
-    """Everything a server can be told."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="MULDE_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+class Settings(_Section):
+    """All settings of a server."""
 
     models: ModelSettings
     server: ServerSettings = ServerSettings()
@@ -131,47 +114,37 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then file (handed over under the key "_file")."""
-        flags = dict(init_settings())
-        file = flags.pop("_file", {})
-        return (
-            InitSettingsSource(settings_cls, flags),
-            env_settings,
-            InitSettingsSource(settings_cls, file),
-        )
 
+def check_exposure(settings: Settings) -> None:
+    """Refuse to listen beyond loopback without TLS and tokens, unless that was asked for.
 
-def read_settings(flags: Mapping[str, Mapping[str, Any]], config: Path | None = None) -> Settings:
-    """Put flags, environment and file together.
-
-    Args:
-        flags: section -> name -> value, only those that were given.
-        config: a TOML file, or None.
+    Client certificates (mutual TLS) stand for tokens.
 
     Raises:
-        ConfigError: naming the setting.
+        ConfigError: naming what is missing.
     """
-    try:
-        return Settings.model_validate({**flags, "_file": _read_file(config)})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "settings"
-        raise ConfigError(where, first["msg"], first["input"]) from None
+    server, tls = settings.server, settings.tls
+    if server.is_loopback() or server.insecure:
+        return
+    missing = [] if tls.cert else ["TLS (--tls-cert, --tls-key)"]
+    if settings.auth.api_key_file is None and tls.client_ca is None:
+        missing.append("tokens (--api-key-file)")
+    if missing:
+        expected = f"a loopback address; any other needs {' and '.join(missing)}, or --insecure"
+        raise ConfigError("server.host", expected, server.host)
 
 
-def _read_file(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(str(path), "a TOML file", str(error)) from error
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def address(host: str, port: int) -> str:
+    """Return host:port, with brackets around an IPv6 address."""
+    host = host.strip("[]")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

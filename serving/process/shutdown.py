@@ -1,10 +1,8 @@
-"""The wish to stop, told by a signal or by another thread, that is never missed.
+"""Wait for signals without missing one: a self-pipe.
 
-A handler of Python's runs when the main thread comes to its next instruction. A signal that comes
-while that thread is about to wait for a lock, and on a busy machine it is about to for
-milliseconds, is heard when the wait is over: at the next signal. And a handler that sets an event
-while the main thread holds the event's own lock waits for itself. So a signal's number goes into a
-pipe, which the interpreter does within the signal itself, and whoever waits looks at the pipe.
+A Python handler runs when the main thread comes to its next instruction, so a signal that arrives
+just before that thread waits would be noticed when the wait is over. The interpreter therefore
+writes the number of each signal into a pipe, within the signal itself, and waiting reads the pipe.
 """
 
 from __future__ import annotations
@@ -12,34 +10,72 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+_END = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+_IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 
 class ShutdownEvent:
-    """Set once and for ever; threads may share it."""
+    """Set by SIGTERM, SIGINT, SIGQUIT or ``set``; SIGHUP reloads. Threads may set it."""
 
-    def __init__(self) -> None:
-        """Not set yet, and not heard of any signal."""
+    def __init__(self, reload: Callable[[], None] = lambda: None) -> None:
+        """Not set, and no signal handled yet.
+
+        Args:
+            reload: called by ``wait`` after a SIGHUP.
+        """
+        self._reload = reload
+        self._is_set = False
         self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
-    def on(self, *signals: signal.Signals) -> None:
-        """Be set by these signals, and by all others that have handlers; in the main thread."""
+    def handle_signals(self) -> None:
+        """From now on react to signals; call it in the main thread.
+
+        Signals that would end a process by default and that mean nothing here are ignored.
+        """
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in signals:
+        for number in (*_END, signal.SIGHUP, *_IGNORED):
             signal.signal(number, _ignore)
 
     def set(self) -> None:
-        """Tell whoever waits."""
-        os.write(self._write, b"\0")
+        """End every wait."""
+        with suppress(BlockingIOError):
+            os.write(self._write, b"\0")
 
     def is_set(self) -> bool:
-        """Whether it was told."""
+        """Whether it was set."""
         return self.wait(0)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is told, for ever or so many seconds; whether it was."""
-        return bool(select.select([self._read], [], [], timeout_s)[0])
+        """Wait until it is set, or so many seconds; whether it is set."""
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._is_set:
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if not select.select([self._read], [], [], left)[0]:
+                break
+            self._take(os.read(self._read, 512))
+        return self._is_set
+
+    def _take(self, numbers: bytes) -> None:
+        if any(number == 0 or number in _END for number in numbers):
+            self._is_set = True
+        elif signal.SIGHUP in numbers:
+            self._reload()
 
 
 def _ignore(*_: object) -> None:
-    """What a signal does besides: SIG_IGN would keep its number out of the pipe."""
+    """Do nothing: with SIG_IGN the number would not reach the pipe."""
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now, without waiting for its threads and connections."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

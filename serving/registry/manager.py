@@ -1,10 +1,12 @@
-"""Decides what is loaded: at the start, and when an administrator says so. One change at a time."""
+"""Decide which models are served: at the start, and in admin calls. One change at a time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Protocol
 
 from mulde.bundle.files import manifest_digest
 from mulde.bundle.manifest import NAME
@@ -13,26 +15,67 @@ from serving.registry.repository import Place, Repository
 from serving.registry.served_models import Lineup
 
 
+class ServedState(Protocol):
+    """The models that are served, in this process alone or in all workers."""
+
+    def changing(self) -> AbstractContextManager[None]:
+        """Hold the lock under which models are changed."""
+
+    @property
+    def lineup(self) -> Lineup:
+        """What is served."""
+
+    def switch(self, lineup: Lineup) -> None:
+        """Load what is new in a lineup, then serve it.
+
+        Raises:
+            BundleError: if it cannot be loaded; nothing has changed then.
+        """
+
+
+class LocalModels:
+    """The models of this process."""
+
+    def __init__(self, apply: Callable[[Lineup], None]) -> None:
+        """Start with nothing loaded; ``apply`` loads and switches, see ``Registry.apply``."""
+        self._apply = apply
+        self._lock = threading.Lock()
+        self.lineup = Lineup()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """See ``ServedState``."""
+        with self._lock:
+            yield
+
+    def switch(self, lineup: Lineup) -> None:
+        """See ``ServedState``."""
+        self._apply(lineup)
+        self.lineup = lineup
+
+
 class Director:
-    """Changes a lineup, and lets it be applied by whoever holds the models."""
+    """Change which models are served."""
 
     def __init__(
         self,
         repository: Repository,
-        apply: Callable[[Lineup], None],
+        state: ServedState,
         pins: Mapping[str, str] | None = None,
     ) -> None:
-        """Start with nothing loaded.
+        """Change nothing yet.
 
         Args:
             repository: where bundles are.
-            apply: loads what is new in a lineup, then switches to it; or raises BundleError and
-                changes nothing.
+            state: what is served.
             pins: name -> version that shall be current, whatever newer ones there are.
         """
-        self._repository, self._apply, self._pins = repository, apply, dict(pins or {})
-        self.lock = threading.Lock()
-        self.lineup = Lineup()
+        self._repository, self._state, self._pins = repository, state, dict(pins or {})
+
+    @property
+    def lineup(self) -> Lineup:
+        """What is served."""
+        return self._state.lineup
 
     def start(self) -> None:
         """Load the newest version of each name, or the pinned one.
@@ -48,7 +91,7 @@ class Director:
         for name, version in self._pins.items():
             if f"{name}/{version}" not in known:
                 raise UnknownModel(f"{name}/{version}", known)
-        with self.lock:
+        with self._state.changing():
             failed = [
                 error
                 for name in dict.fromkeys(place.name for place in places)
@@ -83,7 +126,7 @@ class Director:
         check_name("name", name)
         if version:
             check_name("version", version)
-        with self.lock:
+        with self._state.changing():
             place = self._repository.find(name, version)
             self._make_current(place, pinned=pin, keep=True)
         return place.name, place.version
@@ -99,13 +142,13 @@ class Director:
         """
         if name:
             check_name("name", name)
-        with self.lock:
+        with self._state.changing():
             name, current = self.lineup.key(name, "", "name")
             place = self._repository.find(name)
             if self.lineup.entries[name].pinned or place.version == current:
                 return name, current, False
             self._make_current(place, pinned=False, keep=True)
-            self._switch(self.lineup.without(name, [current]))
+            self._state.switch(self.lineup.without(name, [current]))
         return place.name, place.version, True
 
     def unload(self, name: str, version: str) -> list[tuple[str, str]]:
@@ -120,23 +163,19 @@ class Director:
         check_name("name", name)
         if version:
             check_name("version", version)
-        with self.lock:
+        with self._state.changing():
             self.lineup.key(name, version, "name")
             versions = [version] if version else list(self.lineup.entries[name].places)
-            self._switch(self.lineup.without(name, versions))
+            self._state.switch(self.lineup.without(name, versions))
         return [(name, one) for one in versions]
 
     def _make_current(self, place: Place, *, pinned: bool, keep: bool) -> None:
         try:
             chosen = replace(place, digest=manifest_digest(place.path))
-            self._switch(self.lineup.with_current(chosen, pinned=pinned, keep=keep))
+            self._state.switch(self.lineup.with_current(chosen, pinned=pinned, keep=keep))
         except BundleError as error:
-            self._switch(self.lineup.with_failure(place, str(error)))
+            self._state.switch(self.lineup.with_failure(place, str(error)))
             raise
-
-    def _switch(self, lineup: Lineup) -> None:
-        self._apply(lineup)
-        self.lineup = lineup
 
 
 def check_name(field: str, name: str) -> None:

@@ -36,6 +36,7 @@ CODES: dict[type[errors.MuldeError], grpc.StatusCode] = {
     errors.Unreachable: grpc.StatusCode.UNAVAILABLE,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.ChangeTimedOut: grpc.StatusCode.ABORTED,
     errors.Starting: grpc.StatusCode.UNAVAILABLE,
     errors.Draining: grpc.StatusCode.UNAVAILABLE,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,

@@ -20,7 +20,7 @@ from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 from serving.process.admission import Room
 from serving.process.auth import AuthInterceptor
 from serving.registry.limits import Limits
-from serving.registry.manager import Director
+from serving.registry.manager import Director, LocalModels
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
@@ -90,7 +90,7 @@ class Details(NamedTuple):
 def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Message]]]:
     """Each method of the contract over a bundle, and what it answers with."""
     registry = Registry(Tuning(limits=LIMITS))
-    director = Director(Repository(bundle), registry.apply)
+    director = Director(Repository(bundle), LocalModels(registry.apply))
     director.start()
     gate = AuthInterceptor(None, Room(64, 1.0))
     gate.open()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mulde.errors import BundleError, InvalidArgument, UnknownModel
-from serving.registry.manager import Director
+from serving.registry.manager import Director, LocalModels
 from serving.registry.repository import Place, Repository
 from serving.registry.served_models import Lineup
 
@@ -85,21 +85,21 @@ def fill(root: Path, *keys: str) -> Repository:
 
 def test_a_start_takes_the_newest_sound_version_of_each_name(tmp_path: Path) -> None:
     repository = fill(tmp_path, "a/1", "a/2", "a/10", "b/1")
-    director = Director(repository, Shelf("a/10").apply)
+    director = Director(repository, LocalModels(Shelf("a/10").apply))
     director.start()
     assert director.lineup.keys() == ["a/2", "b/1"]
     assert list(director.lineup.failures) == [("a", "10")]
 
 
 def test_a_start_with_nothing_sound_raises_the_first_reason(tmp_path: Path) -> None:
-    director = Director(fill(tmp_path, "a/1", "a/2"), Shelf("a/1", "a/2").apply)
+    director = Director(fill(tmp_path, "a/1", "a/2"), LocalModels(Shelf("a/1", "a/2").apply))
     with pytest.raises(BundleError, match="a/2"):
         director.start()
 
 
 def test_a_loaded_version_stays_the_one_that_was_chosen(tmp_path: Path) -> None:
     """Whoever loads it later, as a new worker does, is to have the same, or none."""
-    director = Director(fill(tmp_path, "a/1"), Shelf().apply)
+    director = Director(fill(tmp_path, "a/1"), LocalModels(Shelf().apply))
     director.start()
     (tmp_path / "a/1/manifest.sha256").write_text("digest of another\n")
     director.load("a", "1", True)
@@ -110,7 +110,7 @@ def test_a_loaded_version_stays_the_one_that_was_chosen(tmp_path: Path) -> None:
 
 
 def test_a_failed_change_leaves_the_lineup(tmp_path: Path) -> None:
-    director = Director(fill(tmp_path, "a/1"), Shelf("a/2").apply)
+    director = Director(fill(tmp_path, "a/1"), LocalModels(Shelf("a/2").apply))
     director.start()
     fill(tmp_path, "a/2")
     for change in (lambda: director.load("a", "2", False), lambda: director.reload("a")):
@@ -120,7 +120,7 @@ def test_a_failed_change_leaves_the_lineup(tmp_path: Path) -> None:
 
 
 def test_a_pin_holds_against_a_reload_until_the_next_load(tmp_path: Path) -> None:
-    director = Director(fill(tmp_path, "a/1", "a/2"), Shelf().apply, {"a": "1"})
+    director = Director(fill(tmp_path, "a/1", "a/2"), LocalModels(Shelf().apply), {"a": "1"})
     director.start()
     assert director.reload("a") == ("a", "1", False)
     assert director.load("a", "", False) == ("a", "2")

@@ -24,6 +24,7 @@ CALLERS_FAULT = [
     errors.Overloaded(3),
     errors.DeadlineExceeded(),
     errors.Starting(),
+    errors.ChangeTimedOut("worker 1 has not loaded the models", 60.0),
     errors.Draining(),
     errors.Unauthenticated(),
     errors.Forbidden("LoadModel"),

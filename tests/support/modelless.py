@@ -12,7 +12,7 @@ from mulde.cli import app  # noqa: F401 - the commands are part of the process
 from serving.process import main as run  # noqa: F401 - likewise
 from serving.process.logs import open_log
 from serving.process.server import Server
-from serving.process.settings import read_settings
+from serving.process.settings_sources import read_settings
 from tests.support.memory import private_bytes
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     flags = {"server": {"grpc_port": 0}, "models": {"dir": Path(), "low_memory": True}}
     settings = read_settings(flags)
     server = Server(settings, open_log(settings.log), lambda registry: registry)  # type: ignore
-    server.open()
+    server.listen(0)
     print(private_bytes(os.getpid()), flush=True)
     os._exit(0)
 

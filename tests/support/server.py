@@ -41,11 +41,12 @@ class ServerProcess:
 
     @property
     def address(self) -> str:
-        return f"{self.ready['host']}:{self.ready['grpc_port']}"
+        return f"{_host(self.ready['host'])}:{self.ready['grpc_port']}"
 
     def get(self, page: str) -> tuple[int, str]:
         """Status and body of a page of the metrics port."""
-        url = f"http://{self.ready['host']}:{self.ready['metrics_port']}{page}"
+        host = _host(self.ready["metrics_host"])
+        url = f"http://{host}:{self.ready['metrics_port']}{page}"
         try:
             with urllib.request.urlopen(url, timeout=10) as response:
                 return response.status, response.read().decode()
@@ -82,6 +83,12 @@ class ServerProcess:
         """SIGTERM, and the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout)
+
+
+def _host(host: str) -> str:
+    """A host as it stands in an address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host.strip("[]"), host.strip("[]"))
+    return f"[{host}]" if ":" in host else host
 
 
 @contextmanager

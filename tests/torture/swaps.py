@@ -27,7 +27,7 @@ from mulde.client import Client, Connection
 from mulde.errors import BundleError, MuldeError, Unreachable
 from serving.engine.engine import Engine
 from serving.process.main import serve
-from serving.process.settings import read_settings
+from serving.process.settings_sources import read_settings
 from tests.support.server import eventually
 from tests.support.toy import toy_bundle
 

@@ -1,272 +1,258 @@
-"""Several worker processes on one port: started, replaced when they die, changed together.
+"""Start the workers of one server, watch their heartbeats, replace and drain them.
 
-The port belongs to the supervisor, which binds it and never listens; the kernel spreads
-connections over the workers. A change of models has two steps: all workers prepare, and if all can,
-all switch. So either all have the new lineup or none.
+Workers load for themselves and agree on changes of models without the supervisor
+(``shared_models.py``). It waits for none of them without a limit: a worker whose heartbeat stops,
+or that takes too long to load, is killed.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, wait
-from multiprocessing.connection import Connection
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
-from mulde.errors import BundleError, ConfigError, MuldeError
+from mulde.errors import MuldeError
 from serving.process.logs import Log
-from serving.process.metrics import exposition, forget_process, shared_registry
+from serving.process.metrics import exposition, merge_dead_process, shared_registry
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent
-from serving.process.workers.channel import Channel, Gone
-from serving.registry.manager import Director
-from serving.registry.repository import Repository
+from serving.process.workers.run_folder import RunFolder, WorkerRecord
 from serving.registry.served_models import Lineup
 
 _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_CHANGES = ("load", "reload", "unload")
+_TURN_S = 0.1
 _LONG_LIFE_S = 10.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-_GRACE_MARGIN_S = 5.0
-_PATIENCE_S = 1.0
+_IMPORT_S = 60.0
+_DRAIN_MARGIN_S = 5.0
 
 
 class WorkerProcess:
-    """A worker as the supervisor sees it.
+    """A worker as the supervisor sees it."""
 
-    Attributes:
-        is_useless: whether it cannot load what the others have; that was said already.
-    """
-
-    def __init__(
-        self,
-        number: int,
-        settings: Settings,
-        environment: Mapping[str, str],
-        director: Director,
-        died: threading.Event,
-    ) -> None:
-        """Start the process.
-
-        Args:
-            number: for the log.
-            settings: with the port that all share.
-            environment: of the process.
-            director: does what the worker's administrators ask for.
-            died: set when the process is gone.
-        """
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "serving.process.workers.worker", str(theirs.fileno())]
-        self.number, self.born, self.is_useless = number, time.monotonic(), False
+    def __init__(self, number: int, folder: RunFolder, environment: Mapping[str, str]) -> None:
+        """Start the process."""
+        self.number, self._folder = number, folder
+        command = [sys.executable, "-m", "serving.process.workers.worker"]
+        # The end of the pipe tells a worker that the supervisor has ended. A session of its own
+        # keeps signals of the terminal from it.
         self.process = subprocess.Popen(
-            command, env=dict(environment), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            [*command, str(folder.path), str(number)],
+            env=dict(environment),
+            stdin=subprocess.PIPE,
+            start_new_session=True,
         )
-        theirs.close()
-        self._director, self._died = director, died
-        connection = Connection(ours.detach())
-        connection.send((settings, number))
-        self.channel = Channel(connection, self._handle, died.set)
-        self.channel.start()
-
-    def _handle(self, kind: str, content: tuple[Any, ...]) -> Any:
-        if kind not in _CHANGES:
-            raise ValueError(f"no such call: {kind}")
-        return getattr(self._director, kind)(*content)
+        self.born = self._beaten = time.monotonic()
+        self._beat = 0
 
     @property
-    def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self.process.poll() is None
+    def record(self) -> WorkerRecord:
+        """What the worker says about itself."""
+        record = self._folder.record(self.number)
+        return record or WorkerRecord(self.process.pid)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self.process.poll() is not None
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds since its last heartbeat, or since it was started."""
+        beat, now = self._folder.heartbeat(self.number), time.monotonic()
+        if beat != self._beat:
+            self._beat, self._beaten = beat, now
+        return now - self._beaten
+
+    @property
+    def has_beaten(self) -> bool:
+        """Whether there was a heartbeat."""
+        return self._beat != 0
+
+    def forgive(self) -> None:
+        """Count its silence from now on."""
+        self._beaten = time.monotonic()
+
+    def end(self) -> int:
+        """Kill it, and remove what it said; its exit status."""
+        self.process.kill()
+        status = self.process.wait()
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self._folder.forget(self.number)
+        return status
 
 
 class Supervisor:
-    """Starts workers and keeps them alike."""
+    """Keeps a number of workers alive."""
 
-    def __init__(self, settings: Settings, log: Log) -> None:
-        """Reserve the port.
+    def __init__(self, settings: Settings, folder: RunFolder, log: Log) -> None:
+        """Start no worker yet.
 
-        Raises:
-            ConfigError: if it cannot be had.
+        Args:
+            settings: with the port that ``reserve_port`` holds.
+            folder: of all workers, empty.
+            log: where to say what happens.
         """
-        self._log = log
-        self._socket = _reserve(settings)
-        self.port = int(self._socket.getsockname()[1])
-        server = settings.server.model_copy(update={"grpc_port": self.port})
-        self._settings = settings.model_copy(update={"server": server})
-        self._folder = Path(tempfile.mkdtemp(prefix="mulde-metrics-"))
+        self._settings, self._folder, self._log = settings, folder, log
         self._environment = {
             **dict.fromkeys(_ONE_THREAD, "1"),
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            _MULTIPROCESS: str(self._folder),
+            _MULTIPROCESS: str(folder.metrics),
         }
-        repository = Repository(settings.models.dir)
-        self.director = Director(repository, self._apply, settings.models.pins)
         self._workers: dict[int, WorkerProcess] = {}
-        self._died = threading.Event()
-        self._pause_s = 0.0
+        self._due: dict[int, float] = {}
+        self._pauses: dict[int, float] = {}
+        self._replacing: set[int] = set()
+        self._metrics_lock = threading.Lock()
+        self._draining = False
+        self._turned = time.monotonic()
 
-    def __enter__(self) -> Self:
-        """The supervisor itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End what still runs, free the port, remove the metrics' files."""
-        for worker in self._workers.values():
-            worker.process.kill()
-            worker.process.wait()
-        self._socket.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def start(self) -> None:
-        """Start all workers and load the models.
+    def start(self, shutdown: ShutdownEvent) -> bool:
+        """Start all workers; whether they serve, which they do not after a shutdown.
 
         Raises:
-            BundleError, ConfigError: if nothing can be served.
+            MuldeError: if one cannot.
         """
-        for number in range(self._settings.server.workers):
-            self._workers[number] = self._new_worker(number)
-        self.director.start()
+        self._folder.write_settings(self._settings.model_dump(mode="json"))
+        numbers = range(self._settings.server.workers)
+        self._workers = {number: self._new_worker(number) for number in numbers}
+        while len(self._folder.serving()) < len(numbers):
+            if shutdown.wait(_TURN_S):
+                return False
+            self._turned = time.monotonic()
+            for worker in self._workers.values():
+                reason = self._fault(worker)
+                if reason:
+                    raise MuldeError(worker.record.error or f"worker {worker.number} {reason}")
+        return True
 
     def _new_worker(self, number: int) -> WorkerProcess:
-        return WorkerProcess(number, self._settings, self._environment, self.director, self._died)
+        return WorkerProcess(number, self._folder, self._environment)
+
+    def close(self) -> None:
+        """End what still runs, and remove the folder."""
+        for worker in self._workers.values():
+            worker.end()
+        shutil.rmtree(self._folder.path, ignore_errors=True)
+
+    # What probes and Prometheus are told.
 
     @property
-    def is_ready(self) -> bool:
-        """Whether any worker can answer."""
-        alive = any(worker.is_alive for worker in self._workers.values())
-        return alive and bool(self.director.lineup.entries)
+    def lineup(self) -> Lineup:
+        """The models that are served."""
+        return self._folder.served().lineup
+
+    def is_live(self) -> bool:
+        """Whether the supervisor itself does its work."""
+        return time.monotonic() - self._turned < self._settings.server.heartbeat_timeout_s
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether any worker answers, and how many do."""
+        if self._draining:
+            return False, "draining"
+        ready = [worker for worker in list(self._workers.values()) if self._is_ready(worker)]
+        sentence = f"{len(ready)} of {self._settings.server.workers} workers ready"
+        return bool(ready), sentence
+
+    def _is_ready(self, worker: WorkerProcess) -> bool:
+        late = worker.silence_s > self._settings.server.heartbeat_timeout_s / 2
+        return not late and not worker.has_ended and worker.record.state == "serving"
 
     def metrics(self) -> bytes:
         """The workers' metrics, added up."""
-        settled = [worker.channel.call("settle") for worker in self._workers.values()]
-        wait(settled, timeout=_PATIENCE_S)
-        return exposition(shared_registry(self._folder, self._pids))
+        with self._metrics_lock:
+            return exposition(shared_registry(self._folder.metrics, self._pids))
 
     def _pids(self) -> list[int]:
-        return [worker.process.pid for worker in self._workers.values()]
+        return [worker.process.pid for worker in list(self._workers.values())]
 
-    def _apply(self, lineup: Lineup) -> None:
-        """Have all workers load what is new in a lineup, then switch to it."""
-        try:
-            self._tell_all("prepare", lineup)
-        except MuldeError:
-            self._tell_all("abort")
-            raise
-        self._tell_all("commit", lineup)
+    # Watching.
 
-    def _tell_all(self, kind: str, content: Any = None) -> None:
-        """Call all workers at once; one that dies meanwhile is left out, and replaced later."""
-        calls = [worker.channel.call(kind, content) for worker in self._workers.values()]
-        errors = [error for error in map(_error_of, calls) if error is not None]
-        if len(errors) == len(calls) and all(isinstance(error, Gone) for error in errors):
-            raise BundleError(self._settings.models.dir, "every worker died while loading it")
-        for error in errors:
-            if not isinstance(error, Gone):
-                raise error
+    def watch(self, shutdown: ShutdownEvent) -> None:
+        """Replace workers that die or stand still, until told to stop."""
+        while not shutdown.wait(_TURN_S):
+            self._turn()
 
-    def watch(self, stop: ShutdownEvent) -> None:
-        """Replace workers that die, until told to stop."""
-        while not stop.is_set():
-            if self._died.wait(0.2):
-                self._died.clear()
-                self._replace_dead(stop)
+    def _turn(self) -> None:
+        now = time.monotonic()
+        if now - self._turned > self._settings.server.heartbeat_timeout_s / 2:
+            # The supervisor itself stood still, and perhaps the whole machine with it.
+            for worker in self._workers.values():
+                worker.forgive()
+        self._turned = now
+        for worker in list(self._workers.values()):
+            reason = self._fault(worker)
+            if reason:
+                self._bury(worker, reason)
+        for number, due in list(self._due.items()):
+            if now >= due:
+                del self._due[number]
+                self._workers[number] = self._new_worker(number)
+        for number in self._replacing & set(self._folder.serving()):
+            self._replacing.discard(number)
+            self._log.info("worker replaced", worker=number)
 
-    def _replace_dead(self, stop: ShutdownEvent) -> None:
-        for number, worker in list(self._workers.items()):
-            if worker.channel.is_open and worker.is_alive:
-                continue
-            worker.process.kill()
-            code = worker.process.wait()
-            forget_process(worker.process.pid, self._folder)
-            if not worker.is_useless:
-                self._log.warning("worker died", worker=number, status=code)
-            short = time.monotonic() - worker.born < _LONG_LIFE_S
-            self._pause_s = self._longer_pause_s() if short else 0.0
-            stop.wait(self._pause_s)
-            if not stop.is_set():
-                self._replace(number)
+    def _fault(self, worker: WorkerProcess) -> str:
+        """Why a worker has to be replaced; empty where it need not."""
+        server, record, silence_s = self._settings.server, worker.record, worker.silence_s
+        if worker.has_ended:
+            return f"ended with status {worker.process.returncode}"
+        if silence_s > (server.heartbeat_timeout_s if worker.has_beaten else _IMPORT_S):
+            return f"had no heartbeat for {silence_s:.1f} s"
+        if record.state == "failed":
+            return f"failed: {record.error}"
+        age_s = time.monotonic() - worker.born
+        if record.state == "loading" and age_s > _IMPORT_S + 2 * server.change_timeout_s:
+            return f"has not loaded its models in {age_s:.0f} s"
+        return ""
 
-    def _longer_pause_s(self) -> float:
-        return min(_LONGEST_PAUSE_S, max(_SHORTEST_PAUSE_S, 2 * self._pause_s))
+    def _bury(self, worker: WorkerProcess, reason: str) -> None:
+        """Take a worker out, and plan its replacement after a pause that grows."""
+        number, record = worker.number, worker.record
+        if record.state == "failed":
+            said = "worker cannot start, the others answer; trying again"
+            self._log.error(said, worker=number, error=record.error)
+        else:
+            self._log.warning("worker died", worker=number, reason=reason)
+        worker.end()
+        del self._workers[number]
+        self._replacing.add(number)
+        with self._metrics_lock:
+            merge_dead_process(worker.process.pid, self._folder.metrics)
+        long_lived = time.monotonic() - worker.born > _LONG_LIFE_S and record.state == "serving"
+        pause_s = 0.0 if long_lived else max(_SHORTEST_PAUSE_S, 2 * self._pauses.get(number, 0.0))
+        self._pauses[number] = min(_LONGEST_PAUSE_S, pause_s)
+        self._due[number] = time.monotonic() + self._pauses[number]
 
-    def _replace(self, number: int) -> None:
-        """Start another one, which has to load what the others have.
-
-        Where that is gone, or another bundle lies there, the others answer alone, and it is tried
-        again after a pause: somebody may put it back, or load another version.
-        """
-        with self.director.lock:
-            worker = self._workers[number] = self._new_worker(number)
-            lineup = self.director.lineup
-            for kind in ("prepare", "commit"):
-                error = _error_of(worker.channel.call(kind, lineup))
-                if error is not None:
-                    said = "worker cannot start, the others answer; trying again"
-                    self._log.error(said, worker=number, error=str(error))
-                    worker.is_useless = True
-                    # It has the port already, and would tell its callers for ever to wait.
-                    worker.process.kill()
-                    self._died.set()
-                    return
-        self._log.info("worker replaced", worker=number)
+    # Draining.
 
     def drain(self) -> bool:
-        """Tell all workers to finish; those that take longer than the grace time are ended."""
-        for worker in self._workers.values():
-            worker.channel.call("drain")
-        end = time.monotonic() + self._settings.server.grace_s + _GRACE_MARGIN_S
-        codes = [_wait(worker.process, end) for worker in self._workers.values()]
-        return all(code == 0 for code in codes)
+        """Have all workers finish their calls; whether every call was answered.
 
+        A worker that stands still, or takes longer than the grace time, is killed.
+        """
+        self._draining = True
+        end = time.monotonic() + self._settings.server.grace_s + _DRAIN_MARGIN_S
+        workers = list(self._workers.values())
+        serving = [worker for worker in workers if worker.record.state == "serving"]
+        for worker in workers:
+            worker.process.send_signal(signal.SIGTERM if worker in serving else signal.SIGKILL)
+        endings = [self._ends_well(worker, end) for worker in serving]
+        return all(endings)
 
-def _error_of(call: Future[Any]) -> BaseException | None:
-    return call.exception()
-
-
-def _wait(process: subprocess.Popen[bytes], end: float) -> int:
-    try:
-        return process.wait(max(0.0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def _reserve(settings: Settings) -> socket.socket:
-    """A socket that holds the port for the workers, and never listens.
-
-    Raises:
-        ConfigError: if another program has it.
-    """
-    server = settings.server
-    host, port = server.host.strip("[]"), server.grpc_port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        # First without sharing, or another server that shares the port would not be noticed.
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            probe.listen()
-            port = probe.getsockname()[1]
-        reserved = socket.socket(family, socket.SOCK_STREAM)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind((host, port))
-    except OSError as error:
-        expected = f"a free port on {host} ({error.strerror})"
-        raise ConfigError("server.grpc_port", expected, server.grpc_port) from error
-    return reserved
+    def _ends_well(self, worker: WorkerProcess, end: float) -> bool:
+        """Wait for a worker to end by itself; whether it had answered every call."""
+        while not worker.has_ended:
+            frozen = worker.silence_s > self._settings.server.heartbeat_timeout_s
+            if frozen or time.monotonic() >= end:
+                return False
+            time.sleep(_TURN_S)
+        return worker.process.returncode == 0

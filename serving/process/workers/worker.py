@@ -1,100 +1,107 @@
-"""One of several processes on one port: ``python -m serving.process.workers.worker FD``.
+"""One of several processes on one port: ``python -m serving.process.workers.worker FOLDER NUMBER``.
 
-The supervisor starts it.
-
-It serves like a process alone, but asks the supervisor to change models, and does what the
-supervisor tells all workers: prepare a lineup, switch to it, drain.
+The supervisor starts it with a pipe as its standard input; the end of the pipe is the supervisor's
+end. The worker loads for itself, listens, and follows changes of models (``shared_models.py``).
 """
 
 from __future__ import annotations
 
 import os
-import signal
+import shutil
 import sys
-from multiprocessing.connection import Connection
-from typing import Any
+import threading
+import time
+from pathlib import Path
 
 from mulde.errors import MuldeError
-from mulde.storage.printable import printable
 from serving.process.logs import open_log
 from serving.process.server import Server
 from serving.process.settings import Settings
-from serving.process.shutdown import ShutdownEvent
-from serving.process.workers.channel import Channel
+from serving.process.shutdown import ShutdownEvent, leave
+from serving.process.workers.run_folder import RunFolder, WorkerRecord
+from serving.process.workers.shared_models import SharedModels
+from serving.registry.manager import Director, LocalModels
+from serving.registry.registry import Registry
+from serving.registry.repository import Repository
+from serving.registry.served_models import Lineup
 
-
-class RemoteChanges:
-    """Changes in all workers, by way of the supervisor; see ``administration.Changes``."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def load(self, name: str, version: str, pin: bool) -> tuple[str, str]:
-        """See ``Director.load``."""
-        changed: tuple[str, str] = self._channel.call("load", (name, version, pin)).result()
-        return changed
-
-    def reload(self, name: str) -> tuple[str, str, bool]:
-        """See ``Director.reload``."""
-        changed: tuple[str, str, bool] = self._channel.call("reload", (name,)).result()
-        return changed
-
-    def unload(self, name: str, version: str) -> list[tuple[str, str]]:
-        """See ``Director.unload``."""
-        gone: list[tuple[str, str]] = self._channel.call("unload", (name, version)).result()
-        return gone
+BEAT_S = 0.5
 
 
 class Worker:
-    """The process: a server, and the supervisor's wishes."""
+    """The process: a server, a heartbeat, and a part in changes of models.
 
-    def __init__(self, connection: Connection) -> None:
-        """Take settings and number from the supervisor, and bind the port."""
-        settings, number = connection.recv()
-        self._stop = ShutdownEvent()
-        self._log = open_log(settings.log, worker=number)
-        channel = Channel(connection, self._handle, self._stop.set)
-        self._server = _server(settings, self._log, channel)
-        self._stop.on(signal.SIGTERM)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        channel.start()
+    Attributes:
+        is_orphan: whether the supervisor has ended.
+    """
 
-    def _handle(self, kind: str, content: Any) -> None:
-        registry = self._server.registry
-        if kind == "prepare":
-            registry.prepare(content)
-        elif kind == "commit":
-            registry.commit(content)
-            self._server.open()
-        elif kind == "abort":
-            registry.abort()
-        elif kind == "settle":
+    def __init__(self, folder: RunFolder, number: int) -> None:
+        """Begin the heartbeat; ``run`` loads and serves."""
+        self.is_orphan = False
+        self._folder, self._number = folder, number
+        self._shutdown = ShutdownEvent()
+        self._shutdown.handle_signals()
+        self._settings = Settings.model_validate(folder.settings())
+        self._log = open_log(self._settings.log, worker=number)
+        folder.write_record(number, WorkerRecord(os.getpid()))
+        threading.Thread(target=self._watch_supervisor, name="supervisor", daemon=True).start()
+        self._server = Server(self._settings, self._log, self._changes)
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def _changes(self, registry: Registry) -> Director:
+        self._models = SharedModels(
+            self._folder,
+            self._number,
+            registry,
+            self._log,
+            timeout_s=self._settings.server.change_timeout_s,
+        )
+        models = self._settings.models
+        return Director(Repository(models.dir), self._models, models.pins)
+
+    def _watch_supervisor(self) -> None:
+        os.read(0, 1)
+        self.is_orphan = True
+        self._shutdown.set()
+
+    def _beat(self) -> None:
+        while True:
             self._server.metrics.settle()
-        elif kind == "drain":
-            self._stop.set()
-        else:
-            raise ValueError(f"no such call: {kind}")
+            self._folder.beat(self._number)
+            time.sleep(BEAT_S)
 
     def run(self) -> bool:
-        """Serve until told to drain, or until the supervisor is gone; whether all was answered."""
-        self._stop.wait()
+        """Load, serve until told to drain; whether every call was answered.
+
+        Raises:
+            MuldeError: if it cannot begin.
+        """
+        self._models.join(self._load_first, self._listen)
+        self._shutdown.wait()
         return self._server.drain()
 
+    def _load_first(self) -> Lineup:
+        """Choose and load the models of a server that starts."""
+        models, local = self._settings.models, LocalModels(self._server.registry.apply)
+        Director(Repository(models.dir), local, models.pins).start()
+        return local.lineup
 
-def _server(settings: Settings, log: Any, channel: Channel) -> Server:
-    return Server(settings, log, lambda registry: RemoteChanges(channel), shared_port=True)
+    def _listen(self) -> None:
+        self._server.listen(self._settings.server.grpc_port)
 
 
 def main() -> None:
-    """Serve on behalf of the supervisor at the other end of the file descriptor given."""
+    """Serve on behalf of a supervisor; an error is left in the worker's record."""
+    folder, number = RunFolder(Path(sys.argv[1])), int(sys.argv[2])
     try:
-        done = Worker(Connection(int(sys.argv[1]))).run()
+        worker = Worker(folder, number)
+        done = worker.run()
     except MuldeError as error:
-        sys.stderr.write(printable(f"worker: {error}") + "\n")
-        sys.exit(1)
-    sys.stderr.flush()
-    # Threads of calls that did not end in time would keep the interpreter from leaving.
-    os._exit(0 if done else 1)
+        folder.write_record(number, WorkerRecord(os.getpid(), "failed", error=str(error)))
+        leave(1)
+    if worker.is_orphan:
+        shutil.rmtree(folder.path, ignore_errors=True)
+    leave(0 if done else 1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import struct
 import threading
 import time
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_reflection_describes_the_contract(served: ServerProcess) -> None:
 
 
 def test_probes_say_that_it_lives_and_is_ready(served: ServerProcess) -> None:
-    assert served.get("/healthz") == (200, "ok\n")
+    assert served.get("/livez") == served.get("/healthz") == (200, "ok\n")
     assert served.get("/readyz") == (200, "ready\n")
     assert served.get("/nothing")[0] == 404
 
@@ -218,19 +219,84 @@ def test_two_servers_never_share_a_port(served: ServerProcess, served_toy: Toy) 
         assert "server.grpc_port" in done.stderr
 
 
-def test_listening_for_everybody_without_tls_or_tokens_is_warned_of(
+def test_listening_beyond_loopback_needs_tls_and_tokens_or_insecure(
     served_toy: Toy, tmp_path: Path
 ) -> None:
-    with server(served_toy.path, "--host", "0.0.0.0", log=tmp_path / "log") as process:
+    for more in ((), ("--check",)):
+        done = run_mulde("serve", str(served_toy.path), "--host", "0.0.0.0", *more)
+        assert done.returncode == 1
+        assert "TLS (--tls-cert, --tls-key) and tokens (--api-key-file)" in done.stderr
+        assert "--insecure" in done.stderr
+    flags = ("--host", "0.0.0.0", "--insecure")
+    with server(served_toy.path, *flags, log=tmp_path / "log") as process:
         events = [line["event"] for line in process.log() if line["level"] == "warning"]
+        with Client(process.address) as client:
+            assert len(client.models()) == 1
     assert events == [
         "listening beyond loopback without TLS",
         "listening beyond loopback without tokens",
     ]
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_ipv6_works_with_default_flags(
+    served_toy: Toy, tmp_path: Path, host: str, workers: str
+) -> None:
+    flags = ("--host", host, "--workers", workers, "--insecure")
+    with (
+        server(served_toy.path, *flags, log=tmp_path / "log") as process,
+        Client(process.address) as client,
+    ):
+        assert len(client.models()) == 1
+        assert process.get("/readyz")[0] == 200
+
+
+def test_the_metrics_port_has_a_host_of_its_own(served_toy: Toy, tmp_path: Path) -> None:
+    flags = ("--metrics-host", "::1")
+    with server(served_toy.path, *flags, log=tmp_path / "log") as process:
+        assert process.ready["metrics_host"] == "::1"
+        assert process.get("/readyz")[0] == 200
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", process.ready["metrics_port"]), 5)
+
+
+def test_probe_requests_that_are_broken_off_write_nothing(served_toy: Toy, tmp_path: Path) -> None:
+    with server(served_toy.path, log=tmp_path / "log") as process:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", process.ready["metrics_port"])) as caller:
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                caller.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        eventually(lambda: process.get("/readyz")[0] == 200)
+        lines = process.raw_log.splitlines()
+    assert len(lines) == 1
+    assert json.loads(lines[0])["event"] == "serving"
+
+
 def test_loopback_is_not_warned_of(served: ServerProcess) -> None:
     assert not [line for line in served.log() if line["level"] == "warning"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("MULDE_AUTH_API_KEY_FILE", "MULDE_AUTH__API_KEY_FILE"),
+        ("MULDE_AUTHX__API_KEY_FILE", "MULDE_AUTH__API_KEY_FILE"),
+        ("MULDE_TLS_CERT", "MULDE_TLS__CERT"),
+        ("MULDE_SERVR__GRPC_PORT", "MULDE_SERVER__GRPC_PORT"),
+        ("MULDE_SERVER_WORKERS", "MULDE_SERVER__WORKERS"),
+    ],
+)
+def test_a_misspelt_variable_stops_the_start(served_toy: Toy, variable: str, nearest: str) -> None:
+    done = run_mulde("serve", str(served_toy.path), "--check", **{variable: "a-secret"})
+    assert done.returncode == 1
+    assert f"nearest is {nearest}" in done.stderr
+    assert "a-secret" not in done.stderr
+
+
+def test_variables_of_the_client_do_not_stop_the_start(served_toy: Toy) -> None:
+    env = {"MULDE_TOKEN": "x", "MULDE_ADDRESS": "localhost:1", "MULDE_DATA": "/data"}
+    assert run_mulde("serve", str(served_toy.path), "--check", **env).returncode == 0
 
 
 def test_check_accepts_a_sound_bundle(served_toy: Toy) -> None:
@@ -270,9 +336,13 @@ def test_check_names_the_damaged_file(tmp_path: Path, name: str) -> None:
     ("arguments", "env", "named"),
     [
         (["/nowhere"], {}, "/nowhere"),
-        ([], {}, "models"),
-        (["."], {"MULDE_SERVER__GRPC_PROT": "1"}, "server.grpc_prot"),
-        (["."], {"MULDE_SERVER__WORKERS": "0"}, "server.workers"),
+        ([], {}, "models.dir: expected a bundle or a model repository"),
+        (["."], {"MULDE_SERVER__GRPC_PROT": "1"}, "MULDE_SERVER__GRPC_PROT"),
+        (["."], {"MULDE_SERVER__WORKERS": "0"}, "server.workers: expected at least 1, found '0'"),
+        (["."], {"MULDE_SERVER__WORKERS": "x"}, "server.workers: expected a whole number"),
+        (["."], {"MULDE_SERVER__GRACE_S": "nan"}, "server.grace_s: expected"),
+        (["."], {"MULDE_SERVER__REFLECTION": "maybe"}, "expected true or false"),
+        (["."], {"MULDE_MODELS__PINS": "a=1"}, "MULDE_MODELS__PINS: expected a table"),
         ([".", "--config", "none.toml"], {}, "none.toml"),
         ([".", "--log-format", "xml"], {}, "log.format"),
     ],
@@ -284,6 +354,22 @@ def test_check_names_the_wrong_setting(
     assert done.returncode == 1
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_key_of_a_file_is_refused_with_the_nearest(
+    served_toy: Toy, tmp_path: Path
+) -> None:
+    config = tmp_path / "mulde.toml"
+    for text, nearest in (
+        ("[server]\ngrpc_prot = 1\n", "server.grpc_port"),
+        ("[servr]\ngrpc_port = 1\n", "server"),
+        ("server = 1\n", "table [server]"),
+    ):
+        config.write_text(text)
+        done = run_mulde("serve", str(served_toy.path), "--config", str(config), "--check")
+        assert done.returncode == 1
+        assert nearest in done.stderr
+        assert "xtra inputs" not in done.stderr
 
 
 def test_flags_win_over_environment_and_environment_over_file(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,18 +53,23 @@ def ask(process: ServerProcess) -> str:
         return client.predict_tails("Q0000001", "P0", k=3).model
 
 
+def counted(process: ServerProcess) -> float:
+    """Predictions that the metrics tell; each worker counts twice a second."""
+    return process.metric("mulde_requests_total", method="PredictTails")
+
+
 def test_connections_are_spread_over_the_workers(pair: ServerProcess) -> None:
     assert len(pair.children()) == WORKERS
     for _ in range(30):
         assert ask(pair) == "toy/1"
-    assert pair.metric("mulde_requests_total", method="PredictTails") == 30
+    eventually(lambda: counted(pair) == 30)
     assert pair.metric("mulde_model_info", name="toy") == WORKERS
 
 
 def test_a_worker_that_dies_is_replaced_and_its_counts_stay(pair: ServerProcess) -> None:
     for _ in range(10):
         ask(pair)
-    assert pair.metric("mulde_requests_total", method="PredictTails") == 10
+    eventually(lambda: counted(pair) == 10)
     before = pair.children()
     os.kill(before[0], signal.SIGKILL)
 
@@ -71,7 +77,7 @@ def test_a_worker_that_dies_is_replaced_and_its_counts_stay(pair: ServerProcess)
     eventually(lambda: any(line["event"] == "worker replaced" for line in pair.log()))
     for _ in range(10):
         assert ask(pair) == "toy/1"
-    assert pair.metric("mulde_requests_total", method="PredictTails") == 20
+    eventually(lambda: counted(pair) == 20)
     assert pair.get("/readyz")[0] == 200
 
 
@@ -131,11 +137,30 @@ def test_a_change_holds_for_all_workers_or_none(pair: ServerProcess) -> None:
     assert {ask(pair) for _ in range(20)} == {"toy/2"}
 
 
-def test_workers_leave_when_the_supervisor_is_killed(pair: ServerProcess) -> None:
+def test_workers_end_when_the_supervisor_is_killed(pair: ServerProcess) -> None:
     workers = pair.children()
     pair.process.kill()
     pair.process.wait()
     eventually(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+
+
+def test_metrics_files_of_dead_workers_are_merged(toy: Toy, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    flags = ("--workers", "2", "--pin", "toy=1")
+    root, env = toy.path.parent.parent, {"TMPDIR": str(scratch)}
+    with server(root, *flags, log=tmp_path / "log", **env) as process:
+        for _ in range(3):
+            for _ in range(5):
+                ask(process)
+            victim = process.children()[0]
+            time.sleep(1)  # until all calls are counted
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda gone=victim: replaced(process, gone))
+            eventually(lambda: "2 of 2" in process.get("/readyz")[1])
+        pids = {path.stem.rpartition("_")[2] for path in scratch.rglob("*.db")}
+        assert pids <= {"0", *map(str, process.children())}
+        assert counted(process) == 15
 
 
 def test_nothing_is_left_behind(toy: Toy, tmp_path: Path) -> None:
@@ -213,6 +238,7 @@ def test_predictions_through_batching_rank_targets_as_offline(
     for place in range(240):
         part = slice(50 * place, 50 * place + 50)
         assert found[place] == (expected.rows[part].tolist(), expected.scores[part].tolist())
+    eventually(lambda: pair.metric("mulde_batch_queries_sum") >= 240)
     runs = pair.metric("mulde_batch_queries_count")
     assert pair.metric("mulde_batch_queries_sum") > runs  # some callers shared a run
 
