@@ -26,9 +26,8 @@ from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
-from mulde.bundle.names import Names
-from mulde.bundle.vocabulary import Vocabulary
-from mulde.storage.strings import Strings
+from mulde.bundle.vocabulary import NameTable, Vocabulary
+from mulde.storage.strings import StringColumn
 from mulde.typing import Bytes
 from training.export.index_selection import write_cell_index
 from training.export.onnx_encoder import Encoder, write_onnx
@@ -145,13 +144,13 @@ def _vocabulary(graph: SyntheticGraph) -> Vocabulary:
     entities = _packed(np.concatenate(parts))
     relations = _packed(graph.relation_bytes(np.arange(graph.relations)))
     return Vocabulary(
-        Names("entity", entities, entities, None), Names("relation", relations, relations, None)
+        NameTable("entity", entities, entities), NameTable("relation", relations, relations)
     )
 
 
-def _packed(text: Bytes) -> Strings:
+def _packed(text: Bytes) -> StringColumn:
     """Strings of equal length, [n, letters]."""
-    return Strings.packed(text.reshape(-1), np.full(len(text), text.shape[1]))
+    return StringColumn.packed(text.reshape(-1), np.full(len(text), text.shape[1]))
 
 
 def _manifest(

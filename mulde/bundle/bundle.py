@@ -298,7 +298,7 @@ def _check_sizes(bundle: Bundle) -> None:
     want = manifest.entities, manifest.relations
     vocabulary = bundle.vocabulary
     parts: list[tuple[str, tuple[int, int]]] = [
-        (VOCABULARY, (vocabulary.num_entities, vocabulary.num_relations))
+        (VOCABULARY, (len(vocabulary.entities), len(vocabulary.relations)))
     ]
     if bundle.known is not None:
         parts.append((KNOWN, (bundle.known.num_entities, bundle.known.num_relations)))

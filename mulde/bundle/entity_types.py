@@ -8,6 +8,7 @@ Shape letters: E entities, T types, N bytes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from mulde.errors import BundleError, DatasetError, shorten
 from mulde.graph.graph import read_text, split_fields
 from mulde.storage import varint as deltas
 from mulde.storage.container import check_offsets, read_sections, write_sections
-from mulde.storage.sorted_lookup import Sorted
-from mulde.storage.strings import COLUMNS, Strings
+from mulde.storage.string_sections import PLAIN, check_column, column_arrays, read_column, sections
+from mulde.storage.strings import StringColumn
 from mulde.typing import Array
 
 MAGIC = b"MULDETYP"
@@ -30,7 +31,7 @@ _EXPECTED = {
     "sizes": ("u8",),
     "offsets": ("u8",),
     "members": ("u1",),
-    **{f"name.{part}": types for part, types in COLUMNS.items()},
+    **sections("name", PLAIN),
 }
 
 
@@ -46,7 +47,7 @@ class EntityTypes:
     """
 
     num_entities: int
-    names: Strings
+    names: StringColumn
     offsets: NDArray[np.uint64]
     members: NDArray[np.uint8]
 
@@ -64,7 +65,7 @@ class EntityTypes:
                 raise ValueError(f"type {name!r}: expected rows of {entities} entities")
         ends = np.cumsum([0, *map(len, rows)])
         packed, offsets = deltas.encode(np.concatenate([*rows, np.zeros(0, np.int64)]), ends)
-        return cls(entities, Strings.build(names), offsets.astype(np.uint64), packed)
+        return cls(entities, StringColumn.build(names), offsets.astype(np.uint64), packed)
 
     @classmethod
     def of_graph(
@@ -115,16 +116,17 @@ class EntityTypes:
         return deltas.decode(part).astype(np.int32)
 
     def _place(self, name: str) -> int | None:
-        place = int(Sorted(self.names).find([name])[0])
-        return None if place < 0 else place
+        place = bisect_left(self.names, name)
+        return place if place < len(self) and self.names[place] == name else None
 
     def write(self, path: Path) -> None:
         """Write ``types.bin``, a new file."""
+        names = column_arrays(self.names, "name")
         arrays: dict[str, Array] = {
             "sizes": np.array([self.num_entities], dtype=np.uint64),
             "offsets": self.offsets,
             "members": self.members,
-            **self.names.arrays("name"),
+            **{part: names[part] for part in sections("name", PLAIN)},
         }
         write_sections(path, MAGIC, VERSION, arrays)
 
@@ -136,7 +138,7 @@ class EntityTypes:
             BundleError: if it is missing, damaged or foreign.
         """
         arrays = read_sections(path, MAGIC, VERSION, _EXPECTED)
-        sizes, names = arrays["sizes"], Strings.of(path, "name", arrays)
+        sizes, names = arrays["sizes"], read_column(path, "name", arrays)
         if sizes.size != 1 or len(arrays["offsets"]) != len(names) + 1:
             raise BundleError(path, "expected one size, and an offset for each type and the end")
         types = cls(int(sizes[0]), names, arrays["offsets"], arrays["members"])
@@ -145,7 +147,7 @@ class EntityTypes:
         return types
 
     def _check_content(self, path: Path) -> None:
-        self.names.check(path, "type names")
+        check_column(path, "type names", self.names)
         if not self.names.rising(np.arange(len(self)), strict=True):
             raise BundleError(path, "type names must be sorted and distinct")
         check_offsets(path, "offsets", self.offsets, len(self.members))

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from mulde.bundle.edit_distance import MAX_EDITS, UNLIKE, hash_all, hashes_one_edit_away, likelihood
 from mulde.errors import BundleError
 from mulde.storage.container import read_sections, write_sections
-from mulde.storage.strings import Strings
+from mulde.storage.strings import StringColumn
 from mulde.typing import Array
 
 MAGIC = b"MULDESEA"
@@ -68,14 +68,14 @@ class SearchIndex:
         alphabet: uint32 [A], letters of folded labels, the commonest first.
     """
 
-    labels: Strings
+    labels: StringColumn
     order: NDArray[np.uint32]
     hashes: NDArray[np.uint32]
     places: NDArray[np.uint32]
     alphabet: NDArray[np.uint32]
 
     @classmethod
-    def build(cls, labels: Strings) -> SearchIndex:
+    def build(cls, labels: StringColumn) -> SearchIndex:
         """Index the labels of all entities."""
         folded = fold("\n".join(labels)).split("\n")
         order = sorted(range(len(folded)), key=folded.__getitem__)
@@ -187,7 +187,7 @@ class SearchIndex:
         write_sections(path, MAGIC, VERSION, arrays)
 
     @classmethod
-    def read(cls, path: Path, labels: Strings, *, check: bool = True) -> SearchIndex:
+    def read(cls, path: Path, labels: StringColumn, *, check: bool = True) -> SearchIndex:
         """Map a ``search.bin`` that was built for these labels.
 
         Args:

@@ -1,4 +1,4 @@
-"""Looking up strings that are sorted, or that have a sorted order beside them.
+"""Look up strings that are sorted, or that have a sorted order beside them.
 
 Shape letters: n strings, B strings that are looked up.
 """
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mulde.storage.strings import Strings
+from mulde.storage.strings import StringColumn
+from mulde.typing import Array, Ints, Mask, Rows
 
 _STEP = 64
 _LEADER_BYTES = 1 << 20
@@ -22,18 +22,18 @@ _FEW = 16
 """Up to here, a bisection for each string is faster than one over arrays for all."""
 
 
-class Sorted(Sequence[bytes]):
-    """Strings in ascending order of their bytes, to look them up.
+class SortedStrings(Sequence[bytes]):
+    """Strings in ascending order of their bytes.
 
-    Some strings are kept in an array, so that most of a look-up is one step for all: as many as
-    a megabyte holds, of a small vocabulary each, and of any every 64th.
+    Some strings, called leaders, are kept in an array, so that most of a look-up is one step for
+    all: as many as a megabyte holds of a small column, every 64th of a large one.
 
     Args:
-        strings: what is looked up.
+        strings: the column.
         order: [n], rows sorted by their bytes; None where the strings themselves are sorted.
     """
 
-    def __init__(self, strings: Strings, order: NDArray[np.unsignedinteger] | None = None) -> None:
+    def __init__(self, strings: StringColumn, order: Ints | None = None) -> None:
         self.strings, self.order = strings, order
 
     def __len__(self) -> int:
@@ -44,33 +44,31 @@ class Sorted(Sequence[bytes]):
         """The bytes of the string at a place of the order."""
         return self.strings.raw(place if self.order is None else int(self.order[place]))
 
-    def rows(self, places: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Rows of the strings at places [B] of the order."""
-        return (places if self.order is None else self.order[places]).astype(np.int64)
+    def rows(self, places: Rows) -> Rows:
+        """The rows at places [B] of the order."""
+        return places if self.order is None else self.order[places].astype(np.int64)
 
-    def find(self, values: Sequence[str]) -> NDArray[np.int64]:
+    def find(self, values: Sequence[str]) -> Rows:
         """The first place of each of ``values`` [B]; -1 where no string is equal."""
         places = self.lower_bounds(values)
         return np.where(self.equal(places, values), places, -1)
 
-    def equal(self, places: NDArray[np.int64], values: Sequence[str]) -> NDArray[np.bool_]:
+    def equal(self, places: Rows, values: Sequence[str]) -> Mask:
         """Whether the string at each place [B], which may be past the end, is the value."""
-        if not len(self):
-            return np.zeros(len(places), dtype=bool)
         if len(values) <= _FEW:
             pairs = zip(places.tolist(), values, strict=True)
             # A lone surrogate passes into bytes that no string of a file can have.
             raws = ((at, value.encode("utf-8", "surrogatepass")) for at, value in pairs)
-            few = [at < len(self) and self[at] == raw for at, raw in raws]
-            return np.array(few, dtype=bool)
+            return np.array([at < len(self) and self[at] == raw for at, raw in raws], dtype=bool)
+        if not len(self):
+            return np.zeros(len(places), dtype=bool)
         found = self.strings.take(self.rows(np.minimum(places, len(self) - 1)))
         same = [a == b for a, b in zip(found, values, strict=True)]
         return np.array(same, dtype=bool) & (places < len(self))
 
-    def lower_bounds(self, values: Sequence[str]) -> NDArray[np.int64]:
+    def lower_bounds(self, values: Sequence[str]) -> Rows:
         """For each of ``values`` [B], the first place in [0, n] whose string is not less."""
         raws = [value.encode("utf-8", "replace") for value in values]
-        wanted = np.array(raws, dtype=f"S{max(map(len, raws), default=0) + 1}")
         # Cut to one byte more than a leader has, which puts longer ones behind their beginnings;
         # numpy would copy all leaders to compare them with wider strings.
         leader = np.searchsorted(self._leaders, np.array(raws, self._leaders.dtype))
@@ -79,6 +77,7 @@ class Sorted(Sequence[bytes]):
         if len(raws) <= _FEW:
             each = zip(raws, low.tolist(), high.tolist(), strict=True)
             return np.array([bisect_left(self, *bounds) for bounds in each], dtype=np.int64)
+        wanted = np.array(raws, dtype=f"S{max(map(len, raws)) + 1}")
         while (low < high).any():
             middle = np.minimum((low + high) // 2, len(self) - 1)
             less = self.strings.padded(self.rows(middle), wanted.itemsize) < wanted
@@ -96,7 +95,7 @@ class Sorted(Sequence[bytes]):
         return min(_STEP, -(-count * width // _LEADER_BYTES))
 
     @cached_property
-    def _leaders(self) -> NDArray[np.bytes_]:
+    def _leaders(self) -> Array:
         """The strings at its multiples; none if one is so long that the array would be large."""
         rows = self.rows(np.arange(0, len(self), self._step))
         width = int(self.strings.sizes(rows).max(initial=1))

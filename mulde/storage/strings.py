@@ -1,60 +1,74 @@
-"""A column of strings: UTF-8 bytes, and where each string ends.
+"""A column of strings: UTF-8 bytes, mapped, plain or front-coded.
 
-Names hold no NUL and no line feed, so many of them are taken out with one gather, one decode and
-one split instead of a slice for each. Ends count from the start of their block of 16 strings,
-so that a string costs its bytes and one or two more.
+Strings hold no NUL and no line feed, so many of them are taken out with one gather, one decode and
+one split. Ends count from the start of their block, so a string costs its bytes and one or two
+more.
 
-Shape letters: n strings, B strings of a request, N bytes.
+Plain: the strings one after another, in blocks of 16.
+
+Front-coded (``mulde.storage.front_coding``): the strings in ascending order, each without the
+beginning that it shares with an earlier one, in blocks of 8. The string at place i leaves out what
+it shares with the one at place i & (i - 1), which is i without its last binary digit that is 1; the
+first of each 16 is whole. So a string consists of five pieces at most.
+
+Shape letters: n strings, B strings of a request, N bytes of text.
 """
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mulde.errors import BundleError
-from mulde.typing import Array
-
-Pieces = tuple[NDArray[np.int64], NDArray[np.int64]]
+from mulde.typing import Array, Bytes, Ints, Rows
 
 MAX_BYTES = 4096
 """The longest id or label, in bytes of UTF-8."""
 
-COLUMNS = {"data": ("u1",), "starts": ("u4", "u8"), "ends": ("u1", "u2", "u4")}
-"""The arrays of a column and the types they may have."""
-
 CHUNK_ROWS = 1 << 16
-"""As many strings are looked at together where all are."""
+"""Strings that are processed at a time where all are."""
 
+GROUP = 16
+"""The first of so many front-coded strings is whole."""
+
+_PLAIN_BLOCK, _FRONT_BLOCK = 16, 8
+_DEPTH = 4
 _CHUNK_BYTES = 1 << 22
+_FEW = 32
+"""Up to here, strings are put together sooner one by one."""
 
 
-class Strings(Sequence[str]):
+class StringColumn(Sequence[str]):
     """An immutable sequence of n strings.
 
     Attributes:
-        data: uint8 [N], the strings one after another.
-        starts: uint32 or uint64 [ceil(n / 16)], where each block of 16 strings starts.
+        data: uint8 [N], the stored bytes one after another.
+        starts: uint32 or uint64 [ceil(n / block)], where each block of strings starts.
         ends: uint8, uint16 or uint32 [n], where each string ends, from the start of its block.
+        shared: uint8 [n], bytes that each place leaves out; None in a plain column.
+        places: uint16 or uint32 [n], place of each row; None where row i is at place i.
     """
 
-    block = 16
-    least = 1
-    """Bytes that a string adds to ``data`` at least."""
-
-    def __init__(self, data: Array, starts: Array, ends: Array) -> None:
+    def __init__(
+        self,
+        data: Array,
+        starts: Array,
+        ends: Array,
+        shared: Array | None = None,
+        places: Array | None = None,
+    ) -> None:
         self.data, self.starts, self.ends = data, starts, ends
-        # One number of these is read several times as quickly as of an array.
+        self.shared, self.places = shared, places
+        self.block = _PLAIN_BLOCK if shared is None else _FRONT_BLOCK
+        # One number of a memoryview is read several times as quickly as of an array.
         self._bytes, self._starts, self._ends = data.data, starts.data, ends.data
+        self._shared = None if shared is None else shared.data
+        self._places = None if places is None else places.data
 
     @classmethod
-    def build(cls, values: Sequence[str]) -> Strings:
-        """Pack strings.
+    def build(cls, values: Sequence[str]) -> StringColumn:
+        """Pack strings into a plain column.
 
         Raises:
             ValueError: if one is empty, longer than ``MAX_BYTES``, holds NUL or a line feed, or
@@ -65,15 +79,15 @@ class Strings(Sequence[str]):
         return cls.packed(np.frombuffer(b"".join(parts), dtype=np.uint8), sizes)
 
     @classmethod
-    def packed(cls, data: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Strings:
-        """The same for strings that lie one after another.
+    def packed(cls, data: Bytes, sizes: Rows) -> StringColumn:
+        """Pack strings that lie one after another into a plain column.
 
         Args:
-            data: [N], UTF-8.
+            data: [N], UTF-8; not checked.
             sizes: [n], of each string in bytes.
 
         Raises:
-            ValueError: as ``build``; that the bytes are UTF-8 is for the caller to know.
+            ValueError: as ``build``.
         """
         refused = (sizes == 0) | (sizes > MAX_BYTES)
         if refused.any():
@@ -85,53 +99,19 @@ class Strings(Sequence[str]):
             row = int(np.searchsorted(offsets, forbidden[0], side="right")) - 1
             found = data[offsets[row] : offsets[row + 1]].tobytes().decode("utf-8", "replace")
             raise ValueError(f"string {row} holds NUL or a line feed: {found!r}")
-        return cls(data, *cls.divided(offsets))
+        return cls(data, *_divided(offsets, _PLAIN_BLOCK))
 
     @classmethod
-    def divided(cls, offsets: NDArray[np.int64]) -> tuple[Array, Array]:
-        """``starts`` and ``ends`` of strings that lie from offset to offset, [n + 1]."""
-        starts = offsets[: -1 : cls.block]
-        ends = offsets[1:] - np.repeat(starts, cls.block)[: len(offsets) - 1]
-        wide = offsets[-1] >= 2**32
-        narrow = np.min_scalar_type(ends.max(initial=0))
-        return starts.astype(np.uint64 if wide else np.uint32), ends.astype(narrow)
-
-    @classmethod
-    def of(cls, path: Path, name: str, arrays: Mapping[str, Array]) -> Strings:
-        """A column from mapped arrays ``NAME.data``, ``NAME.starts`` and ``NAME.ends``.
-
-        Raises:
-            BundleError: if their sizes do not fit; ``check`` looks at their content.
-        """
-        data, starts, ends = (arrays[f"{name}.{part}"] for part in COLUMNS)
-        cls.check_starts(path, name, starts, ends)
-        return cls(data, starts, ends)
-
-    @classmethod
-    def check_starts(cls, path: Path, name: str, starts: Array, ends: Array) -> None:
-        """Refuse another number of blocks than there must be."""
-        if len(starts) != -(-len(ends) // cls.block):
-            raise BundleError(path, f"{name}: expected one start for each {cls.block} strings")
-
-    def arrays(self, name: str) -> dict[str, Array]:
-        """The arrays to write, by the names that ``of`` reads."""
-        return {f"{name}.{part}": getattr(self, part) for part in COLUMNS}
+    def front_coded(
+        cls, data: Bytes, kept: Rows, shared: Bytes, places: Array | None
+    ) -> StringColumn:
+        """A front-coded column of the ends of strings, [N] bytes of ``kept`` [n] each."""
+        offsets = np.concatenate([[0], np.cumsum(kept)])
+        return cls(data, *_divided(offsets, _FRONT_BLOCK), shared, places)
 
     def __len__(self) -> int:
         """n."""
         return len(self.ends)
-
-    def bounds(self, rows: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where the strings of ``rows`` [B] start and end in ``data``."""
-        rows = rows.astype(np.int64)
-        base = self.starts[rows // self.block].astype(np.int64)
-        start = np.where(rows % self.block, self.ends[rows - 1], 0) + base
-        return start, self.ends[rows] + base
-
-    def sizes(self, rows: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Bytes of the strings of ``rows`` [B]."""
-        start, end = self.bounds(rows)
-        return end - start
 
     @overload
     def __getitem__(self, row: int) -> str: ...
@@ -154,18 +134,29 @@ class Strings(Sequence[str]):
         Raises:
             IndexError: if ``row`` is not in [0, n).
         """
-        if not 0 <= row < len(self):
+        if not 0 <= row < len(self._ends):
             raise IndexError(f"expected a row in [0, {len(self)}), found {row}")
-        return self._piece(row)
+        place = row if self._places is None else self._places[row]
+        text = self._piece(place)
+        if self._shared is None:
+            return text
+        missing = self._shared[place]
+        while missing:
+            place &= place - 1
+            left_out = self._shared[place]
+            if left_out < missing:
+                text = self._piece(place, missing - left_out) + text
+                missing = left_out
+        return text
 
-    def _piece(self, row: int, most: int | None = None) -> bytes:
-        """What lies in ``data`` for one string, or the first ``most`` bytes of it."""
-        base = self._starts[row // self.block]
-        start = base + self._ends[row - 1] if row % self.block else base
-        stop = base + self._ends[row] if most is None else start + most
+    def _piece(self, place: int, most: int | None = None) -> bytes:
+        """The stored bytes of one place, or the first ``most`` of them."""
+        base = self._starts[place // self.block]
+        start = base + self._ends[place - 1] if place % self.block else base
+        stop = base + self._ends[place] if most is None else start + most
         return self._bytes[start:stop].tobytes()
 
-    def take(self, rows: NDArray[np.integer]) -> list[str]:
+    def take(self, rows: Ints) -> list[str]:
         """The strings of ``rows`` [B], in that order.
 
         Raises:
@@ -173,87 +164,63 @@ class Strings(Sequence[str]):
         """
         if rows.size == 0:
             return []
+        if len(rows) <= _FEW:
+            return b"\n".join(map(self.raw, rows.tolist())).decode().split("\n")
         if rows.min() < 0 or rows.max() >= len(self):
             raise IndexError(f"expected rows in [0, {len(self)}), found {rows.min()}..{rows.max()}")
         return self.joined(rows).decode().split("\n")
 
-    def joined(self, rows: NDArray[np.integer]) -> bytes:
+    def joined(self, rows: Ints) -> bytes:
         """The bytes of the strings of ``rows`` [B], at least one, with line feeds between them."""
-        pieces, sizes = self.pieces(rows)
+        text, sizes = self.text(rows)
         ends = np.cumsum(sizes + 1)
-        text = np.full(int(ends[-1]), ord("\n"), dtype=np.uint8)
-        keep = np.ones(text.size, dtype=bool)
+        lines = np.full(int(ends[-1]), ord("\n"), dtype=np.uint8)
+        keep = np.ones(lines.size, dtype=bool)
         keep[ends - 1] = False
-        text[keep] = self.gather(pieces)
-        return text[:-1].tobytes()
+        lines[keep] = text
+        return lines[:-1].tobytes()
 
-    def pieces(
-        self, rows: NDArray[np.integer], most: int = MAX_BYTES
-    ) -> tuple[Pieces, NDArray[np.int64]]:
-        """Where the first ``most`` bytes of the strings of ``rows`` [B] lie, and how many they are.
-
-        Returns:
-            Starts and sizes in ``data`` of pieces, string after string; and the sizes [B] of the
-            strings.
-        """
-        start, stop = self.bounds(rows)
-        sizes = np.minimum(stop - start, most)
-        return (start, sizes), sizes
-
-    def gather(self, pieces: Pieces) -> NDArray[np.uint8]:
-        """The bytes of pieces, one after another."""
-        starts, sizes = pieces
-        at = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
-        at += np.arange(len(at))
-        return self.data.take(at)
-
-    def check(self, path: Path, name: str) -> None:
-        """Refuse damaged columns: bounds, sizes, UTF-8, separators.
-
-        Raises:
-            BundleError: naming the file, the column and what is wrong with it.
-        """
-        self.check_pieces(path, name)
-        for first in range(0, len(self), CHUNK_ROWS):
-            starts, _ = self.bounds(np.arange(first, min(first + CHUNK_ROWS, len(self))))
-            if ((self.data[starts] & 0xC0) == 0x80).any():
-                raise BundleError(path, f"{name}: a string starts inside a character")
-        self._check_text(path, name)
-
-    def check_pieces(self, path: Path, name: str) -> None:
-        """Refuse strings that do not follow one another or do not fill ``data``."""
-        end = 0
-        for first in range(0, len(self), CHUNK_ROWS):
-            starts, stops = self.bounds(np.arange(first, min(first + CHUNK_ROWS, len(self))))
-            if (starts != np.concatenate([[end], stops[:-1]])).any() or stops[-1] > self.data.size:
-                raise BundleError(path, f"{name}: the strings must follow one another")
-            end = int(stops[-1])
-            if (stops < starts + self.least).any() or (stops > starts + MAX_BYTES).any():
-                raise BundleError(path, f"{name}: expected strings of 1 to {MAX_BYTES} bytes")
-        if end != self.data.size:
-            raise BundleError(path, f"{name}: the strings must fill their {self.data.size} bytes")
-
-    def _check_text(self, path: Path, name: str) -> None:
-        """Refuse bytes that are not UTF-8, NUL and line feeds; reads them in pieces."""
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            for start in range(0, self.data.size, _CHUNK_BYTES):
-                chunk = self.data[start : start + _CHUNK_BYTES]
-                decoder.decode(chunk.tobytes(), final=start + _CHUNK_BYTES >= self.data.size)
-                if (chunk == 0).any() or (chunk == ord("\n")).any():
-                    raise BundleError(path, f"{name}: a string holds NUL or a line feed")
-        except UnicodeDecodeError as error:
-            raise BundleError(path, f"{name}: expected UTF-8, found other bytes") from error
-
-    def padded(self, rows: NDArray[np.integer], width: int) -> NDArray[np.bytes_]:
+    def padded(self, rows: Ints, width: int) -> Array:
         """The first ``width`` bytes of each of ``rows`` [B], as a fixed-width bytes array [B]."""
-        pieces, sizes = self.pieces(rows, width)
-        text = np.zeros((len(rows), width), dtype=np.uint8)
-        text[np.arange(width) < sizes[:, None]] = self.gather(pieces)
-        result: NDArray[np.bytes_] = text.view(f"S{width}").reshape(-1)
-        return result
+        text, sizes = self.text(rows, width)
+        letters = np.zeros((len(rows), width), dtype=np.uint8)
+        letters[np.arange(width) < sizes[:, None]] = text
+        return letters.view(f"S{width}").reshape(-1)
 
-    def rising(self, order: NDArray[np.integer], *, strict: bool) -> bool:
+    def sizes(self, rows: Ints) -> Rows:
+        """Bytes of the strings of ``rows`` [B]."""
+        return self.sizes_at(self._places_of(rows))
+
+    def sizes_at(self, places: Rows) -> Rows:
+        """Bytes of the strings at ``places`` [B]."""
+        start, end = self.bounds(places)
+        return end - start + self._shared_at(places)
+
+    def bounds(self, places: Rows) -> tuple[Rows, Rows]:
+        """Where the stored bytes of ``places`` [B] start and end in ``data``."""
+        base = self.starts[places // self.block].astype(np.int64)
+        start = np.where(places % self.block, self.ends[places - 1], 0) + base
+        return start, self.ends[places] + base
+
+    def text(self, rows: Ints, most: int = MAX_BYTES) -> tuple[Bytes, Rows]:
+        """The first ``most`` bytes of the strings of ``rows`` [B], and their sizes [B]."""
+        place = self._places_of(rows)
+        missing = sizes = np.minimum(self.sizes_at(place), most)
+        starts, taken = [], []
+        for _ in range(_DEPTH + 1):
+            starts.append(self.bounds(place)[0])
+            left_out = np.minimum(self._shared_at(place), missing)
+            taken.append(missing - left_out)
+            if not left_out.any():
+                break
+            missing, place = left_out, place & place - 1
+        # The pieces were found from the last to the first.
+        start, size = (np.stack(part[::-1], axis=1).reshape(-1) for part in (starts, taken))
+        at = np.repeat(start - (np.cumsum(size) - size), size)
+        at += np.arange(len(at))
+        return self.data.take(at), sizes
+
+    def rising(self, order: Ints, *, strict: bool) -> bool:
         """Whether the strings taken in this order rise (strictly, or may repeat)."""
         for rows in _overlapping(order, CHUNK_ROWS):
             width = int(self.sizes(rows).max())
@@ -263,8 +230,26 @@ class Strings(Sequence[str]):
                     return False
         return True
 
+    def _shared_at(self, places: Rows) -> Rows:
+        """Bytes that the strings at ``places`` [B] leave out."""
+        if self.shared is None:
+            return np.zeros(len(places), dtype=np.int64)
+        return self.shared[places].astype(np.int64)
 
-def _overlapping(rows: NDArray[np.integer], step: int) -> Iterator[NDArray[np.integer]]:
+    def _places_of(self, rows: Ints) -> Rows:
+        return (rows if self.places is None else self.places[rows]).astype(np.int64)
+
+
+def _divided(offsets: Rows, block: int) -> tuple[Array, Array]:
+    """``starts`` and ``ends`` of strings that lie from offset to offset, [n + 1]."""
+    starts = offsets[:-1:block]
+    ends = offsets[1:] - np.repeat(starts, block)[: len(offsets) - 1]
+    wide = offsets[-1] >= 2**32
+    narrow = np.min_scalar_type(ends.max(initial=0))
+    return starts.astype(np.uint64 if wide else np.uint32), ends.astype(narrow)
+
+
+def _overlapping(rows: Ints, step: int) -> Iterator[Ints]:
     """Runs of ``step`` neighbouring pairs: each starts with the last row of the one before."""
     for start in range(0, len(rows) - 1, step):
         yield rows[start : start + step + 1]

@@ -68,7 +68,7 @@ def candidates(bundle: Bundle, relation: int, side: str) -> Rows:
     """
     if bundle.types is None:
         return np.arange(bundle.manifest.entities)
-    name = f"{side}:{bundle.vocabulary.relation_id(relation)}"
+    name = f"{side}:{bundle.vocabulary.relations.ids[relation]}"
     return bundle.types.of(name).astype(np.int64)
 
 

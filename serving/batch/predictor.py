@@ -159,12 +159,12 @@ class Predictor:
     def _complete(self, piece: Heads, writer: Writer) -> Tally:
         options, vocabulary = self._options, self._bundle.vocabulary
         allow, tally = candidates(self._bundle, piece.relation, "tail"), Tally()
-        relation = vocabulary.relation_id(piece.relation)
+        relation = vocabulary.relations.ids[piece.relation]
         for start in range(0, len(piece), _COMPLETED_AT_ONCE):
             entities = piece.entities[start : start + _COMPLETED_AT_ONCE]
             least, exact = options.min_probability, options.exact
             ranked = probable(self._engine, entities, piece.relation, least, allow, exact=exact)
-            heads, count = vocabulary.entity_ids(entities), len(entities)
+            heads, count = vocabulary.entities.ids.take(entities), len(entities)
             asked = heads, [relation] * count, ["?"] * count
             numbers = piece.first + start + np.arange(count)
             writer.write(self._records(numbers, asked, ranked))
@@ -182,8 +182,8 @@ class Predictor:
             relation=relation,
             tail=tail,
             rank=ranked.ranks,
-            answer=Names(places, vocabulary.entity_ids(entities)),
-            label=Names(places, vocabulary.entity_labels(entities)),
+            answer=Names(places, vocabulary.entities.ids.take(entities)),
+            label=Names(places, vocabulary.entities.labels.take(entities)),
             score=ranked.scores,
             probability=ranked.probabilities,
             exact=ranked.exact[owners],

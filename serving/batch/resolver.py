@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle.names import Names
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.vocabulary import NameTable, Vocabulary
 from mulde.errors import DatasetError, RequestError
 from serving.batch.questions import Questions
 from serving.engine.exclusions import Rows
@@ -38,7 +37,7 @@ class Resolver:
         entities = self._look_up(vocabulary.entities, piece.entities)
         return entities, self._look_up(vocabulary.relations, piece.relations)
 
-    def _look_up(self, names: Names, wanted: Sequence[str]) -> Rows:
+    def _look_up(self, names: NameTable, wanted: Sequence[str]) -> Rows:
         recent = self._recent[names.kind]
         rows = np.fromiter(map(recent.get, wanted, repeat(-1)), np.int64, len(wanted))
         missing = np.flatnonzero(rows < 0)

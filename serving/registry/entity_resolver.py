@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mulde.bundle.label_search import nearest_names
-from mulde.bundle.vocabulary import Names, Vocabulary
+from mulde.bundle.vocabulary import NameTable, Vocabulary
 from mulde.errors import AmbiguousLabel, MuldeError, UnknownName
 from serving.engine.exclusions import Rows
 from serving.registry.limits import Limits
@@ -75,7 +75,12 @@ class Namer:
         return nearest_names([*relations.ids, *relations.labels], name)
 
     def _rows(
-        self, names: Names, field: str, wanted: Sequence[str], resolved: Resolved, nearest: Nearest
+        self,
+        names: NameTable,
+        field: str,
+        wanted: Sequence[str],
+        resolved: Resolved,
+        nearest: Nearest,
     ) -> Rows:
         if len(wanted) > _FEW:
             return np.maximum(self._look_up(names, field, wanted, resolved, nearest), 0)
@@ -91,7 +96,12 @@ class Namer:
         return np.maximum(rows, 0)
 
     def _look_up(
-        self, names: Names, field: str, wanted: Sequence[str], resolved: Resolved, nearest: Nearest
+        self,
+        names: NameTable,
+        field: str,
+        wanted: Sequence[str],
+        resolved: Resolved,
+        nearest: Nearest,
     ) -> Rows:
         """Rows [B]; -1 for names that are none, which are added to ``resolved``."""
         unsound = [place for place, name in enumerate(wanted) if not self._limits.allow(name)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.vocabulary import Names
-from mulde.storage.strings import Strings
+from mulde.bundle.vocabulary import NameTable
+from mulde.storage.strings import StringColumn
 
 _FEW = 64
 _KEPT = 16_384
@@ -15,7 +15,7 @@ _KEPT = 16_384
 class Texts:
     """One column of names, in front of the mapped file. Threads may share it."""
 
-    def __init__(self, strings: Strings) -> None:
+    def __init__(self, strings: StringColumn) -> None:
         self._strings = strings
         self._kept: dict[int, str] = {}
 
@@ -40,6 +40,6 @@ class Texts:
 class Shown:
     """What answers are called: ids, and labels where they differ."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: NameTable) -> None:
         self.ids = Texts(names.ids)
         self.labels = self.ids if names.labels is names.ids else Texts(names.labels)

@@ -67,8 +67,8 @@ class VocabularySearch:
             errors=pack_errors(resolved, call.id),
             offsets=[0, *np.cumsum([len(page) for page in pages]).tolist()],
             rows=rows.tolist(),
-            ids=model.bundle.vocabulary.entity_ids(rows),
-            labels=model.bundle.vocabulary.entity_labels(rows),
+            ids=model.bundle.vocabulary.entities.ids.take(rows),
+            labels=model.bundle.vocabulary.entities.labels.take(rows),
             next_page_token=token,
         )
 

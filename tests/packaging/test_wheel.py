@@ -166,7 +166,7 @@ def test_it_names_the_damaged_file_of_a_bundle(environment: Path, tmp_path: Path
 
 def test_it_answers_a_question_without_torch(environment: Path, tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy")
-    entity = open_bundle(toy.path).vocabulary.entity_id(0)
+    entity = open_bundle(toy.path).vocabulary.entities.ids[0]
     serve = ("serve", toy.path, "--grpc-port", "0", "--metrics-port", "-1")
     with started(environment, "mulde", *serve) as server:
         assert server.stdout is not None

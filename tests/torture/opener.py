@@ -84,10 +84,10 @@ def use(folder: Path) -> None:
     near = engine.similar([0], min(5, entities))
     for found in (answers, near):
         assert np.isfinite(found.scores).all()
-        bundle.vocabulary.entity_labels(found.rows)
+        bundle.vocabulary.entities.labels.take(found.rows)
         if bundle.calibration is not None:
             bundle.calibration.probabilities(found.scores, reciprocal=True)
-    names = bundle.vocabulary.entity_ids(np.arange(entities))
+    names = bundle.vocabulary.entities.ids.take(np.arange(entities))
     assert bundle.vocabulary.entities.lookup(names).tolist() == list(range(entities))
     if bundle.search is not None:
         bundle.search.find("thing", 5)

@@ -132,7 +132,7 @@ def test_the_manifest_says_where_the_model_comes_from(bundle: Path, data: Path) 
 
 def test_the_bundle_carries_names_types_and_known_facts(bundle: Path, data: Path) -> None:
     opened, graph = open_bundle(bundle), read_folder(data)
-    assert opened.vocabulary.entity_row("near start") == 1
+    assert opened.vocabulary.entities.row("near start") == 1
     assert opened.known is not None
     assert opened.known.contains(*graph.test.T).all()
     assert opened.types is not None

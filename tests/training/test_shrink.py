@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
     heads, relations = np.arange(300), np.arange(300) % 3
     tails = engine.predict(heads, relations, 1).rows.tolist()
     facts = [
-        (names.entity_id(head), names.relations.ids[head % 3], names.entity_id(tail))
+        (names.entities.ids[head], names.relations.ids[head % 3], names.entities.ids[tail])
         for head, tail in enumerate(tails)
     ]
     (tmp_path / "data").mkdir()

@@ -15,7 +15,6 @@ from mulde.bundle import bundle as files
 from mulde.bundle.bundle import Bundle, draft_bundle, open_bundle
 from mulde.bundle.entity_table import Precision
 from mulde.bundle.manifest import FORMAT_VERSION, Index, Manifest
-from mulde.bundle.names import Names
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError, ConfigError
@@ -114,8 +113,8 @@ def _write_table(path: Path, source: Bundle, precision: Precision) -> None:
 
 
 def _vocabulary(source: Bundle, bare: bool) -> Vocabulary:
-    """The names; bare ones have no labels but their ids."""
+    """The names; without labels if ``bare``."""
+    names = source.vocabulary
     if not bare:
-        return source.vocabulary
-    entities, relations = source.vocabulary.entities, source.vocabulary.relations
-    return Vocabulary(*(Names(one.kind, one.ids, one.ids, None) for one in (entities, relations)))
+        return names
+    return Vocabulary(names.entities.without_labels(), names.relations.without_labels())

@@ -52,7 +52,7 @@ def test_a_table_that_cannot_be_written_is_an_error_with_its_path(tmp_path: Path
 
 def test_the_bundle_opens_with_names_facts_and_search(bundle: Path) -> None:
     opened = open_bundle(bundle)
-    assert opened.vocabulary.entity_id(2999) == "Q2999"
+    assert opened.vocabulary.entities.ids[2999] == "Q2999"
     assert opened.vocabulary.entities.row("Q0007") == 7
     assert opened.known is not None
     facts = GRAPH.all_facts()

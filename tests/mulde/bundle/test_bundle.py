@@ -42,7 +42,7 @@ def contents(folder: Path) -> dict[str, bytes | Path]:
 def test_a_bundle_opens_with_all_its_parts(bundle: Path) -> None:
     opened = open_bundle(bundle)
     assert opened.manifest.name == "toy"
-    assert opened.vocabulary.entity_id(3) == "Q0000003"
+    assert opened.vocabulary.entities.ids[3] == "Q0000003"
     assert opened.known is not None
     assert opened.types is not None
     assert opened.calibration is not None

@@ -18,7 +18,6 @@ import pytest
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError
-from mulde.storage.front_coding import Fronted
 from serving.engine.engine import Engine
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -45,9 +44,9 @@ def test_its_parts_say_what_they_always_said(path: Path) -> None:
     bundle = open_bundle(path)
     assert bundle.manifest.name == "golden"
     assert f"format-{bundle.manifest.format_version}" == path.name
-    assert bundle.vocabulary.entity_row("Q0000007") == 7
-    assert bundle.vocabulary.entity_row("thing 3") == 3
-    assert bundle.vocabulary.rows_of_label("twin").tolist() == [10, 11]
+    assert bundle.vocabulary.entities.row("Q0000007") == 7
+    assert bundle.vocabulary.entities.row("thing 3") == 3
+    assert bundle.vocabulary.entities.rows_of_label("twin").tolist() == [10, 11]
     assert bundle.known is not None
     assert bundle.known.of(2, 1).tolist() == [0, 11]
     assert len(bundle.known) == 62
@@ -63,14 +62,14 @@ def test_names_of_both_versions_of_the_vocabulary_are_what_they_always_were() ->
     first, second = GOLDEN / "format-1" / "vocabulary.bin", GOLDEN / "vocabulary-2.bin"
     assert [path.read_bytes()[8] for path in (first, second)] == [1, 2]
     found = Vocabulary.read(second)
-    assert isinstance(found.entities.ids, Fronted)
-    assert isinstance(found.entities.labels, Fronted)
+    assert found.entities.ids.shared is not None
+    assert found.entities.labels.shared is not None
     called = ["zebra", "émile", "日本"]
     assert list(found.entities.ids) == [f"Q{n:07d}" for n in range(40)]
     labels = [f"thing called {called[n % 3]} {n // 6}" for n in range(40)]
     assert list(found.entities.labels) == labels
-    assert found.rows_of_label("thing called 日本 2").tolist() == [14, 17]
-    assert found.relation_row("likes") == 0
+    assert found.entities.rows_of_label("thing called 日本 2").tolist() == [14, 17]
+    assert found.relations.row("likes") == 0
 
 
 @pytest.mark.parametrize("path", FORMATS, ids=lambda path: path.name)

@@ -11,7 +11,7 @@ import pytest
 from mulde.bundle.edit_distance import hash_all
 from mulde.bundle.label_search import SearchIndex, fold, nearest_names
 from mulde.errors import BundleError
-from mulde.storage.strings import Strings
+from mulde.storage.strings import StringColumn
 from tests.support.damage import accepted
 
 LABELS = ["Zürich", "house", "House", "housing", "horse", "mouse", "house of cards", "東京", "dog"]
@@ -20,7 +20,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture
 def index(tmp_path: Path) -> SearchIndex:
-    strings = Strings.build(LABELS)
+    strings = StringColumn.build(LABELS)
     SearchIndex.build(strings).write(tmp_path / "search.bin")
     return SearchIndex.read(tmp_path / "search.bin", strings)
 
@@ -79,7 +79,7 @@ def test_what_resembles_nothing_finds_nothing(index: SearchIndex, text: str) -> 
 
 
 def test_a_page_is_the_beginning_of_a_longer_one() -> None:
-    index = SearchIndex.build(Strings.build(random_labels(500)))
+    index = SearchIndex.build(StringColumn.build(random_labels(500)))
     whole = index.find("a", 100)
     assert len(whole) == len(set(whole)) > 5
     assert all(index.find("a", k) == whole[:k] for k in range(1, len(whole) + 1))
@@ -91,7 +91,7 @@ def test_every_label_one_edit_away_is_found_and_no_other() -> None:
     labels = sorted(
         {"".join(generator.choice(list("abc"), int(n))) for n in generator.integers(1, 6, 200)}
     )
-    index = SearchIndex.build(Strings.build(labels))
+    index = SearchIndex.build(StringColumn.build(labels))
     for query in {
         "".join(generator.choice(list("abc"), int(n))) for n in generator.integers(1, 7, 60)
     }:
@@ -114,13 +114,13 @@ def test_labels_that_share_a_hash_are_all_found() -> None:
     _, which, count = np.unique(hashes, return_inverse=True, return_counts=True)
     sharing = [label for label, n in zip(labels, count[which], strict=True) if n > 1]
     assert len(sharing) >= 4
-    index = SearchIndex.build(Strings.build(labels))
+    index = SearchIndex.build(StringColumn.build(labels))
     assert all(label in found(index, label[1:]) for label in sharing)
 
 
 def test_seeded_typos_find_their_label_in_the_first_five() -> None:
     labels = random_labels(20_000)
-    index = SearchIndex.build(Strings.build(labels))
+    index = SearchIndex.build(StringColumn.build(labels))
     generator = np.random.default_rng(3)
     wanted = [labels[row] for row in generator.integers(0, len(labels), size=1000)]
     hits = [label in found(index, spoil(label, generator), 5) for label in wanted]
@@ -129,7 +129,7 @@ def test_seeded_typos_find_their_label_in_the_first_five() -> None:
 
 def test_a_search_takes_less_than_a_few_milliseconds_however_alike_the_labels_are() -> None:
     labels = [f"entity {number:06d}" for number in range(50_000)]
-    index = SearchIndex.build(Strings.build(labels))
+    index = SearchIndex.build(StringColumn.build(labels))
     started = time.perf_counter()
     for number in range(0, 50_000, 500):
         index.find(f"entity {number:05d}", 5)
@@ -138,7 +138,7 @@ def test_a_search_takes_less_than_a_few_milliseconds_however_alike_the_labels_ar
 
 def test_a_label_takes_at_most_twelve_bytes(tmp_path: Path) -> None:
     labels = [f"{number:x}" for number in range(5000)]
-    SearchIndex.build(Strings.build(labels)).write(tmp_path / "s")
+    SearchIndex.build(StringColumn.build(labels)).write(tmp_path / "s")
     assert (tmp_path / "s").stat().st_size < 12 * 5000 + 1000
 
 
@@ -160,7 +160,7 @@ def test_many_labels_fold_as_one_by_one() -> None:
 
 def test_an_index_of_other_labels_is_refused(index: SearchIndex, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="expected an index of 2 labels"):
-        SearchIndex.read(tmp_path / "search.bin", Strings.build(["a", "b"]))
+        SearchIndex.read(tmp_path / "search.bin", StringColumn.build(["a", "b"]))
     assert len(index.order) == len(LABELS)
 
 

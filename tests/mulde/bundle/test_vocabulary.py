@@ -32,20 +32,20 @@ def test_ids_and_labels_survive_the_file(path: Path) -> None:
     assert list(read.entities.ids) == IDS
     assert list(read.entities.labels) == LABELS
     assert list(read.relations.labels) == ["P1", "P2"]
-    assert (read.num_entities, read.num_relations) == (6, 2)
+    assert (len(read.entities), len(read.relations)) == (6, 2)
 
 
 def test_an_exact_id_wins_over_a_label(path: Path) -> None:
-    assert Vocabulary.read(path).entity_row("Q1") == 0
+    assert Vocabulary.read(path).entities.row("Q1") == 0
 
 
 def test_a_unique_label_names_its_entity(path: Path) -> None:
-    assert Vocabulary.read(path).entity_row("Japan") == 5
+    assert Vocabulary.read(path).entities.row("Japan") == 5
 
 
 def test_an_ambiguous_label_lists_the_ids_that_share_it(path: Path) -> None:
     with pytest.raises(AmbiguousLabel) as caught:
-        Vocabulary.read(path).entity_row("Paris")
+        Vocabulary.read(path).entities.row("Paris")
     assert caught.value.choices == ("Q10", "Q2")
 
 
@@ -54,19 +54,19 @@ def test_an_ambiguous_label_lists_the_ids_that_share_it(path: Path) -> None:
 )
 def test_an_unknown_name_is_an_unknown_entity(path: Path, name: str) -> None:
     with pytest.raises(UnknownEntity):
-        Vocabulary.read(path).entity_row(name)
+        Vocabulary.read(path).entities.row(name)
 
 
 def test_an_unknown_relation_has_an_error_of_its_own(vocabulary: Vocabulary) -> None:
     with pytest.raises(UnknownRelation, match="no relation is called 'P3'"):
-        vocabulary.relation_row("P3")
+        vocabulary.relations.row("P3")
 
 
 def test_many_names_are_found_as_one_by_one(path: Path) -> None:
     read = Vocabulary.read(path)
     names = [name for name in [*IDS, "Japan", "Zurich", "universe"] for _ in range(9)]
-    expected = [read.entity_row(name) for name in names]
-    assert read.entity_rows(names).tolist() == expected
+    expected = [read.entities.row(name) for name in names]
+    assert read.entities.rows(names).tolist() == expected
 
 
 def test_lookup_marks_what_it_cannot_resolve(path: Path) -> None:
@@ -82,10 +82,10 @@ def test_many_random_names_are_found(tmp_path: Path) -> None:
     Vocabulary.build(ids, labels, ["r"], ["r"]).write(tmp_path / "v")
     read = Vocabulary.read(tmp_path / "v")
     rows = generator.permutation(len(ids))
-    assert read.entity_rows([ids[row] for row in rows]).tolist() == rows.tolist()
-    assert read.entity_rows([labels[row] for row in rows]).tolist() == rows.tolist()
-    assert read.entity_ids(rows) == [ids[row] for row in rows]
-    assert read.entity_labels(rows[:7]) == [labels[row] for row in rows[:7]]
+    assert read.entities.rows([ids[row] for row in rows]).tolist() == rows.tolist()
+    assert read.entities.rows([labels[row] for row in rows]).tolist() == rows.tolist()
+    assert read.entities.ids.take(rows) == [ids[row] for row in rows]
+    assert read.entities.labels.take(rows[:7]) == [labels[row] for row in rows[:7]]
 
 
 @pytest.mark.parametrize("more", [0, 30, 90, 200])  # as many leaders as names, fewer, none
@@ -113,9 +113,9 @@ def test_labels_equal_to_ids_cost_no_space(tmp_path: Path) -> None:
 
 def test_a_row_outside_the_vocabulary_is_refused(vocabulary: Vocabulary) -> None:
     with pytest.raises(IndexError):
-        vocabulary.entity_id(6)
+        vocabulary.entities.ids[6]
     with pytest.raises(IndexError):
-        vocabulary.entity_ids(np.array([0, -1]))
+        vocabulary.entities.ids.take(np.array([0, -1]))
 
 
 @pytest.mark.parametrize(
@@ -151,5 +151,5 @@ def test_a_file_cut_anywhere_is_refused(path: Path, tmp_path: Path) -> None:
 
 def test_any_changed_byte_is_refused_or_harmless(path: Path) -> None:
     for read in accepted(path, Vocabulary.read):
-        every_row = np.arange(read.num_entities)
-        assert len(read.entity_ids(every_row) + read.entity_labels(every_row)) == 12
+        every_row = np.arange(len(read.entities))
+        assert len(read.entities.ids.take(every_row) + read.entities.labels.take(every_row)) == 12

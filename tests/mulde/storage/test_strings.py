@@ -10,8 +10,8 @@ import pytest
 from mulde.bundle.vocabulary import MAGIC, VERSION, Vocabulary
 from mulde.errors import BundleError
 from mulde.storage.container import read_sections, write_sections
-from mulde.storage.front_coding import Fronted, fronted, shortest
-from mulde.storage.strings import Strings
+from mulde.storage.front_coding import front_code, shortest
+from mulde.storage.strings import StringColumn
 from mulde.typing import Array
 from tests.support.damage import accepted
 
@@ -20,7 +20,7 @@ LABELS = [f"a thing called {name}" for name in ("zebra", "émile", "日本", "an
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
-    """Strings with beginnings of every length, of letters of one to three bytes."""
+    """StringColumn with beginnings of every length, of letters of one to three bytes."""
     random = np.random.default_rng(seed)
     stems = ["", "x" * 300, "né", "日" * 90, "common beginning "]
     return [
@@ -30,7 +30,7 @@ def texts(count: int, seed: int = 0) -> list[str]:
     ]
 
 
-def same(one: Strings, other: Strings) -> None:
+def same(one: StringColumn, other: StringColumn) -> None:
     """Every way to read them gives the same."""
     rows = np.random.default_rng(1).integers(len(other), size=3 * len(other))
     assert list(one) == list(other)
@@ -44,32 +44,32 @@ def same(one: Strings, other: Strings) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 16, 17, 500])
 def test_sorted_strings_are_read_as_they_were(count: int) -> None:
-    plain = Strings.build(sorted(set(texts(count))))
-    same(fronted(plain), plain)
+    plain = StringColumn.build(sorted(set(texts(count))))
+    same(front_code(plain), plain)
 
 
 @pytest.mark.parametrize("count", [1, 33, 500])
 def test_rows_in_another_order_find_their_strings(count: int) -> None:
     names = texts(count)
     order = np.array(sorted(range(count), key=names.__getitem__), dtype=np.uint32)
-    plain = Strings.build(names)
-    same(fronted(plain, order), plain)
+    plain = StringColumn.build(names)
+    same(front_code(plain, order), plain)
 
 
 def test_more_strings_than_are_coded_at_once_are_read_as_they_were() -> None:
-    plain = Strings.build([f"{n:08d}" for n in range(0, 10**6, 13)])
-    front, rows = fronted(plain), np.array([0, 65_535, 65_536, 65_537, 76_923])
+    plain = StringColumn.build([f"{n:08d}" for n in range(0, 10**6, 13)])
+    front, rows = front_code(plain), np.array([0, 65_535, 65_536, 65_537, 76_923])
     assert front.take(rows) == plain.take(rows)
     assert front.data.nbytes < 0.4 * plain.data.nbytes
 
 
 def test_strings_that_share_nothing_stay_whole() -> None:
-    plain = Strings.build([*"abcdefghijklmnopqrstuvwxyz"])
+    plain = StringColumn.build([*"abcdefghijklmnopqrstuvwxyz"])
     assert shortest(plain) is plain
 
 
 def test_strings_that_share_much_do_not() -> None:
-    assert isinstance(shortest(Strings.build(IDS)), Fronted)
+    assert shortest(StringColumn.build(IDS)).shared is not None
 
 
 @pytest.fixture
@@ -80,10 +80,10 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_vocabulary_is_read_as_it_was(path: Path) -> None:
     read = Vocabulary.read(path)
-    assert isinstance(read.entities.labels, Fronted)
+    assert read.entities.labels.shared is not None
     assert (list(read.entities.ids), list(read.entities.labels)) == (IDS, LABELS)
-    assert read.entity_rows(IDS * 2).tolist() == [*range(40)] * 2
-    assert read.rows_of_label("a thing called 日本").tolist() == [*range(2, 40, 5)]
+    assert read.entities.rows(IDS * 2).tolist() == [*range(40)] * 2
+    assert read.entities.rows_of_label("a thing called 日本").tolist() == [*range(2, 40, 5)]
     assert read.entities.lookup(["a thing called", "Q000000", "Q00000070"]).tolist() == [-1] * 3
 
 
@@ -95,8 +95,8 @@ def test_a_vocabulary_that_was_read_can_be_written_again(path: Path, tmp_path: P
 def test_any_changed_byte_is_refused_or_harmless(path: Path) -> None:
     for read in accepted(path, Vocabulary.read, step=3):
         rows = np.arange(len(IDS))
-        assert len(read.entity_ids(rows) + read.entity_labels(rows)) == 80
-        assert read.entities.rows_of_ids(read.entity_ids(rows)).tolist() == rows.tolist()
+        assert len(read.entities.ids.take(rows) + read.entities.labels.take(rows)) == 80
+        assert read.entities.rows_of_ids(read.entities.ids.take(rows)).tolist() == rows.tolist()
 
 
 def damaged(path: Path, section: str, place: int, number: int) -> Path:
