@@ -88,7 +88,7 @@ RECIPE ?= models/recipes/best/$(SET)-32.toml
 RUN ?= runs/$(SET)-32
 
 reproduce: $(STAMP) ## Train teachers, Junior and baseline of a recipe from nothing, export, measure: SET=wn18rr
-	@test -d '$(DATA)' || $(PY) -m mulde.cli data fetch $(SET) --into '$(DATA)'
+	@test -d '$(DATA)' || $(PY) -m mulde.cli data fetch $(SET) --out '$(DATA)'
 	@$(PY) -m mulde.cli train $(RECIPE) --data '$(DATA)' --out $(RUN) --only all --jobs 2
 	@$(PY) -m mulde.cli export $(RUN)/junior/best.pt --data '$(DATA)' --out $(RUN)/bundle --overwrite
 	@$(PY) -m mulde.cli evaluate $(RUN)/bundle --data '$(DATA)' --split test
@@ -137,7 +137,7 @@ bench-certificates: $(STAMP) ## Count how often each kind of index is certain, a
 WN18RR := $(or $(MULDE_DATA),data)/wn18rr
 
 bench-predict: $(STAMP) $(BENCH_WORDNET)/manifest.json ## Measure mulde predict beside the product of all cores, and write benchmarks/predict.md
-	@test -d '$(WN18RR)' || $(PY) -m mulde.cli data fetch wn18rr --into '$(WN18RR)'
+	@test -d '$(WN18RR)' || $(PY) -m mulde.cli data fetch wn18rr --out '$(WN18RR)'
 	@$(PY) -m benchmarks.predict measure models/wn18rr-32 --graph '$(WN18RR)'
 	@$(PY) -m benchmarks.predict measure $(BENCH_WORDNET)
 	@$(PY) -m benchmarks.predict page

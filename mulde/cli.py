@@ -62,12 +62,12 @@ def _say(sentence: str) -> None:
 def _extra_that_brings(module: str) -> str | None:
     """The extra to install for a missing third-party module; None if mulde has none for it."""
     top = module.partition(".")[0]
-    if top in {"torch", "onnx", "onnxscript", "tensorboard", "sklearn", "pydantic", "httpx"}:
+    if top in {"torch", "onnx", "onnxscript", "tensorboard", "sklearn", "pydantic"}:
         return "training"
     if top in {"onnxruntime", "faiss", "structlog", "prometheus_client"}:
         return "serving"
-    if top == "pyarrow":
-        return "batch"
+    if top in {"pyarrow", "pyoxigraph", "httpx", "tenacity"}:
+        return "graph"
     return "client" if top in {"grpc", "google", "grpc_status"} else None
 
 

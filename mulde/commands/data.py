@@ -1,28 +1,90 @@
-"""``mulde data``: fetch a benchmark graph, split own triples, check a graph."""
+"""``mulde data``: fetch a benchmark graph; check, convert and split own triples."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from mulde.commands.client_options import shown
+from mulde.commands.client_options import Json, shown, with_options
+from mulde.commands.progress import file_progress
+from mulde.graph.compressed import Progress
 from mulde.graph.graph import SPLITS, Graph, read_folder
-from mulde.storage.printable import printable
+from mulde.storage.printable import printable_lines
+
+if TYPE_CHECKING:
+    from mulde.graph.read import GraphData
 
 commands = typer.Typer(no_args_is_help=True)
 
 _MOST = 20
+_PANEL = "Layout of the files, where it is not found out"
 _LEGEND = (
     "duplicates: repeated lines, kept once; leaked: held out and in train too; "
     "unseen: with an entity that train does not have"
 )
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        help="TSV, CSV, Parquet, JSON lines, RDF or Neo4j exports; plain, .gz, .zst or .bz2."
+    ),
+]
+
+
+def _option(text: str) -> Any:
+    return typer.Option(help=text, rich_help_panel=_PANEL)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Options that say how files are to be read."""
+
+    columns: Annotated[
+        str | None, _option("Columns of subject, predicate and object: names or numbers, a,b,c.")
+    ] = None
+    time: Annotated[str | None, _option("Column with the time of each fact.")] = None
+    relation: Annotated[str | None, _option("The predicate of all facts, with two columns.")] = None
+    separator: Annotated[str | None, _option("Between columns of text.")] = None
+    header: Annotated[bool | None, _option("Whether the first line names the columns.")] = None
+    encoding: Annotated[str | None, _option("Of text with columns, such as latin-1.")] = None
+    file_format: Annotated[
+        str | None,
+        typer.Option("--format", help="Such as csv or nt.", rich_help_panel=_PANEL),
+    ] = None
+    language: Annotated[str, _option("Of labels in RDF, the preferred first: en,de.")] = "en"
+    literals: Annotated[bool, _option("Keep RDF facts with a literal.")] = False
+    blank_nodes: Annotated[bool, _option("Keep RDF facts with a blank node.")] = False
+    labels: Annotated[
+        list[Path] | None, _option("Of entities and relations: id<TAB>label[<TAB>description].")
+    ] = None
+    types: Annotated[list[Path] | None, _option("Of entities: id<TAB>type.")] = None
+
+    def read(self, files: list[Path], progress: Progress) -> GraphData:
+        """Read files as these options say."""
+        from mulde.graph.options import ReadOptions
+        from mulde.graph.read import read_graph
+
+        options = ReadOptions(
+            columns=tuple(self.columns.split(",")) if self.columns else None,
+            time=self.time,
+            relation=self.relation,
+            separator=self.separator.replace("\\t", "\t") if self.separator else None,
+            header=self.header,
+            encoding=self.encoding,
+            format=self.file_format,
+            languages=tuple(self.language.split(",")),
+            literals=self.literals,
+            blank_nodes=self.blank_nodes,
+            progress=progress,
+        )
+        return read_graph(files, options, labels=self.labels or (), types=self.types or ())
 
 
 def register(app: typer.Typer) -> None:
@@ -30,14 +92,18 @@ def register(app: typer.Typer) -> None:
     app.add_typer(
         commands,
         name="data",
-        help="Download benchmark graphs, split own triples, check a graph.",
+        help="Download benchmark graphs; check, convert and split own triples.",
     )
 
 
 @commands.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="wn18rr, fb15k-237 or codex-s.")],
-    into: Annotated[Path | None, typer.Option(help="The folder; default: data/NAME.")] = None,
+    name: Annotated[
+        str, typer.Argument(help="wn18rr, fb15k-237, codex-s, codex-m, umls or nations.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The folder; default: data/NAME.")
+    ] = None,
     home: Annotated[str | None, typer.Option(help="A mirror's address, for train.txt etc.")] = None,
 ) -> None:
     """Download a benchmark graph from its public home; run it again after an interrupt.
@@ -46,73 +112,101 @@ def fetch(
     """
     from mulde.graph import datasets
 
-    folder = into or Path("data") / name
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(file: str, done: int, total: int) -> None:
-            if file not in tasks:
-                tasks[file] = bars.add_task(file, total=total)
-            bars.update(tasks[file], completed=done)
-
-        datasets.fetch(name, folder, home=home, report=report)
-    console.print(printable(f"{name} is in {folder}"), highlight=False, markup=False)
+    folder = out or Path("data") / name
+    with file_progress("downloading") as progress:
+        datasets.fetch(name, folder, home=home, report=progress)
+    _say(f"{name} is in {folder}")
 
 
 @commands.command()
+@with_options
 def split(
-    triples: Annotated[Path, typer.Argument(help="head<TAB>relation<TAB>tail; plain or .gz.")],
+    files: Files,
     out: Annotated[Path, typer.Option("--out", "-o", help="The graph folder to make.")],
+    layout: Layout,
+    by: Annotated[str, typer.Option(help="What is held out: random, time or entity.")] = "random",
     valid: Annotated[float, typer.Option(help="Share of the facts that choose a model.")] = 0.05,
     test: Annotated[float, typer.Option(help="Share of the facts that measure it.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="Another one holds out other facts.")] = 0,
     symmetric: Annotated[
         list[str] | None, typer.Option(help="Relation that holds both ways: mirror its facts.")
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Entities: id<TAB>label[<TAB>description].")
-    ] = None,
-    relation_labels: Annotated[Path | None, typer.Option(help="The same for relations.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a folder that is there.")] = False,
 ) -> None:
-    """Split a file of triples into a graph folder whose train gives no held-out fact away.
+    """Split triples into a graph folder whose train gives no held-out fact away.
 
-    All facts between the same two entities go to the same split, and each entity and relation of
-    valid and test occurs in train. The same facts and seed give the same folder.
+    random: pairs of entities, with all facts between them, and each entity and relation of valid
+    and test occurs in train. time: the latest facts, by the column of --time. entity: all facts of
+    some entities, to test what a model says of unseen ones. The same facts and seed give the same
+    folder.
     """
-    from mulde.graph.split import split_file
+    from mulde.graph.split import check_split, split_graph
 
-    made = split_file(
-        triples,
+    check_split(by, out, valid, test, overwrite)
+    with file_progress("reading") as progress:
+        data = layout.read(files, progress)
+    _say(data.report.text())
+    made = split_graph(
+        data,
         out,
+        by=by,
         valid=valid,
         test=test,
         seed=seed,
         symmetric=symmetric or [],
-        labels=labels,
-        relation_labels=relation_labels,
         overwrite=overwrite,
+        name=", ".join(map(str, files)),
     )
     _show(summary(made.graph))
-    console = Console(stderr=True)
-    counts = f"{made.duplicates:,} repeated lines kept once, {made.added:,} mirrored facts added"
-    console.print(counts, highlight=False)
-    console.print(printable(f"graph is in {out}"), highlight=False, markup=False)
+    _say(f"{made.added:,} mirrored facts added\ngraph is in {out}")
 
 
 @commands.command()
-def check(
-    folder: Annotated[Path, typer.Argument(help="Graph folder with train, valid and test.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
-) -> None:
-    """Read a graph as training would, and show what is in it."""
-    figures = summary(read_folder(folder))
+@with_options
+def check(files: Files, layout: Layout, as_json: Json = False) -> None:
+    """Read a graph folder as training would, or files as split would, and show what is in it."""
+    with file_progress("reading") as progress:
+        if len(files) == 1 and files[0].is_dir():
+            figures = summary(read_folder(files[0], progress))
+            report = None
+        else:
+            report = layout.read(files, progress).report
+            figures = report.json()
     if as_json:
         typer.echo(json.dumps(figures))
-        return
-    _show(figures)
+    elif report is None:
+        _show(figures)
+    else:
+        typer.echo(report.text())
+
+
+@commands.command()
+@with_options
+def convert(
+    files: Files,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to make: .tsv, .csv or .parquet.")
+    ],
+    layout: Layout,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+) -> None:
+    """Write the distinct facts of files as one table.
+
+    Labels and types, if there are any, go into OUT.labels.tsv and OUT.types.tsv.
+    """
+    from mulde.graph.convert import check_target, write_table
+
+    check_target(out, overwrite)
+    with file_progress("reading") as progress:
+        data = layout.read(files, progress)
+    _say(data.report.text())
+    for path in write_table(data, out):
+        _say(f"written: {path}")
+
+
+def _say(text: str) -> None:
+    console = Console(stderr=True)
+    console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def summary(graph: Graph) -> dict[str, Any]:

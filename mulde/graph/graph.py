@@ -1,9 +1,9 @@
 """Triples on disk -> a Graph: dense sorted rows and three splits.
 
 A graph is a folder with ``train.txt``, ``valid.txt`` and ``test.txt`` (or the same names with
-``.gz``), each line ``head<TAB>relation<TAB>tail`` in UTF-8 with LF or CRLF, and optionally
-``labels.tsv`` and ``relation_labels.tsv`` (``id<TAB>label[<TAB>description]``; ids that the graph
-does not have are passed over, an id without a label is its own).
+``.gz``, ``.zst`` or ``.bz2``), each line ``head<TAB>relation<TAB>tail`` in UTF-8 with LF or CRLF,
+and optionally ``labels.tsv`` and ``relation_labels.tsv`` (``id<TAB>label[<TAB>description]``; ids
+that the graph does not have are passed over, an id without a label is its own).
 
 Rules, each counted in :class:`Graph` and shown by ``mulde data check``:
 
@@ -18,21 +18,24 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.safe_gzip import unpack
-from mulde.storage.strings import MAX_BYTES
+from mulde.graph.columns import header_roles
+from mulde.graph.compressed import SUFFIXES, Progress, no_progress
+from mulde.graph.labels import labels_of
+from mulde.graph.lines import chunks
+from mulde.typing import Triples
 
 if TYPE_CHECKING:
     from mulde.bundle.vocabulary import Vocabulary
 
 SPLITS = ("train", "valid", "test")
-Triples = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -92,170 +95,133 @@ class Graph:
         )
 
 
-def read_folder(directory: Path | str) -> Graph:
+def read_folder(directory: Path | str, progress: Progress = no_progress) -> Graph:
     """Read a graph folder.
 
     Raises:
         DatasetError: naming the file and, where there is one, the line: a split that is missing or
-            empty, a malformed line, a relation that train does not hold, damaged labels.
+            empty, a malformed line, a header, a relation that train does not hold, damaged labels.
     """
+    from mulde.graph.intern import TripleColumns
+
     folder = Path(directory)
     if not folder.is_dir():
         raise DatasetError(folder, "expected a folder with train.txt, valid.txt and test.txt")
-    paths = {name: _find(folder, f"{name}.txt") for name in SPLITS}
-    texts = {name: read_text(path) for name, path in paths.items()}
-    columns = {name: split_fields(paths[name], texts[name]) for name in SPLITS}
-    _refuse_unseen_relations(paths, columns)
-    entity_ids = sorted(set().union(*(set(c[0]) | set(c[2]) for c in columns.values())))
-    relation_ids = sorted(set(columns["train"][1]))
-    rows = {name: _to_rows(columns[name], entity_ids, relation_ids) for name in SPLITS}
-    unique = {name: _first_occurrences(triples) for name, triples in rows.items()}
-    seen = np.zeros(len(entity_ids), dtype=bool)
-    seen[unique["train"][:, [0, 2]]] = True
-    digest = hashlib.sha256("\0".join(texts[name] for name in SPLITS).encode())
-    return Graph(
+    paths = [_find(folder, f"{name}.txt") for name in SPLITS]
+    digest, columns, ends = hashlib.sha256(), TripleColumns(), [0]
+    for number, path in enumerate(paths):
+        digest.update(b"\0" if number else b"")
+        for chunk in chunks(path, digest, progress):
+            columns.append(*chunk)
+        ends.append(sum(columns.chunk_rows))
+    rows, entity_ids, relation_ids, _ = columns.rows()
+    parts = [rows[start:end] for start, end in pairwise(ends)]
+    names = tuple(relation_ids.to_pylist())
+    _refuse_unseen_relations(paths, parts, names)
+    ids = tuple(entity_ids.to_pylist())
+    _refuse_header(paths[0], parts[0], ids, names)
+    unique = {
+        name: first_occurrences(part, len(ids), len(names))
+        for name, part in zip(SPLITS, parts, strict=True)
+    }
+    return assemble(
         name=folder.resolve().name,
-        entity_ids=tuple(entity_ids),
-        relation_ids=tuple(relation_ids),
-        entity_labels=_labels(folder / "labels.tsv", entity_ids),
-        relation_labels=_labels(folder / "relation_labels.tsv", relation_ids),
-        **unique,
+        entity_ids=ids,
+        relation_ids=names,
+        entity_labels=labels_of(folder / "labels.tsv", ids),
+        relation_labels=labels_of(folder / "relation_labels.tsv", names),
+        splits=unique,
         digest=digest.hexdigest(),
-        duplicates={name: len(rows[name]) - len(unique[name]) for name in SPLITS},
-        leaked={n: _count_shared(unique[n], unique["train"]) for n in ("valid", "test")},
-        unseen={n: int((~seen[unique[n][:, [0, 2]]]).any(axis=1).sum()) for n in ("valid", "test")},
+        duplicates={n: len(p) - len(unique[n]) for n, p in zip(SPLITS, parts, strict=True)},
     )
 
 
-def read_text(path: Path) -> str:
-    """A UTF-8 text file, ``.gz`` or plain, with LF after each line and no BOM.
+def assemble(*, splits: dict[str, Triples], **fields: Any) -> Graph:
+    """A graph of three splits without repeated triples; counts what is leaked and unseen."""
+    train, size = splits["train"], (len(fields["entity_ids"]), len(fields["relation_ids"]))
+    seen = np.zeros(size[0], dtype=bool)
+    seen[train[:, 0]] = seen[train[:, 2]] = True
+    known = keys_of(train, *size)
+    known.sort()
+    return Graph(
+        **fields,
+        train=train,
+        valid=splits["valid"],
+        test=splits["test"],
+        leaked={n: _count_in(known, keys_of(splits[n], *size)) for n in ("valid", "test")},
+        unseen={n: int((~seen[splits[n][:, [0, 2]]]).any(axis=1).sum()) for n in ("valid", "test")},
+    )
+
+
+def keys_of(triples: Triples, entities: int, relations: int) -> NDArray[np.int64]:
+    """One number for each triple, ordered as head, relation, tail.
 
     Raises:
-        DatasetError: if it cannot be read, is not gzip or far larger than that, is not UTF-8 or
-            holds NUL or a carriage return that ends no line (with the line).
+        DatasetError: if the numbers would need more than 63 bits.
     """
-    raw = unpack(path) if path.suffix == ".gz" else _bytes_of(path)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1  # without the BOM that raw may have
-        raise DatasetError(path, "expected UTF-8, found other bytes", line) from error
-    text = text.replace("\r\n", "\n")
-    for character in "\0\r":
-        place = text.find(character)
-        if place >= 0:
-            problem = f"expected lines of text that end in LF or CRLF, found {character!r}"
-            raise DatasetError(path, problem, text.count("\n", 0, place) + 1)
-    return text if text.endswith("\n") or not text else text + "\n"
+    if entities * entities * relations >= 2**63:
+        size = f"{entities:,} entities and {relations:,} relations"
+        raise DatasetError("graph", f"expected entities^2 * relations below 2^63, found {size}")
+    keys = triples[:, 0].astype(np.int64)
+    keys *= relations
+    keys += triples[:, 1]
+    keys *= entities
+    keys += triples[:, 2]
+    return keys
 
 
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(path, f"cannot be read: {error}") from error
+def triples_of(keys: NDArray[np.int64], entities: int, relations: int) -> Triples:
+    """The inverse of ``keys_of``."""
+    found = np.empty((len(keys), 3), dtype=np.int32)
+    rest, found[:, 2] = np.divmod(keys, entities)
+    found[:, 0], found[:, 1] = np.divmod(rest, relations)
+    return found
 
 
-def split_fields(path: Path, text: str, width: int = 3) -> list[list[str]]:
-    """Columns of a tab-separated text whose lines all have ``width`` non-empty fields.
-
-    Raises:
-        DatasetError: with the first line that has another number of fields, an empty one or one
-            that is longer than a vocabulary can keep.
-    """
-    text = text.removesuffix("\n")
-    if not text:
-        raise DatasetError(path, "expected at least one triple, found an empty file")
-    lines = text.count("\n") + 1
-    fields = text.replace("\n", "\t").split("\t")
-    regular = len(fields) == width * lines and text.count("\t") == (width - 1) * lines
-    if not regular or "" in fields or not _evenly_spaced(text, width):
-        _raise_first_malformed(path, text, width)
-    _refuse_long_names(path, fields, width)
-    return [fields[i::width] for i in range(width)]
+def first_occurrences(triples: Triples, entities: int, relations: int) -> Triples:
+    """The triples without repetitions, in their order."""
+    keys = keys_of(triples, entities, relations)
+    ordered = np.sort(keys)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return triples
+    del ordered
+    _, first = np.unique(keys, return_index=True)
+    return triples[np.sort(first)]
 
 
-def _evenly_spaced(text: str, width: int) -> bool:
-    """Whether every ``width``-th separator, and no other, is a line end."""
-    raw = np.frombuffer(text.encode(), dtype=np.uint8)
-    separators = raw[(raw == ord("\t")) | (raw == ord("\n"))]
-    ends = separators[width - 1 :: width]
-    return bool((ends == ord("\n")).all()) and int((separators == ord("\n")).sum()) == len(ends)
-
-
-def _raise_first_malformed(path: Path, text: str, width: int) -> None:
-    """Find the line to blame; only ever called on a file that is known to be malformed."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        fields = line.split("\t")
-        if len(fields) != width:
-            found = f"found {len(fields)} in {shorten(line)}"
-            raise DatasetError(path, f"expected {width} tab-separated fields, {found}", number)
-        if "" in fields:
-            empty = fields.index("") + 1
-            raise DatasetError(path, f"field {empty} of {shorten(line)} is empty", number)
-    raise AssertionError("called on a well-formed file")
-
-
-def _refuse_long_names(path: Path, names: list[str], per_line: int) -> None:
-    """Refuse here what would only fail when the trained model is exported."""
-    if max(map(len, names)) <= MAX_BYTES // 4:  # UTF-8 needs at most 4 bytes a character
-        return
-    for place, name in enumerate(names):
-        size = len(name.encode())
-        if size > MAX_BYTES:
-            problem = f"expected names of at most {MAX_BYTES} bytes, found {size}: {shorten(name)}"
-            raise DatasetError(path, problem, place // per_line + 1)
+def _count_in(ordered: NDArray[np.int64], keys: NDArray[np.int64]) -> int:
+    """How many keys are among the ordered ones."""
+    places = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+    return int((ordered[places] == keys).sum())
 
 
 def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
+    for suffix in ("", *SUFFIXES):
+        path = folder / f"{name}{suffix}"
         if path.is_file():
             return path
     raise DatasetError(folder / name, "expected this file (or the same with .gz), found none")
 
 
-def _refuse_unseen_relations(paths: dict[str, Path], columns: dict[str, list[list[str]]]) -> None:
-    known = set(columns["train"][1])
-    for name in ("valid", "test"):
-        extra = set(columns[name][1]) - known
-        if extra:
-            line = min(columns[name][1].index(relation) for relation in extra) + 1
-            relation = columns[name][1][line - 1]
-            problem = f"relation {shorten(relation)} does not occur in train"
-            raise DatasetError(paths[name], problem, line)
+def _refuse_unseen_relations(
+    paths: list[Path], parts: list[Triples], relation_ids: tuple[str, ...]
+) -> None:
+    known = np.zeros(len(relation_ids), dtype=bool)
+    known[parts[0][:, 1]] = True
+    for path, part in zip(paths[1:], parts[1:], strict=True):
+        strange = ~known[part[:, 1]]
+        if strange.any():
+            row = int(np.argmax(strange))
+            problem = f"relation {shorten(relation_ids[part[row, 1]])} does not occur in train"
+            raise DatasetError(path, problem, row + 1)
 
 
-def _to_rows(columns: list[list[str]], entities: list[str], relations: list[str]) -> Triples:
-    entity = dict(zip(entities, range(len(entities)), strict=True))
-    relation = dict(zip(relations, range(len(relations)), strict=True))
-    maps = (entity, relation, entity)
-    rows = [list(map(m.__getitem__, c)) for m, c in zip(maps, columns, strict=True)]
-    return np.array(rows, dtype=np.int32).T.copy()
-
-
-def _first_occurrences(triples: Triples) -> Triples:
-    _, first = np.unique(triples, axis=0, return_index=True)
-    return triples[np.sort(first)]
-
-
-def _count_shared(triples: Triples, others: Triples) -> int:
-    both = np.concatenate([triples, others])
-    return len(both) - len(np.unique(both, axis=0))
-
-
-def _labels(path: Path, ids: list[str]) -> tuple[str, ...]:
-    """Labels by id from an optional file; an id without one is its own label."""
-    if not path.is_file():
-        return tuple(ids)
-    lines = read_text(path).removesuffix("\n").split("\n")
-    pairs = [line.split("\t", 2)[:2] for line in lines]
-    lengths = list(map(len, pairs))
-    if min(lengths) < 2:
-        raise DatasetError(path, "expected id<TAB>label", lengths.index(1) + 1)
-    _refuse_long_names(path, [label for _, label in pairs], per_line=1)
-    table = {key: label for key, label in pairs if label}
-    for number, (key, label) in enumerate(pairs, start=1):
-        if label and table[key] != label:
-            problem = f"{shorten(key)} has another label too, {shorten(table[key])}"
-            raise DatasetError(path, problem, number)
-    return tuple(table.get(key, key) for key in ids)
+def _refuse_header(
+    path: Path, train: Triples, entity_ids: tuple[str, ...], relation_ids: tuple[str, ...]
+) -> None:
+    """Refuse a first line that names the columns, unless its relation occurs again."""
+    head, relation, tail = train[0].tolist()
+    names = entity_ids[head], relation_ids[relation], entity_ids[tail]
+    if header_roles(names) and not (train[1:, 1] == relation).any():
+        problem = f"expected a triple, found a header, {shorten(names)}; remove this line"
+        raise DatasetError(path, problem, 1)
