@@ -89,7 +89,7 @@ def vocabulary(bundle: Path, scratch: Path) -> TryBytes:
             rows = np.arange(len(names))
             assert names.lookup(names.ids.take(rows)).tolist() == rows.tolist()
             for row, label in enumerate(names.labels):
-                assert row in names.entities.rows_of_label(label)
+                assert row in names.rows_of_label(label)
         found.entities.labels.take(np.arange(len(found.entities)))
 
     return bundle_file(VOCABULARY, scratch, Vocabulary.read, look_up)
