@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.errors import BundleError
 from mulde.storage.container import read_sections, write_sections
-from mulde.typing import Array
+from mulde.typing import Array, Float32, Float64
 
 MAGIC = b"MULDEMEA"
 VERSION = 1
@@ -52,11 +51,11 @@ class Measures:
     tail_bias: float
     length: float
     norm: float
-    weights: NDArray[np.float64]
-    error: NDArray[np.float64]
-    reach: NDArray[np.float64]
-    spread: NDArray[np.float32]
-    means: NDArray[np.float32]
+    weights: Float64
+    error: Float64
+    reach: Float64
+    spread: Float32
+    means: Float32
 
     def write(self, path: Path) -> None:
         """Write ``measures.bin``, a new file."""

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from mulde.typing import Float32, Float64, Floats, Rows
 
 Precision = Literal["fp16", "fp32", "int8", "int4"]
 PRECISIONS: dict[Precision, type[np.floating]] = {"fp16": np.float16, "fp32": np.float32}
@@ -45,11 +46,11 @@ class Points(NamedTuple):
         traits: [E, J].
     """
 
-    spatial: NDArray[np.float64]
-    excess: NDArray[np.float64]
-    tail_bias: NDArray[np.float64]
-    head_bias: NDArray[np.float64]
-    traits: NDArray[np.float64]
+    spatial: Float64
+    excess: Float64
+    tail_bias: Float64
+    head_bias: Float64
+    traits: Float64
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Layout:
         return slice(start, start + self.trait_count)
 
     @property
-    def whole(self) -> NDArray[np.int64]:
+    def whole(self) -> Rows:
         """Columns of numbers that are kept in one part: [D + J], Y' and traits."""
         columns = np.arange(self.width)
         return np.concatenate([columns[self.spatial], columns[self.traits]])
@@ -115,12 +116,12 @@ class Layout:
 
     def pack(
         self,
-        spatial: NDArray[np.floating],
-        tail_bias: NDArray[np.floating],
-        head_bias: NDArray[np.floating],
+        spatial: Floats,
+        tail_bias: Floats,
+        head_bias: Floats,
         precision: Precision = "fp16",
-        traits: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.float32]:
+        traits: Floats | None = None,
+    ) -> Float32:
         """Round points and biases to a table; every value is one that ``precision`` can hold.
 
         The excess comes from the *rounded* coordinates, so a row is still a point of the
@@ -158,7 +159,7 @@ class Layout:
             raise ValueError(f"row {row} of the entity table is not finite in {precision}")
         return table
 
-    def unpack(self, table: NDArray[np.floating]) -> Points:
+    def unpack(self, table: Floats) -> Points:
         """The points and biases of a table [E, W] (or of some of its rows)."""
         if table.ndim != 2 or table.shape[1] != self.width:
             raise ValueError(f"expected a table of width {self.width}, found {table.shape}")
@@ -172,7 +173,7 @@ class Layout:
         )
 
 
-def excess(spatial: NDArray[np.floating]) -> NDArray[np.float64]:
+def excess(spatial: Floats) -> Float64:
     """x = sqrt(1 + |X'|^2) - 1, without cancellation near the origin.
 
     Args:
@@ -182,11 +183,11 @@ def excess(spatial: NDArray[np.floating]) -> NDArray[np.float64]:
         [...], in [0, inf), computed in float64.
     """
     square = np.square(spatial, dtype=np.float64).sum(axis=-1)
-    result: NDArray[np.float64] = square / (1.0 + np.sqrt(1.0 + square))
+    result: Float64 = square / (1.0 + np.sqrt(1.0 + square))
     return result
 
 
-def _split(values: NDArray[np.floating], dtype: type[np.floating]) -> NDArray[np.float32]:
+def _split(values: Floats, dtype: type[np.floating]) -> Float32:
     """[E] -> [E, 2]: high and low part, whose sum is the value to twice the bits of ``dtype``."""
     wide = np.asarray(values, dtype=np.float64)
     high = wide.astype(dtype)

@@ -22,7 +22,7 @@ from mulde.storage import varint as deltas
 from mulde.storage.container import check_offsets, read_sections, write_sections
 from mulde.storage.string_sections import PLAIN, check_column, column_arrays, read_column, sections
 from mulde.storage.strings import StringColumn
-from mulde.typing import Array
+from mulde.typing import Array, Bytes, Ints, Rows
 
 MAGIC = b"MULDETYP"
 VERSION = 1
@@ -49,10 +49,10 @@ class EntityTypes:
     num_entities: int
     names: StringColumn
     offsets: NDArray[np.uint64]
-    members: NDArray[np.uint8]
+    members: Bytes
 
     @classmethod
-    def build(cls, members: Mapping[str, NDArray[np.integer]], entities: int) -> EntityTypes:
+    def build(cls, members: Mapping[str, Ints], entities: int) -> EntityTypes:
         """Pack entity rows per type name; a repeated row counts once.
 
         Raises:
@@ -70,17 +70,17 @@ class EntityTypes:
     @classmethod
     def of_graph(
         cls,
-        triples: NDArray[np.integer],
+        triples: Ints,
         relation_ids: Sequence[str],
         entities: int,
-        more: Mapping[str, NDArray[np.integer]] | None = None,
+        more: Mapping[str, Ints] | None = None,
     ) -> EntityTypes:
         """The built-in types of triples [n, 3], and more from elsewhere.
 
         Raises:
             ValueError: as ``build``, or if one of ``more`` has the name of a built-in type.
         """
-        members: dict[str, NDArray[np.integer]] = {}
+        members: dict[str, Ints] = {}
         order = np.argsort(triples[:, 1], kind="stable")
         bounds = np.searchsorted(triples[order, 1], np.arange(len(relation_ids) + 1))
         for row, relation in enumerate(relation_ids):
@@ -159,7 +159,7 @@ class EntityTypes:
                 raise BundleError(path, "the rows of a type must rise")
 
 
-def read_types(path: Path, entity_ids: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+def read_types(path: Path, entity_ids: Sequence[str]) -> dict[str, Rows]:
     """Types given in a file of lines ``entity<TAB>type``.
 
     Args:

@@ -19,12 +19,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.bundle.entity_table import Layout, Precision, excess
-
-Array = NDArray[np.float64]
-Codes = NDArray[np.uint8]
+from mulde.typing import Bytes, Float32, Float64, Floats
 
 BITS: dict[Precision, int] = {"int8": 8, "int4": 4}
 """Precisions of this module."""
@@ -44,8 +41,8 @@ class Codec:
     """
 
     bits: int
-    low: NDArray[np.float32]
-    span: NDArray[np.float32]
+    low: Float32
+    span: Float32
 
     @property
     def steps(self) -> int:
@@ -57,33 +54,33 @@ class Codec:
         """Bytes of a row."""
         return len(self.low) * self.bits // 8
 
-    def encode(self, table: NDArray[np.floating]) -> Codes:
-        """Codes [n, bytes of a row] of rows [n, W]; what is out of range takes the nearest code."""
+    def encode(self, table: Floats) -> Bytes:
+        """Bytes [n, bytes of a row] of rows [n, W]; what is out of range takes the nearest code."""
         share = (table.astype(np.float64) - self.low) / self.span
         whole = np.clip(np.floor(share * self.steps), 0, self.steps).astype(np.uint8)
         if self.bits == 8:
             return whole
-        packed: Codes = whole[:, 0::2] | np.left_shift(whole[:, 1::2], np.uint8(4))
+        packed: Bytes = whole[:, 0::2] | np.left_shift(whole[:, 1::2], np.uint8(4))
         return packed
 
-    def decode(self, codes: Codes) -> NDArray[np.float32]:
+    def decode(self, codes: Bytes) -> Float32:
         """Rows [..., W] of codes [..., bytes of a row]."""
         if self.bits == 4:
             halves = np.stack([codes & 15, codes >> 4], axis=-1)
             codes = halves.reshape(*codes.shape[:-1], 2 * codes.shape[-1])
         scale = self.span / np.float32(self.steps)
-        table: NDArray[np.float32] = self.low + (codes + np.float32(0.5)) * scale
+        table: Float32 = self.low + (codes + np.float32(0.5)) * scale
         return table
 
 
 def pack_quantised(
     layout: Layout,
-    spatial: NDArray[np.floating],
-    tail_bias: NDArray[np.floating],
-    head_bias: NDArray[np.floating],
+    spatial: Floats,
+    tail_bias: Floats,
+    head_bias: Floats,
     bits: int,
-    traits: NDArray[np.floating] | None = None,
-) -> tuple[NDArray[np.float32], Codec]:
+    traits: Floats | None = None,
+) -> tuple[Float32, Codec]:
     """Round points and biases to a table; the excess comes from the rounded coordinates.
 
     Args:
@@ -125,7 +122,7 @@ def pack_quantised(
     return decoded, codec
 
 
-def _fit(codec: Codec, column: int, values: NDArray[np.floating], *, narrow: bool = True) -> Array:
+def _fit(codec: Codec, column: int, values: Floats, *, narrow: bool = True) -> Float64:
     """Choose the range of a column and round its numbers [E]."""
     wide = np.asarray(values, dtype=np.float64)
     shares = _SHARES if narrow and codec.bits < 8 else (1.0,)
@@ -135,7 +132,7 @@ def _fit(codec: Codec, column: int, values: NDArray[np.floating], *, narrow: boo
     return rounded
 
 
-def _rounded(codec: Codec, values: Array, share: float) -> tuple[Array, np.float32, np.float32]:
+def _rounded(codec: Codec, values: Float64, share: float) -> tuple[Float64, np.float32, np.float32]:
     """Numbers as they will be read, and the range: ``share`` of that of all numbers."""
     middle, half = (values.max() + values.min()) / 2, (values.max() - values.min()) / 2 * share
     # 2^bits steps cover the range, of which FAISS calls all but one the span.

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mulde.errors import BundleError
 from mulde.storage.json_document import STRICT, parse_json
-from mulde.typing import Float64, Floats
+from mulde.typing import Float64, Floats, Mask
 
 _MAX_BYTES = 1 << 20
 
@@ -63,7 +62,7 @@ class Calibration:
     error: dict[str, float]
     model_id: str = ""
 
-    def probabilities(self, scores: Floats, reciprocal: NDArray[np.bool_] | bool) -> Float64:
+    def probabilities(self, scores: Floats, reciprocal: Mask | bool) -> Float64:
         """Probabilities of scores [B].
 
         Args:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.bundle.known_facts import KnownFacts
 from mulde.evaluation.ranking import filtered_ranks, summarise
 from mulde.graph.graph import Graph
+from mulde.typing import Float64, Floats, Rows
 
-Scores = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.floating]]
+Scores = Callable[[Rows, Rows], Floats]
 """(entity [B], relation [B] in [0, 2R)) -> scores [B, E], higher is more plausible."""
 
 
@@ -28,9 +28,9 @@ class RankingTask:
         known: the facts of train, valid and test together.
     """
 
-    entity: NDArray[np.int64]
-    relation: NDArray[np.int64]
-    target: NDArray[np.int64]
+    entity: Rows
+    relation: Rows
+    target: Rows
     known: KnownFacts
 
     @classmethod
@@ -46,7 +46,7 @@ class RankingTask:
 
     def ranks(
         self, scores: Scores, batch: int = 512, report: Callable[[int], None] = lambda done: None
-    ) -> NDArray[np.float64]:
+    ) -> Float64:
         """Ranks [2n]: n of tails, then n of heads; ``report`` gets the number done so far."""
         found = np.empty(len(self.target))
         for start in range(0, len(found), batch):

@@ -8,15 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.floating]
-IntArray = NDArray[np.integer]
+from mulde.typing import Float64, Floats, Ints
 
 
-def filtered_ranks(
-    scores: FloatArray, targets: IntArray, known_offsets: IntArray, known_rows: IntArray
-) -> NDArray[np.float64]:
+def filtered_ranks(scores: Floats, targets: Ints, known_offsets: Ints, known_rows: Ints) -> Float64:
     """Rank each target among the candidates that are not other known answers.
 
     rank = 1 + #{better} + #{equal} / 2, the mean of the best and the worst place among ties
@@ -46,7 +42,7 @@ def filtered_ranks(
     left = np.bincount(owner, minlength=count)
     better = better - np.bincount(owner[value > own[owner, 0]], minlength=count)
     equal = equal - np.bincount(owner[value == own[owner, 0]], minlength=count)
-    ranks: NDArray[np.float64] = 1.0 + better + equal / 2.0
+    ranks: Float64 = 1.0 + better + equal / 2.0
     return np.where(np.isnan(own[:, 0]), np.float64(entities) - left, ranks)
 
 
@@ -61,7 +57,7 @@ class Quality:
     count: int
 
     @classmethod
-    def of(cls, ranks: FloatArray) -> Quality:
+    def of(cls, ranks: Floats) -> Quality:
         """Mean reciprocal rank and Hits@k of ``ranks`` [B]; B must be at least 1."""
         if ranks.size == 0:
             raise ValueError("no ranks to summarise")
@@ -78,7 +74,7 @@ class Quality:
         }
 
 
-def summarise(tail_ranks: FloatArray, head_ranks: FloatArray) -> dict[str, dict[str, float]]:
+def summarise(tail_ranks: Floats, head_ranks: Floats) -> dict[str, dict[str, float]]:
     """Quality per direction and over both: ``{"tail": ..., "head": ..., "total": ...}``."""
     parts = {
         "tail": tail_ranks,

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from mulde.typing import Floats, Ints, Mask, Rows
 
 if TYPE_CHECKING:
     from mulde.evaluation.metrics import Scores
@@ -21,11 +22,8 @@ if TYPE_CHECKING:
 LOOP = 1000.0
 """What a loop costs where there are none: more than lies between any two answers of a model."""
 
-Rows = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
-
-def looping(triples: NDArray[np.integer], relations: int, at_least: float) -> tuple[int, ...]:
+def looping(triples: Ints, relations: int, at_least: float) -> tuple[int, ...]:
     """The relations that loop: at least this share of their triples.
 
     Args:
@@ -54,7 +52,7 @@ def loopless(loops: tuple[int, ...] | None, relations: int) -> Mask:
     return np.tile(mask, 2)
 
 
-def lower(scores: NDArray[np.floating], entities: Rows, relations: Rows, mask: Mask) -> None:
+def lower(scores: Floats, entities: Rows, relations: Rows, mask: Mask) -> None:
     """Lower the loops among scores [B, E] of the queries (entity [B], relation [B]), in place."""
     own = np.flatnonzero(mask[relations])
     scores[own, entities[own]] -= LOOP
@@ -63,7 +61,7 @@ def lower(scores: NDArray[np.floating], entities: Rows, relations: Rows, mask: M
 def without_loops(scores: Scores, mask: Mask) -> Scores:
     """The same scores, loops lowered."""
 
-    def lowered(entity: Rows, relation: Rows) -> NDArray[np.floating]:
+    def lowered(entity: Rows, relation: Rows) -> Floats:
         found = scores(entity, relation)
         lower(found, entity, relation, mask)
         return found

@@ -11,14 +11,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde.typing import Bytes, Ints, Rows
+
 _MOST_BYTES = 5
 _MORE = 0x80
 """Set in a byte after which its number goes on."""
 
 
-def encode(
-    numbers: NDArray[np.integer], offsets: NDArray[np.integer]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def encode(numbers: Ints, offsets: Ints) -> tuple[Bytes, Rows]:
     """Pack groups of ascending numbers.
 
     Args:
@@ -44,15 +44,13 @@ def encode(
     return packed, ends[offsets]
 
 
-def decode(packed: NDArray[np.uint8]) -> NDArray[np.int32]:
+def decode(packed: Bytes) -> NDArray[np.int32]:
     """Unpack one group [N] bytes; an unfinished last number is left out."""
     steps = _steps(packed, np.flatnonzero(packed >= _MORE))
     return np.cumsum(steps, dtype=np.uint32).view(np.int32)
 
 
-def decode_groups(
-    packed: NDArray[np.uint8], offsets: NDArray[np.integer]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def decode_groups(packed: Bytes, offsets: Ints) -> tuple[NDArray[np.int32], Rows]:
     """Unpack many groups at once.
 
     Args:
@@ -72,7 +70,7 @@ def decode_groups(
     return sums[1:].view(np.int32), bounds
 
 
-def _steps(packed: NDArray[np.uint8], more: NDArray[np.int64]) -> NDArray[np.uint32]:
+def _steps(packed: Bytes, more: Rows) -> NDArray[np.uint32]:
     """The differences [n] that bytes [N] stand for.
 
     Args:
