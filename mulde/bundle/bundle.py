@@ -2,7 +2,7 @@
 
 Written into a temporary sibling, synced, renamed. Opened only after its manifest's digest, every
 size and every SHA-256 agree and nothing is missing, extra, a link or oddly named; then mapped.
-docs/explanation/architecture.md lists the files.
+docs/explanation/bundle-format.md describes the files.
 """
 
 from __future__ import annotations

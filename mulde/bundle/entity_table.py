@@ -1,7 +1,7 @@
 """The columns of the entity table: the one definition.
 
 A row holds a point of the unit hyperboloid and two biases, in the numbers that an inner product
-needs (docs/explanation/architecture.md, "The entity table"):
+needs (docs/explanation/bundle-format.md, "entities.faiss"):
 
     0..D-1    Y', the spatial coordinates
     D, D+1    the excess y = sqrt(1 + |Y'|^2) - 1, high and low part

@@ -1,6 +1,6 @@
 """The entity table in its FAISS file: rows by number, and candidates by greatest inner product.
 
-The codes of the index are the table (docs/explanation/architecture.md).
+The codes of the index are the table (docs/explanation/bundle-format.md).
 They are mapped, so that the processes
 of a server share one copy, and they are never copied as a whole.
 

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 class Scorer(Protocol):
-    """How an inner product becomes a score (docs/explanation/architecture.md, "The encoder").
+    """How an inner product becomes a score (docs/explanation/bundle-format.md, "encoder.onnx").
 
     Attributes:
         is_monotone: whether, for one query, a greater product always means a greater score.

@@ -33,7 +33,7 @@ class Encoder(nn.Module):
 
     ``<query, row_t> + offset = b_t - slope u``, with u = cosh(sqrt(c) d) - 1 between query point
     and candidate, or for a bilinear scorer its score
-    (docs/explanation/architecture.md, "The encoder").
+    (docs/explanation/bundle-format.md, "encoder.onnx").
 
     Args:
         scorer: gives the query point.

@@ -86,7 +86,7 @@ class Scorer(nn.Module, ABC):
         """The part of a score that is linear in a candidate's point Y and its excess y.
 
         It is ``<first, Y> + second y + third``: ``-slope u`` of a hyperbolic scorer, the score of
-        a bilinear one (docs/explanation/architecture.md, "The encoder").
+        a bilinear one (docs/explanation/bundle-format.md, "encoder.onnx").
 
         Args:
             spatial: [B, D], points of the queries' entities.

@@ -3,7 +3,7 @@
 A bilinear scorer differs from the others in one method, ``encode``: the vector that an entity's
 numbers become under a relation. The score is ``<encode(h, r), t> + b_t``, and there is nothing
 hyperbolic in it; a table of points serves it as well as it serves the others
-(docs/explanation/architecture.md, "The encoder").
+(docs/explanation/bundle-format.md, "encoder.onnx").
 
 Shape letters: B queries, N shared candidates, K own candidates, P pairs, D dimension, E entities.
 """

@@ -50,7 +50,7 @@ def scan_table(index: EntityIndex, layout: Layout) -> Extent:
 
 
 def check_queries(path: Path, query: Query, layout: Layout) -> None:
-    """Refuse queries that are not laid out as docs/explanation/architecture.md says.
+    """Refuse queries that are not laid out as docs/explanation/bundle-format.md says.
 
     Raises:
         BundleError: naming the encoder at ``path``.
