@@ -1,10 +1,10 @@
-"""What was measured of a table and of its cells, so that opening it need not measure again.
+"""Bounds of a table and of its inverted lists, stored in ``measures.bin``.
 
-``measures.bin`` lies beside a table that takes long to read. Whoever verifies a bundle reads the
-table anyway and refuses measures that it exceeds (``serving.engine``); whoever opens what has just
-been verified maps them instead, and reads none of the table.
+A process that verifies a bundle reads the whole table and refuses measures that it exceeds
+(``serving.engine``). A process that opens a bundle which was just verified maps the measures and
+reads none of the table.
 
-Shape letters: W width, C cells.
+Shape letters: W width, C inverted lists.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Measures:
         row_norm: the largest Euclidean norm of a row.
         tail_bias: the largest tail bias.
         length, norm: of the codes' errors and of the codes (``code_loss.CodeLoss``).
-        weights: [W], of columns where cells are compared.
+        weights: [W], of columns where lists are compared.
         error: [W], the codes' largest error in each column.
-        reach: [C], how far a row of a cell is from the cell's mean.
-        spread: [C], the same in the mean square; nothing relies on it.
+        reach: [C], the largest distance of a row from the mean of its list.
+        spread: [C], the mean square of that distance; no bound relies on it.
         means: [W, C].
     """
 
@@ -68,7 +68,7 @@ class Measures:
 
     @classmethod
     def read(cls, path: Path, width: int, cells: int) -> Measures:
-        """Map a ``measures.bin``; whether it is true is for the engine to see.
+        """Map a ``measures.bin``; the engine checks it against the table.
 
         Args:
             path: the file.

@@ -1,7 +1,7 @@
-"""The bundle: an immutable, checksummed folder, the only thing that passes to serving.
+"""Write and open bundles: immutable, checksummed folders that training hands to serving.
 
-Written into a temporary sibling, synced, renamed. Opened only after its manifest's digest, every
-size and every SHA-256 agree and nothing is missing, extra, a link or oddly named; then mapped.
+A bundle is written into a temporary folder beside its place, synced and renamed. It is opened after
+the manifest's digest, the list of files, their sizes, digests and model ids agree; then mapped.
 docs/explanation/bundle-format.md describes the files.
 """
 
@@ -76,16 +76,16 @@ class Bundle:
 
     Attributes:
         path: the folder.
-        manifest: what it says about itself.
+        manifest: its description.
         vocabulary: ids, labels and rows.
         known: known facts, or None if the bundle has none.
         types: entities per type, or None.
         search: completions and misspellings of entity labels, or None.
         calibration: score -> probability, or None.
-        measures: of the table and its cells, or None; true where ``verified`` is False, for then
-            another process has seen that they are.
+        measures: of the table and its lists, or None. Where ``verified`` is False another process
+            has checked them.
         verified: whether every file was read and checked.
-        identity: which folder lay at ``path``, see ``files.identity_of``.
+        identity: of the folder at ``path``, see ``files.identity_of``.
     """
 
     path: Path
@@ -100,10 +100,10 @@ class Bundle:
     verified: bool = True
 
     def check_same(self) -> None:
-        """Make sure that all that was opened so far by its name is of this one bundle.
+        """Refuse a bundle that was replaced while its files were opened.
 
-        Whoever opens files of a bundle asks this afterwards: a bundle can be replaced at any time,
-        and half of the one and half of the other would answer as if it were a model.
+        Call this after opening files by their path: a bundle can be replaced at any time, and
+        files of two bundles would answer as if they were one model.
 
         Raises:
             BundleError: if another folder lies at ``path``, or a file came to it.
@@ -124,7 +124,7 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Draft:
-    """A bundle in the making: a temporary folder beside its target.
+    """A bundle that is being written: a temporary folder beside its target.
 
     Attributes:
         path: fill this folder, then ``seal``; sealed, it opens like any bundle.
@@ -230,7 +230,7 @@ def open_bundle(
         directory: the bundle's folder (it may itself be reached through a link).
         verify: False skips reading the content of files other than the manifest; only for a folder
             that another process of the same server has just verified.
-        digest: SHA-256 of the one manifest that will do, see ``manifest_digest``; empty for any.
+        digest: SHA-256 that the manifest must have, see ``manifest_digest``; empty for any.
 
     Raises:
         BundleError: naming the file, and what was expected and found.

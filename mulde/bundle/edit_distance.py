@@ -1,8 +1,8 @@
 """Texts one edit apart: how likely the edit is, and the hashes of all texts one edit away.
 
-An edit is one letter swapped with the next, dropped, replaced or put in. A text's hash is a
-polynomial of its letters, so that the hashes of all its edits follow from those of its beginnings
-and ends without forming the texts.
+An edit swaps two neighbouring letters, or drops, replaces or inserts one. A text's hash is a
+polynomial of its letters, so the hashes of all edited texts follow from those of beginnings and
+ends, without forming the texts.
 
 Shape letters: n texts, L letters of a text, A letters of the alphabet.
 """
@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNLIKE = 9
-"""What ``likelihood`` says of texts that are not one edit apart."""
+"""``likelihood`` of texts that are not one edit apart."""
 
 MAX_EDITS = 4096
-"""About as many edits of a text are looked at; with a large alphabet, those of common letters."""
+"""About the number of edits that are tried; with a large alphabet, those of common letters."""
 
 _FEWEST_LETTERS = 32
 _BASE = 0x9E3779B97F4A7C15
@@ -28,10 +28,10 @@ Codes = NDArray[np.uint64]
 
 
 def likelihood(typed: str, label: str) -> int:
-    """How a typist got from the label to the text: 0 is likeliest, ``UNLIKE`` is not by one edit.
+    """Order of likelihood of the edit from label to text: 0 is likeliest, ``UNLIKE`` is no edit.
 
-    Of all ways to spoil a label, few swap or drop a given letter and many put in some letter, so a
-    given text is some 25 times likelier to come from a swap or a drop.
+    A label of L letters has about L swaps and L drops but 26 L insertions, so a given text is some
+    25 times likelier to come from a swap or a drop.
     """
     start = _common_prefix(typed, label)
     other = start == 0

@@ -1,7 +1,7 @@
-"""Entities per type, so that a query can ask for candidates of a kind: ``types.bin``.
+"""Entities of each type, by which a query can restrict its candidates: ``types.bin``.
 
-Built-in types come from the graph: ``head:REL`` holds what occurs as head of the relation with id
-REL, ``tail:REL`` what occurs as its tail. Others may come from a file ``entity<TAB>type``.
+Built-in types come from the graph: ``head:REL`` holds the heads of the relation with id REL,
+``tail:REL`` its tails. Others may come from a file ``entity<TAB>type``.
 
 Shape letters: E entities, T types, N bytes.
 """
@@ -37,7 +37,7 @@ _EXPECTED = {
 
 @dataclass(frozen=True)
 class EntityTypes:
-    """Which entities have which type.
+    """The entities of each type.
 
     Attributes:
         num_entities: E.
@@ -75,7 +75,7 @@ class EntityTypes:
         entities: int,
         more: Mapping[str, Ints] | None = None,
     ) -> EntityTypes:
-        """The built-in types of triples [n, 3], and more from elsewhere.
+        """The built-in types of triples [n, 3], and further ones.
 
         Raises:
             ValueError: as ``build``, or if one of ``more`` has the name of a built-in type.

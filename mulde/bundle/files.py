@@ -1,4 +1,4 @@
-"""The files of a bundle: their names, their stamps, and whether a folder is what it says."""
+"""The files of a bundle: names, sizes, digests, and the check of a folder against its manifest."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ OPTIONAL = frozenset({CANDIDATES, MEASURES, KNOWN, TYPES, SEARCH, CALIBRATION, C
 
 _MAX_MANIFEST_BYTES = 1 << 20
 _ANY_FILE_BYTES = 64 << 20
-"""A file of this size is never too large; it is hashed in a moment."""
+"""Files of up to this size are always accepted: hashing one takes a fraction of a second."""
 
 Identity: TypeAlias = tuple[int, int, int]
 
 
 def identity_of(folder: Path) -> Identity:
-    """Which folder lies at a path: device, inode, and the time of the inode's last change.
+    """Identify the folder at a path: device, inode, and the time of the inode's last change.
 
-    A number of an inode is soon used again; the time is renewed by renaming a folder to its place.
+    Numbers of inodes are used again; renaming a folder to its place renews the time.
 
     Raises:
         BundleError: if there is none.
@@ -53,7 +53,7 @@ def identity_of(folder: Path) -> Identity:
 
 
 def check_names(folder: Path, names: set[str]) -> None:
-    """Refuse a bundle without what it must have, or with what the format does not know."""
+    """Refuse a bundle that lacks a required file or has one that is not part of the format."""
     for name in sorted(REQUIRED - names):
         raise BundleError(folder / name, "a bundle must have this file")
     for name in sorted(names - REQUIRED - OPTIONAL):
@@ -66,7 +66,7 @@ def check_listing(folder: Path, manifest: Manifest) -> None:
     expected = {*manifest.files, MANIFEST, DIGEST}
     try:
         _check_files(folder, manifest, expected)
-    except OSError as error:  # it is being replaced, or the disk is bad
+    except OSError as error:  # it is being replaced, or the disk fails
         raise BundleError(folder, f"cannot be read: {error}") from error
 
 
@@ -131,7 +131,7 @@ def stamp_of(path: Path) -> FileStamp:
 
 
 def manifest_digest(folder: Path) -> str:
-    """SHA-256 of a bundle's manifest, as the folder states it; it names all that the bundle holds.
+    """SHA-256 of a bundle's manifest, as ``manifest.sha256`` states it; it identifies the bundle.
 
     Raises:
         BundleError: if it cannot be read.

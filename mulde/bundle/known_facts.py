@@ -43,7 +43,7 @@ _EXPECTED = {
 
 @dataclass(frozen=True)
 class KnownFacts:
-    """Known tails per query, both directions.
+    """Known tails of each query, in both directions.
 
     Attributes:
         num_entities, num_relations: E and R.

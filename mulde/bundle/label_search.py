@@ -1,10 +1,10 @@
 """Entities by the beginning of their label, or by a label with one letter wrong: ``search.bin``.
 
 Labels are compared folded: NFKC, without case, spaces collapsed. Completions come from the rows
-sorted by folded label. A misspelling is found by asking for everything that is one edit away from
-what was typed: some 40 L strings for L letters, whose hashes are formed together from those of
-its beginnings and ends, and looked up together in the sorted hashes of all labels. So the cost does
-not depend on how many labels look alike, and the index takes 12 bytes a label at most.
+sorted by folded label. A misspelling is found by looking up all texts that are one edit away from
+the query: some 40 L texts for L letters, whose hashes are formed together and looked up together in
+the sorted hashes of all labels. So the cost does not depend on how many labels are alike, and the
+index takes at most 12 bytes a label.
 
 Shape letters: E entities, D distinct folded labels, A letters, L letters of a query.
 """
@@ -44,7 +44,7 @@ _MARGINS = re.compile(r"(?m)^ | $")
 
 
 def fold(text: str) -> str:
-    """What is compared: NFKC, without case, runs of spaces as one, none at the ends.
+    """Fold a text for comparison: NFKC, without case, runs of spaces as one, none at the ends.
 
     Line feeds stay, so that many labels fold at once.
     """
@@ -96,11 +96,11 @@ class SearchIndex:
         )
 
     def find(self, text: str, k: int) -> list[int]:
-        """Up to k entities for what was typed, best first.
+        """Up to k entities for a text, best first.
 
-        Exact labels come first; then, in turn, labels with one letter wrong, the likeliest first,
-        and labels that begin with the text, the shortest first. More entities of a misspelt label
-        follow at the end.
+        Exact labels come first; then, alternating, labels one edit away, the likeliest first, and
+        labels that begin with the text, the shortest first. Further entities of a label that is one
+        edit away follow at the end.
 
         Returns:
             Distinct rows; none for an empty text.
@@ -120,7 +120,7 @@ class SearchIndex:
         return list(islice(_distinct(chain(exact, *mixed, homonyms)), k))
 
     def nearest(self, text: str, count: int = 3) -> list[str]:
-        """Up to ``count`` labels that resemble a name that nothing has, best first."""
+        """Up to ``count`` labels that resemble an unknown name, best first."""
         rows = self.find(text, 4 * count)
         labels = list(dict.fromkeys(self.labels.take(np.array(rows, dtype=np.int64))))
         if labels:

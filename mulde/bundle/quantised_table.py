@@ -1,15 +1,15 @@
-"""An entity table in 8 or 4 bits a number: each column has a range of its own.
+"""An entity table in 8 or 4 bits a number, with a range for each column.
 
 A code z in 0..2^bits - 1 stands for the middle of its step:
 
     value = low + (z + 1/2) span / (2^bits - 1)
 
-as FAISS reads it, so that the file is an index as it stands. Excess and biases are stored in two
-columns each (``entity_table``): the second holds what the first leaves, in finer steps.
+which is the rule of FAISS's scalar quantiser. Excess and biases are stored in two columns each
+(``entity_table``): the second holds the rounding error of the first, in finer steps.
 
 With 8 bits the steps cover a column from its least to its greatest number. With 4 bits a narrower
-range often loses less, for few numbers are near the ends: of some shares of the range, the one with
-the least squared error is taken, column by column.
+range often loses less, because few numbers are near the ends: for each column, the share of the
+range with the least squared error is taken.
 
 Shape letters: E entities, n rows, W width.
 """

@@ -1,4 +1,4 @@
-"""Filtered ranking of a split, whatever gives the scores: a trainer, an engine, a server.
+"""Filtered ranks and metrics of a split, from any function that scores queries.
 
 Shape letters: n triples of the split, B queries of a batch, E entities.
 """

@@ -1,8 +1,7 @@
-"""Text from elsewhere, made harmless for where it is shown.
+"""Escape text of unknown origin for terminals and Markdown.
 
-Names come from other people's graphs, and sentences from other people's servers. They may hold
-terminal escapes, line ends, marks that turn the direction of writing, markup or HTML; each place
-that shows them passes them through here. JSON needs none of this: it is written in ASCII.
+Names in graphs and messages of servers may hold terminal escapes, line ends, marks that change the
+direction of writing, markup or HTML. JSON is written in ASCII and needs no escaping here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def printable(text: str) -> str:
-    """One line that a terminal only shows: whatever could steer it is escaped as in Python."""
+    """One line for a terminal: characters that are not printable are escaped as in Python."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

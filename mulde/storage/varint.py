@@ -75,8 +75,7 @@ def _steps(packed: Bytes, more: Rows) -> NDArray[np.uint32]:
 
     Args:
         packed: [N].
-        more: [M], places of the bytes after which their number goes on. They are few, and they
-            alone take a second look.
+        more: [M], places of the bytes after which their number goes on; they are few.
     """
     steps = packed[packed < _MORE].astype(np.uint32)
     owners = more - np.arange(len(more))
