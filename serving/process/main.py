@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from serving.process.connections import descriptor_limit, max_connections
 from serving.process.http_endpoints import HttpEndpoints, Probes
 from serving.process.logs import Log, open_log
 from serving.process.port import reserve_port
-from serving.process.server import Server, tuning_of
+from serving.process.server import LOOK_AFTER_S, Server, tuning_of
 from serving.process.settings import Settings, check_exposure, is_loopback
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.tls import read_configuration
@@ -44,12 +45,13 @@ def check(settings: Settings) -> list[Model]:
 
 
 def check_files(settings: Settings) -> None:
-    """Check the address, and read the files of TLS and tokens once.
+    """Check address and limits, and read the files of TLS and tokens once.
 
     Raises:
         ConfigError: naming the setting or the file.
     """
     check_exposure(settings)
+    max_connections(settings.server.max_connections, descriptor_limit())
     if settings.auth.api_key_file is not None:
         Tokens(settings.auth.api_key_file)
     if settings.tls.cert is not None:
@@ -103,7 +105,8 @@ def _serve_alone(settings: Settings, log: Log, shutdown: ShutdownEvent) -> bool:
         server.listen(settings.server.grpc_port)
         listening.set()
         _announce(settings, log, endpoints, directors[0].lineup, perf_counter() - started)
-        shutdown.wait()
+        while not shutdown.wait(LOOK_AFTER_S):
+            server.look_after()
         draining.set()
         log.info("draining", grace_s=settings.server.grace_s)
         all_answered = server.drain()

@@ -19,6 +19,7 @@ from serving.engine.entity_table import use_threads
 from serving.process.admission import Room
 from serving.process.auth import AuthInterceptor
 from serving.process.call_threads import CallThreads
+from serving.process.connections import IdleConnections, descriptor_limit, max_connections
 from serving.process.health import Health
 from serving.process.logs import Log
 from serving.process.memory import give_back, keep_little
@@ -41,6 +42,7 @@ SERVICES = (
     model_pb2.DESCRIPTOR.services_by_name["ModelService"],
 )
 _HEALTH = ("", *(service.full_name for service in SERVICES))
+LOOK_AFTER_S = 0.5
 _SPARE_THREADS = 8
 _KEEPALIVE_MS = 60_000
 _MOST_TAKING_S = 3.0
@@ -107,6 +109,7 @@ class Server:
         if settings.models.low_memory:
             keep_little()
         self.settings, self.log = settings, log
+        self._connections = max_connections(settings.server.max_connections, descriptor_limit())
         path = settings.auth.api_key_file
         tokens = Tokens(path, partial(self._changed_badly, "tokens")) if path else None
         most = settings.server.max_concurrent_requests
@@ -115,12 +118,13 @@ class Server:
         tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
         self.registry = Registry(tuning, self._tell_models)
         self._health = Health()
+        self._idle: IdleConnections | None = None
         self._outbox = Outbox(settings.server.max_unsent_bytes)
         self._threads = CallThreads(most + _SPARE_THREADS, most, partial(use_threads, 1))
         self._server = grpc.server(
             self._threads,
             maximum_concurrent_rpcs=2 * (most + _SPARE_THREADS),
-            options=_options(settings),
+            options=_options(settings, self._connections),
         )
         self._add_services(changes(self.registry))
 
@@ -153,9 +157,20 @@ class Server:
         """
         calm_collector()
         self.gate.open()
+        self._idle = IdleConnections(port, self._connections, self._busy, self.log)
         self._bind(port)
         self._health.tell(True, *_HEALTH)
         self._server.start()
+
+    def look_after(self) -> None:
+        """Do what is to be done every half second: count, and close idle connections."""
+        self.metrics.settle()
+        if self._idle is not None:
+            self._idle.look()
+
+    def _busy(self) -> set[str]:
+        """Addresses of callers that wait for an answer."""
+        return set()
 
     def _bind(self, port: int) -> None:
         where = address(self.settings.server.host, port)
@@ -224,7 +239,7 @@ def tuning_of(settings: Settings) -> Tuning:
     )
 
 
-def _options(settings: Settings) -> list[tuple[str, int]]:
+def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
     most = settings.server.max_concurrent_requests
     return [
         # The workers of one server share its port; see ``reserve_port`` for other servers.
@@ -239,7 +254,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         # streams and connections bound them, and those beyond our own bounds are told so.
         ("grpc.server.max_pending_requests", _EVERY),
         ("grpc.server.max_pending_requests_hard_limit", _EVERY),
-        ("grpc.max_allowed_incoming_connections", settings.server.max_connections),
+        ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_connection_idle_ms", _IDLE_MS),
         ("grpc.keepalive_time_ms", _KEEPALIVE_MS),

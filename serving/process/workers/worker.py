@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mulde.errors import MuldeError
 from serving.process.logs import open_log
-from serving.process.server import Server
+from serving.process.server import LOOK_AFTER_S, Server
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.workers.run_folder import RunFolder, WorkerRecord
@@ -24,8 +24,6 @@ from serving.registry.manager import Director, LocalModels
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
 from serving.registry.served_models import Lineup
-
-BEAT_S = 0.5
 
 
 class Worker:
@@ -66,9 +64,9 @@ class Worker:
 
     def _beat(self) -> None:
         while True:
-            self._server.metrics.settle()
+            self._server.look_after()
             self._folder.beat(self._number)
-            time.sleep(BEAT_S)
+            time.sleep(LOOK_AFTER_S)
 
     def run(self) -> bool:
         """Load, serve until told to drain; whether every call was answered.

@@ -1,0 +1,152 @@
+"""Descriptors and connections: raise the limit, keep a reserve, close idle connections first.
+
+Each connection takes a descriptor. gRPC refuses new connections above a number, whoever holds the
+others; so before that number is reached, the connections that have been silent for longest are
+closed here. A caller that comes back connects again by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mulde.errors import ConfigError
+from serving.process.logs import Log
+
+_MOST_DESCRIPTORS = 1 << 20
+_RESERVE = 256
+"""Descriptors for models, probes, listening sockets and gRPC itself."""
+_CROWDED, _RELIEVED = 3 / 4, 1 / 2
+_SILENT_MS = 1000
+_TCP_INFO_BYTES, _LAST_RECEIVED_AT = 104, 52
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def descriptor_limit() -> int:
+    """Return the limit of descriptors, the soft one raised to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def max_connections(wanted: int | None, descriptors: int) -> int:
+    """Return how many connections a process may hold.
+
+    Args:
+        wanted: the setting; None for 4,096, or fewer where there are fewer descriptors.
+        descriptors: the limit on open files.
+
+    Raises:
+        ConfigError: if there are too few descriptors for the setting.
+    """
+    possible = max(1, descriptors - min(_RESERVE, descriptors // 2))
+    if wanted is None:
+        return min(4096, possible)
+    if wanted > possible:
+        expected = f"at most {possible}, for {descriptors} descriptors (ulimit -n)"
+        raise ConfigError("server.max_connections", expected, wanted)
+    return wanted
+
+
+class IdleConnections:
+    """Closes connections that are silent when there are many; Linux only."""
+
+    def __init__(self, port: int, most: int, busy: Callable[[], set[str]], log: Log) -> None:
+        """Look at nothing yet.
+
+        Args:
+            port: that connections were made to.
+            most: connections at which gRPC refuses more.
+            busy: addresses "host:port" of callers that wait for an answer.
+            log: told of connections that were closed.
+        """
+        self._port, self._most, self._busy, self._log = port, most, busy, log
+
+    def look(self) -> None:
+        """Close the most silent connections if there are many."""
+        if len(_descriptors()) < _CROWDED * self._most:
+            return
+        connections = [one for one in map(self._connection, _descriptors()) if one is not None]
+        if len(connections) < _CROWDED * self._most:
+            return
+        busy = self._busy()
+        silent = sorted(
+            (one for one in connections if one.silent_ms >= _SILENT_MS and one.peer not in busy),
+            key=lambda one: -one.silent_ms,
+        )
+        excess = silent[: len(connections) - int(_RELIEVED * self._most)]
+        for connection in excess:
+            self._close(connection)
+        self._log.warning("closed idle connections", closed=len(excess), open=len(connections))
+
+    def _connection(self, descriptor: int) -> _Connection | None:
+        """Look at a descriptor; None for what is no connection to the port."""
+        with _copy(descriptor) as copy:
+            return None if copy is None else _look_at(copy, descriptor, self._port)
+
+    def _close(self, connection: _Connection) -> None:
+        """Shut a connection down, unless its descriptor means another one by now."""
+        with _copy(connection.descriptor) as copy:
+            if copy is None:
+                return
+            again = _look_at(copy, connection.descriptor, self._port)
+            if again is not None and again.peer == connection.peer:
+                with suppress(OSError):
+                    copy.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass(frozen=True)
+class _Connection:
+    """A caller's connection: its descriptor, "host:port", and the time since it sent something."""
+
+    descriptor: int
+    peer: str
+    silent_ms: int
+
+
+def _descriptors() -> list[int]:
+    """All descriptors of this process; none where the system does not tell."""
+    if not hasattr(socket, "TCP_INFO") or not _DESCRIPTORS.exists():
+        return []
+    with os.scandir(_DESCRIPTORS) as entries:
+        return [int(entry.name) for entry in entries]
+
+
+@contextmanager
+def _copy(descriptor: int) -> Iterator[socket.socket | None]:
+    """A socket of its own for a descriptor, which gRPC may close meanwhile; None if it is none."""
+    copy = None
+    with suppress(OSError):
+        number = os.dup(descriptor)
+        try:
+            copy = socket.socket(fileno=number)
+        except OSError:
+            os.close(number)
+    try:
+        yield copy
+    finally:
+        if copy is not None:
+            copy.close()
+
+
+def _look_at(connection: socket.socket, descriptor: int, port: int) -> _Connection | None:
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        if connection.getsockname()[1] != port:
+            return None
+        host, peer_port, *_ = connection.getpeername()
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+    except OSError:
+        return None
+    (silent_ms,) = struct.unpack_from("I", info, _LAST_RECEIVED_AT)
+    return _Connection(descriptor, f"{host.removeprefix('::ffff:')}:{peer_port}", silent_ms)

@@ -1,0 +1,64 @@
+"""Watchers of grpc.health.v1 end with the newest status, whatever their threads do."""
+
+from __future__ import annotations
+
+import time
+
+from grpc_health.v1 import health_pb2
+
+from serving.process.health import Health
+from tests.support.server import eventually
+
+Response = health_pb2.HealthCheckResponse
+
+
+class WatchingCall:
+    """A caller's side of a Watch call; the message numbered ``slow`` takes a while to send."""
+
+    def __init__(self, slow: int) -> None:
+        self.heard: list[int] = []
+        self._slow, self._sent = slow, 0
+
+    def send(self, response: Response) -> None:
+        self._sent += 1
+        if self._sent == self._slow:
+            time.sleep(0.3)
+        self.heard.append(response.status)
+
+    def add_callback(self, callback: object) -> bool:
+        return True
+
+    def is_active(self) -> bool:
+        return True
+
+
+def test_two_changes_at_once_arrive_in_order() -> None:
+    """The first is slow to send; the second must not be followed by it."""
+    health, call = Health(), WatchingCall(slow=2)
+    health.tell(True, "")
+    health.Watch(health_pb2.HealthCheckRequest(service=""), call, call.send)
+    health.tell(False, "")
+    time.sleep(0.1)
+    health.tell(True, "")
+    eventually(lambda: len(call.heard) >= 3)
+    assert call.heard[-1] == Response.SERVING
+
+
+def test_a_change_while_the_first_status_is_sent_comes_after_it() -> None:
+    health = Health()
+    health.tell(False, "")
+
+    class Changing(WatchingCall):
+        """The status changes after it was read and before it is sent."""
+
+        def send(self, response: Response) -> None:
+            if not self.heard and response.status == Response.NOT_SERVING:
+                health.tell(True, "")
+                time.sleep(0.3)
+            super().send(response)
+
+    call = Changing(slow=0)
+    health.Watch(health_pb2.HealthCheckRequest(service=""), call, call.send)
+    eventually(lambda: Response.SERVING in call.heard)
+    time.sleep(0.5)
+    assert call.heard[-1] == Response.SERVING
