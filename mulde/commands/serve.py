@@ -167,7 +167,8 @@ def serve(
         "auth": {"api_key_file": api_key_file},
         "log": {"format": log_format, "level": log_level, "requests": log_requests},
     }
-    settings = read_settings({name: _given(values) for name, values in flags.items()}, config)
+    given = {name: _given(values) for name, values in flags.items()}
+    settings = read_settings(given, config)
     if check:
         for model in run.check(settings):
             manifest = model.bundle.manifest
@@ -175,7 +176,7 @@ def serve(
             kind = f"{manifest.family}, {manifest.dimension}-d"
             typer.echo(printable(f"ok: {model} ({kind}, {sizes})"))
         return
-    run.serve(settings)
+    run.serve(settings, lambda: read_settings(given, config))
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -58,8 +58,12 @@ def check_files(settings: Settings) -> None:
         read_configuration(settings.tls)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, read: Callable[[], Settings] | None = None) -> None:
     """Serve until SIGTERM, SIGINT or SIGQUIT.
+
+    Args:
+        settings: of the server.
+        read: gives the settings again, after a SIGHUP; None if they cannot change.
 
     Raises:
         ConfigError, BundleError: if it cannot start.
@@ -71,7 +75,8 @@ def serve(settings: Settings) -> None:
     shutdown.handle_signals()
     with reserve_port(settings.server) as port:
         run = _serve_alone if settings.server.workers == 1 else _serve_together
-        all_answered = run(_with_port(settings, port), log, shutdown)
+        settings = _with_port(settings, port)
+        all_answered = run(settings, read or (lambda: settings), log, shutdown)
     leave(0 if all_answered else 1)
 
 
@@ -80,7 +85,9 @@ def _with_port(settings: Settings, port: socket.socket) -> Settings:
     return settings.model_copy(update={"server": server})
 
 
-def _serve_alone(settings: Settings, log: Log, shutdown: ShutdownEvent) -> bool:
+def _serve_alone(
+    settings: Settings, read: Callable[[], Settings], log: Log, shutdown: ShutdownEvent
+) -> bool:
     """Serve in this process; whether every call was answered."""
     started = perf_counter()
     directors: list[Director] = []
@@ -104,17 +111,20 @@ def _serve_alone(settings: Settings, log: Log, shutdown: ShutdownEvent) -> bool:
             return True
         server.listen(settings.server.grpc_port)
         listening.set()
+        shutdown.reload = lambda: server.reload(read)
         _announce(settings, log, endpoints, directors[0].lineup, perf_counter() - started)
         while not shutdown.wait(LOOK_AFTER_S):
             server.look_after()
         draining.set()
-        log.info("draining", grace_s=settings.server.grace_s)
+        log.info("draining", grace_s=server.settings.server.grace_s)
         all_answered = server.drain()
         log.info("stopped", all_answered=all_answered)
     return all_answered
 
 
-def _serve_together(settings: Settings, log: Log, shutdown: ShutdownEvent) -> bool:
+def _serve_together(
+    settings: Settings, read: Callable[[], Settings], log: Log, shutdown: ShutdownEvent
+) -> bool:
     """Serve in several worker processes; whether every call was answered."""
     started = perf_counter()
     supervisor = Supervisor(settings, RunFolder.create(), log)
@@ -123,9 +133,10 @@ def _serve_together(settings: Settings, log: Log, shutdown: ShutdownEvent) -> bo
         with _endpoints(settings, log, probes) as endpoints:
             if not supervisor.start(shutdown):
                 return True
+            shutdown.reload = lambda: supervisor.reload(read)
             _announce(settings, log, endpoints, supervisor.lineup, perf_counter() - started)
             supervisor.watch(shutdown)
-            log.info("draining", grace_s=settings.server.grace_s)
+            log.info("draining", grace_s=supervisor.settings.server.grace_s)
             all_answered = supervisor.drain()
             log.info("stopped", all_answered=all_answered)
             return all_answered

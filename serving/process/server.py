@@ -24,6 +24,7 @@ from serving.process.health import Health
 from serving.process.logs import Log
 from serving.process.memory import give_back, keep_little
 from serving.process.metrics import Metrics
+from serving.process.reload import reloaded
 from serving.process.settings import Settings, address
 from serving.process.tls import credentials
 from serving.process.tokens import Tokens
@@ -53,7 +54,7 @@ _IDLE_MS = 300_000
 _EVERY = 2**31 - 1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ended:
     """Counts a call, and writes it down where that was asked for."""
 
@@ -132,6 +133,7 @@ class Server:
         limits = limits_of(self.settings)
         outbox = self._outbox
         observer = Ended(self.metrics, self.log, self.settings.log.requests, self._threads)
+        self._calls = observer
         parts = (
             LinkPrediction(self.registry, limits).methods(),
             VocabularySearch(self.registry, limits).methods(),
@@ -161,6 +163,13 @@ class Server:
         self._bind(port)
         self._health.tell(True, *_HEALTH)
         self._server.start()
+
+    def reload(self, read: Callable[[], Settings]) -> None:
+        """Read the settings again, and take over what can change."""
+        self.settings = reloaded(self.settings, read, self.log, self._take_over)
+
+    def _take_over(self, settings: Settings) -> None:
+        self._calls.log_requests = settings.log.requests
 
     def look_after(self) -> None:
         """Do what is to be done every half second: count, and close idle connections."""

@@ -21,15 +21,15 @@ _IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
 
 
 class ShutdownEvent:
-    """Set by SIGTERM, SIGINT, SIGQUIT or ``set``; SIGHUP reloads. Threads may set it."""
+    """Set by SIGTERM, SIGINT, SIGQUIT or ``set``; threads may set it.
 
-    def __init__(self, reload: Callable[[], None] = lambda: None) -> None:
-        """Not set, and no signal handled yet.
+    Attributes:
+        reload: called by ``wait`` after a SIGHUP.
+    """
 
-        Args:
-            reload: called by ``wait`` after a SIGHUP.
-        """
-        self._reload = reload
+    def __init__(self) -> None:
+        """Not set, and no signal handled yet."""
+        self.reload: Callable[[], None] = lambda: None
         self._is_set = False
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
@@ -67,7 +67,7 @@ class ShutdownEvent:
         if any(number == 0 or number in _END for number in numbers):
             self._is_set = True
         elif signal.SIGHUP in numbers:
-            self._reload()
+            self.reload()
 
 
 def _ignore(*_: object) -> None:

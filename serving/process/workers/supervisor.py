@@ -14,11 +14,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mulde.errors import MuldeError
 from serving.process.logs import Log
 from serving.process.metrics import exposition, merge_dead_process, shared_registry
+from serving.process.reload import reloaded
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent
 from serving.process.workers.run_folder import RunFolder, WorkerRecord
@@ -90,7 +91,11 @@ class WorkerProcess:
 
 
 class Supervisor:
-    """Keeps a number of workers alive."""
+    """Keeps a number of workers alive.
+
+    Attributes:
+        settings: in use.
+    """
 
     def __init__(self, settings: Settings, folder: RunFolder, log: Log) -> None:
         """Start no worker yet.
@@ -100,7 +105,7 @@ class Supervisor:
             folder: of all workers, empty.
             log: where to say what happens.
         """
-        self._settings, self._folder, self._log = settings, folder, log
+        self.settings, self._folder, self._log = settings, folder, log
         self._environment = {
             **dict.fromkeys(_ONE_THREAD, "1"),
             **os.environ,
@@ -121,8 +126,8 @@ class Supervisor:
         Raises:
             MuldeError: if one cannot.
         """
-        self._folder.write_settings(self._settings.model_dump(mode="json"))
-        numbers = range(self._settings.server.workers)
+        self._share_settings(self.settings)
+        numbers = range(self.settings.server.workers)
         self._workers = {number: self._new_worker(number) for number in numbers}
         while len(self._folder.serving()) < len(numbers):
             if shutdown.wait(_TURN_S):
@@ -133,6 +138,16 @@ class Supervisor:
                 if reason:
                     raise MuldeError(worker.record.error or f"worker {worker.number} {reason}")
         return True
+
+    def reload(self, read: Callable[[], Settings]) -> None:
+        """Read the settings again, and have all workers do so."""
+        self.settings = reloaded(self.settings, read, self._log, self._share_settings)
+        for worker in self._workers.values():
+            if worker.record.state == "serving":
+                worker.process.send_signal(signal.SIGHUP)
+
+    def _share_settings(self, settings: Settings) -> None:
+        self._folder.write_settings(settings.model_dump(mode="json"))
 
     def _new_worker(self, number: int) -> WorkerProcess:
         return WorkerProcess(number, self._folder, self._environment)
@@ -152,18 +167,18 @@ class Supervisor:
 
     def is_live(self) -> bool:
         """Whether the supervisor itself does its work."""
-        return time.monotonic() - self._turned < self._settings.server.heartbeat_timeout_s
+        return time.monotonic() - self._turned < self.settings.server.heartbeat_timeout_s
 
     def readiness(self) -> tuple[bool, str]:
         """Whether any worker answers, and how many do."""
         if self._draining:
             return False, "draining"
         ready = [worker for worker in list(self._workers.values()) if self._is_ready(worker)]
-        sentence = f"{len(ready)} of {self._settings.server.workers} workers ready"
+        sentence = f"{len(ready)} of {self.settings.server.workers} workers ready"
         return bool(ready), sentence
 
     def _is_ready(self, worker: WorkerProcess) -> bool:
-        late = worker.silence_s > self._settings.server.heartbeat_timeout_s / 2
+        late = worker.silence_s > self.settings.server.heartbeat_timeout_s / 2
         return not late and not worker.has_ended and worker.record.state == "serving"
 
     def metrics(self) -> bytes:
@@ -183,7 +198,7 @@ class Supervisor:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        if now - self._turned > self._settings.server.heartbeat_timeout_s / 2:
+        if now - self._turned > self.settings.server.heartbeat_timeout_s / 2:
             # The supervisor itself stood still, and perhaps the whole machine with it.
             for worker in self._workers.values():
                 worker.forgive()
@@ -202,7 +217,7 @@ class Supervisor:
 
     def _fault(self, worker: WorkerProcess) -> str:
         """Why a worker has to be replaced; empty where it need not."""
-        server, record, silence_s = self._settings.server, worker.record, worker.silence_s
+        server, record, silence_s = self.settings.server, worker.record, worker.silence_s
         if worker.has_ended:
             return f"ended with status {worker.process.returncode}"
         if silence_s > (server.heartbeat_timeout_s if worker.has_beaten else _IMPORT_S):
@@ -240,7 +255,7 @@ class Supervisor:
         A worker that stands still, or takes longer than the grace time, is killed.
         """
         self._draining = True
-        end = time.monotonic() + self._settings.server.grace_s + _DRAIN_MARGIN_S
+        end = time.monotonic() + self.settings.server.grace_s + _DRAIN_MARGIN_S
         workers = list(self._workers.values())
         serving = [worker for worker in workers if worker.record.state == "serving"]
         for worker in workers:
@@ -251,7 +266,7 @@ class Supervisor:
     def _ends_well(self, worker: WorkerProcess, end: float) -> bool:
         """Wait for a worker to end by itself; whether it had answered every call."""
         while not worker.has_ended:
-            frozen = worker.silence_s > self._settings.server.heartbeat_timeout_s
+            frozen = worker.silence_s > self.settings.server.heartbeat_timeout_s
             if frozen or time.monotonic() >= end:
                 return False
             time.sleep(_TURN_S)

@@ -39,12 +39,15 @@ class Worker:
         self._folder, self._number = folder, number
         self._shutdown = ShutdownEvent()
         self._shutdown.handle_signals()
-        self._settings = Settings.model_validate(folder.settings())
+        self._settings = self._read_settings()
         self._log = open_log(self._settings.log, worker=number)
         folder.write_record(number, WorkerRecord(os.getpid()))
         threading.Thread(target=self._watch_supervisor, name="supervisor", daemon=True).start()
         self._server = Server(self._settings, self._log, self._changes)
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    def _read_settings(self) -> Settings:
+        return Settings.model_validate(self._folder.settings())
 
     def _changes(self, registry: Registry) -> Director:
         self._models = SharedModels(
@@ -75,6 +78,7 @@ class Worker:
             MuldeError: if it cannot begin.
         """
         self._models.join(self._load_first, self._listen)
+        self._shutdown.reload = lambda: self._server.reload(self._read_settings)
         self._shutdown.wait()
         return self._server.drain()
 

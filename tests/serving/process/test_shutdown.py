@@ -73,7 +73,8 @@ def test_other_signals_do_not_set_it(stop: ShutdownEvent) -> None:
 
 def test_a_hangup_reloads() -> None:
     reloads = []
-    event = ShutdownEvent(reload=lambda: reloads.append(1))
+    event = ShutdownEvent()
+    event.reload = lambda: reloads.append(1)
     event.handle_signals()
     try:
         os.kill(os.getpid(), signal.SIGHUP)
