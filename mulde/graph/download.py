@@ -1,12 +1,11 @@
-"""One file over HTTP: resumed after an interrupt, verified before it appears.
+"""Download one file over HTTP: resumed after an interrupt, verified before it gets its name.
 
-It grows as ``NAME.part`` and gets its own name only when its SHA-256 is the pinned one; so whatever
-happens, a file that has its name is whole.
+It grows as ``NAME.part`` and gets its own name when its SHA-256 is the pinned one, so a file that
+has its name is whole.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -21,6 +20,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from mulde.errors import DatasetError
+from mulde.storage.atomic import replace_file, try_lock, unlock
 
 ATTEMPTS = 5
 LONGEST_WAIT_S = 8.0
@@ -31,7 +31,7 @@ Report = Callable[[str, int, int], None]  # file name, bytes so far, bytes in al
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file, and what it must be when it has come."""
+    """A file's address, size and digest."""
 
     url: str
     size_bytes: int
@@ -44,11 +44,11 @@ class RemoteFile:
 
 
 class _TryAgainError(Exception):
-    """An attempt failed in a way that the next one may not."""
+    """An attempt failed, and the next one may succeed."""
 
 
 def new_client() -> httpx.Client:
-    """A client that asks for plain bytes: a range of a compressed answer could not be resumed."""
+    """A client that asks for uncompressed bytes, since a compressed answer cannot be resumed."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "mulde"}
     timeout = httpx.Timeout(30.0, connect=10.0)
     return httpx.Client(headers=headers, timeout=timeout, follow_redirects=True)
@@ -61,20 +61,20 @@ def download(
     report: Report,
     longest_wait_s: float = LONGEST_WAIT_S,
 ) -> Path:
-    """Have a file in a folder: verified if it is there, else downloaded in up to ``ATTEMPTS``.
+    """Verify a file in a folder, or download it in up to ``ATTEMPTS`` attempts.
 
     Args:
         client: of ``new_client``.
-        remote: what to have.
+        remote: the file.
         into: the folder; made if needed.
-        report: told how far it has come.
+        report: called with the number of bytes so far.
         longest_wait_s: between two attempts; the waits are random and grow.
 
     Returns:
         The file's path.
 
     Raises:
-        DatasetError: if the file cannot be had or written, is another one than promised, is being
+        DatasetError: if the file cannot be downloaded or written, differs from its digest, is being
             downloaded by another process, or if other content is already there under its name.
     """
     target = into / remote.name
@@ -86,9 +86,8 @@ def download(
             into.mkdir(parents=True, exist_ok=True)
             with _partial(target) as part:
                 _fill(client, remote, target, part, report, longest_wait_s)
-                os.fsync(part.fileno())
-                Path(part.name).rename(target)
-            _sync(into)
+                part.flush()
+                replace_file(Path(part.name), target)
     except OSError as error:
         raise DatasetError(target, f"cannot be written: {error.strerror or error}") from error
     report(remote.name, remote.size_bytes, remote.size_bytes)
@@ -97,18 +96,18 @@ def download(
 
 @contextmanager
 def _partial(target: Path) -> Iterator[BufferedRandom]:
-    """The growing file, for one process at a time; nothing is left behind if nothing came."""
+    """The growing file, for one process at a time; removed if it stays empty."""
     path = target.with_name(f"{target.name}.part")
-    with path.open("a+b") as part:
-        try:
-            fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DatasetError(path, "is being downloaded by another process") from error
-        try:
+    lock = try_lock(path)
+    if lock is None:
+        raise DatasetError(path, "is being downloaded by another process")
+    try:
+        with path.open("a+b") as part:
             yield part
-        finally:
-            if part.seek(0, os.SEEK_END) == 0:
-                path.unlink(missing_ok=True)
+    finally:
+        if path.exists() and path.stat().st_size == 0:
+            path.unlink()
+        unlock(lock)
 
 
 def _fill(
@@ -199,12 +198,3 @@ def _refuse_other(
         size = file.seek(0, os.SEEK_END)
         expected = f"expected {remote.size_bytes:,} bytes with SHA-256 {remote.sha256}"
         raise DatasetError(path, f"{problem}: {expected}, found {size:,} with {found}")
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename in this folder outlast a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ import numpy as np
 import pytest
 
 from mulde.errors import DatasetError
-from mulde.graph import download as module
 from mulde.graph.download import ATTEMPTS, RemoteFile, download, new_client
 
 CONTENT = np.random.default_rng(7).bytes(300_000)
@@ -276,7 +276,7 @@ def test_a_full_disk_is_an_error_of_our_own(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DatasetError, match="cannot be written: No space left on device"):
         session.get()
     assert session.left == ["file.txt.part"]
