@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.bundle.manifest import Index, Manifest, Trial, describe
+if TYPE_CHECKING:
+    from mulde.bundle.manifest import Index, Manifest, Trial
 
 
 def register(app: typer.Typer) -> None:
@@ -42,11 +43,15 @@ def bench(
 
 
 def _kinds(manifest: Manifest) -> list[Index]:
+    from mulde.bundle.manifest import Index
+
     own = [manifest.index] if manifest.index.kind == "ivf" else []
     return [*own, Index("int8"), Index("table")]
 
 
 def _table(manifest: Manifest, trials: list[Trial]) -> Table:
+    from mulde.bundle.manifest import describe
+
     columns = ("MB", "MB more", "recall@10", "certain", "one µs", "exact µs", "in a batch µs")
     table = Table("index", title=f"{manifest.name}, index of kind {manifest.index.kind}")
     for column in columns:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from mulde.bundle.entity_table import Precision
-from mulde.bundle.manifest import Manifest
 from mulde.bundle.quantised_table import BITS
 from mulde.commands.client_options import shown
 from mulde.errors import ConfigError
 from mulde.graph.graph import read_folder
+
+if TYPE_CHECKING:
+    from mulde.bundle.manifest import Manifest
 
 
 def register(app: typer.Typer) -> None:
