@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +21,7 @@ from mulde.storage.printable import printable_lines
 
 if TYPE_CHECKING:
     from mulde.graph.read import GraphData
+    from mulde.graph.report import GraphReport
 
 commands = typer.Typer(no_args_is_help=True)
 
@@ -27,7 +29,7 @@ _MOST = 20
 _PANEL = "Layout of the files, where it is not found out"
 _LEGEND = (
     "duplicates: repeated lines, kept once; leaked: held out and in train too; "
-    "unseen: with an entity that train does not have"
+    "unseen: with an entity that train does not have; joined: between two entities that train joins"
 )
 
 Files = Annotated[
@@ -166,18 +168,36 @@ def split(
 def check(files: Files, layout: Layout, as_json: Json = False) -> None:
     """Read a graph folder as training would, or files as split would, and show what is in it."""
     with file_progress("reading") as progress:
-        if len(files) == 1 and files[0].is_dir():
-            figures = summary(read_folder(files[0], progress))
-            report = None
-        else:
-            report = layout.read(files, progress).report
-            figures = report.json()
+        folder = len(files) == 1 and files[0].is_dir()
+        figures, report = (
+            _check_folder(files[0], progress) if folder else _check_files(files, layout, progress)
+        )
     if as_json:
         typer.echo(json.dumps(figures))
-    elif report is None:
+        return
+    if folder:
         _show(figures)
-    else:
-        typer.echo(report.text())
+    typer.echo(report.text())
+
+
+def _check_folder(folder: Path, progress: Progress) -> tuple[dict[str, Any], GraphReport]:
+    from mulde.graph.facts import Facts
+    from mulde.graph.report import Counts, report_on
+
+    graph = read_folder(folder, progress)
+    counts = Counts(triples=len(graph.train) + graph.duplicates["train"], sources=["train:"])
+    counts.duplicates = graph.duplicates["train"]
+    report = report_on(Facts.of_train(graph), counts)
+    figures = report.json()
+    shown = {name: figures[name] for name in ("findings", "patterns")}
+    return summary(graph) | shown, report
+
+
+def _check_files(
+    files: list[Path], layout: Layout, progress: Progress
+) -> tuple[dict[str, Any], GraphReport]:
+    report = layout.read(files, progress).report
+    return report.json(), report
 
 
 @commands.command()
@@ -215,6 +235,7 @@ def summary(graph: Graph) -> dict[str, Any]:
         name: np.bincount(graph.split(name)[:, 1], minlength=graph.num_relations).tolist()
         for name in SPLITS
     }
+    joined = {name: 0 if name == "train" else _joined(graph, name) for name in SPLITS}
     return {
         "name": graph.name,
         "entities": graph.num_entities,
@@ -225,6 +246,7 @@ def summary(graph: Graph) -> dict[str, Any]:
                 "duplicates": graph.duplicates[name],
                 "leaked": graph.leaked.get(name, 0),
                 "unseen": graph.unseen.get(name, 0),
+                "joined": joined[name],
             }
             for name in SPLITS
         },
@@ -233,6 +255,25 @@ def summary(graph: Graph) -> dict[str, Any]:
             for row, relation in enumerate(graph.relation_ids)
         },
     }
+
+
+def _joined(graph: Graph, split: str) -> int:
+    """Held-out facts between two entities that a train fact joins, in either direction."""
+    pairs, counts = np.unique(_pairs(graph, split), return_counts=True)
+    train = _pairs(graph, "train")
+    places = np.minimum(np.searchsorted(pairs, train), len(pairs) - 1)
+    hit = np.zeros(len(pairs), dtype=bool)
+    hit[places[pairs[places] == train]] = True
+    return int(counts[hit].sum())
+
+
+def _pairs(graph: Graph, split: str) -> NDArray[np.int64]:
+    """Low * E + high of each fact's two entities."""
+    head, _, tail = graph.split(split).T
+    pairs: NDArray[np.int64] = np.minimum(head, tail).astype(np.int64)
+    pairs *= graph.num_entities
+    pairs += np.maximum(head, tail)
+    return pairs
 
 
 def _show(figures: dict[str, Any]) -> None:
@@ -245,7 +286,7 @@ def _table_of_splits(figures: dict[str, Any]) -> Table:
     counts = f"{figures['entities']:,} entities, {len(figures['relations']):,} relations"
     table = Table(title=shown(f"{figures['name']}: {counts}"), caption=_LEGEND)
     table.add_column("split")
-    for column in ("triples", "duplicates", "leaked", "unseen"):
+    for column in ("triples", "duplicates", "leaked", "unseen", "joined"):
         table.add_column(column, justify="right")
     for name, row in figures["splits"].items():
         table.add_row(name, *(f"{value:,}" for value in row.values()))

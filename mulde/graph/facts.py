@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.graph import keys_of, triples_of
+from mulde.graph.graph import Graph, keys_of, triples_of
 from mulde.graph.intern import TripleColumns
 from mulde.graph.labels import one_line
 from mulde.graph.report import Counts
@@ -39,6 +39,14 @@ class Facts:
     entity_ids: Any
     relation_ids: Any
     times: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of_train(cls, graph: Graph) -> Facts:
+        """The train facts of a graph, in their order there."""
+        ids = (
+            pa.array(names, pa.large_string()) for names in (graph.entity_ids, graph.relation_ids)
+        )
+        return cls(graph.train, *ids)
 
     def __len__(self) -> int:
         """n."""

@@ -83,8 +83,9 @@ class Graph:
     @cached_property
     def all_triples(self) -> Triples:
         """All facts, each once: what a filtered rank leaves out."""
+        size = self.num_entities, self.num_relations
         stacked = np.concatenate([self.train, self.valid, self.test])
-        return np.unique(stacked, axis=0)
+        return triples_of(np.unique(keys_of(stacked, *size)), *size)
 
     def vocabulary(self) -> Vocabulary:
         """The names, ready for a bundle."""

@@ -6,11 +6,13 @@ matter. Quotes and spaces belong to names.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,8 +21,10 @@ from mulde.graph.compressed import BoundedFile, Progress, no_progress, unpack
 from mulde.storage.strings import MAX_BYTES
 
 _BOM = b"\xef\xbb\xbf"
-_BLOCK_BYTES = 16 << 20
-_LONE_RETURN = re.compile(rb"\r(?!\n)")
+_BLOCK_BYTES = 8 << 20
+_THREADS = min(4, os.cpu_count() or 1)
+
+T = TypeVar("T")
 
 
 def read_text(path: Path) -> str:
@@ -119,9 +123,7 @@ class LineFile:
         self._file.close()
 
 
-def chunks(
-    path: Path, digest: Any = None, progress: Progress = no_progress
-) -> Iterator[tuple[Any, Any, Any]]:
+def chunks(path: Path, digest: Any = None, progress: Progress = no_progress) -> Iterator[list[Any]]:
     """Heads, relations and tails of a file, some million lines at a time, dictionary-encoded.
 
     Args:
@@ -137,25 +139,56 @@ def chunks(
 
     names = ["head", "relation", "tail"]
     encoded = pa.dictionary(pa.int32(), pa.string())
+    parsing = csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False)
+    converting = csv.ConvertOptions(column_types=dict.fromkeys(names, encoded))
+
+    def parse(block: bytes) -> Any:
+        reading = csv.ReadOptions(use_threads=False, column_names=names, block_size=len(block) + 1)
+        table = csv.read_csv(pa.BufferReader(block), reading, parsing, converting)
+        columns = [column.combine_chunks() for column in table.columns]
+        if not all(_storable(column.dictionary) for column in columns):
+            raise ValueError("an empty or a long field")
+        return columns
+
     file = LineFile(BoundedFile(path, progress), digest or sha256())
     try:
-        reader = csv.open_csv(
-            pa.PythonFile(file, "r"),
-            csv.ReadOptions(block_size=_BLOCK_BYTES, column_names=names),
-            csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
-            csv.ConvertOptions(
-                column_types=dict.fromkeys(names, encoded), strings_can_be_null=False
-            ),
-        )
-        for batch in reader:
-            if not all(_storable(column.dictionary) for column in batch.columns):
-                raise ValueError("an empty or a long field")
-            yield tuple(batch.columns)
+        found = False
+        for columns in in_threads(parse, line_blocks(file)):
+            found = True
+            yield columns
+        if not found:
+            raise ValueError("an empty file")
     except (pa.ArrowInvalid, ValueError) as error:
         split_fields(path, read_text(path))
         raise DatasetError(path, f"cannot be read as lines of text: {error}") from error
     finally:
         file.close()
+
+
+def line_blocks(file: LineFile | BoundedFile) -> Iterator[bytes]:
+    """The content of a file in blocks of whole lines."""
+    rest = b""
+    while piece := file.read(_BLOCK_BYTES):
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield rest + piece[:end]
+            rest = piece[end:]
+        else:
+            rest += piece
+    if rest:
+        yield rest
+
+
+def in_threads(work: Callable[[bytes], T], blocks: Iterable[bytes]) -> Iterator[T]:
+    """``work`` of each block, in order, some blocks ahead in threads."""
+    ahead: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for block in blocks:
+            ahead.append(pool.submit(work, block))
+            if len(ahead) > _THREADS:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _storable(names: Any) -> bool:

@@ -104,23 +104,22 @@ class GraphReport:
         lines = [*self.sources, f"{self.triples:,} triples read: {self.facts:,} facts, {size}"]
         lines += [f"left out: {count:,} {reason}" for reason, count in self.left_out.items()]
         lines += [f"{one.found}: {one.done}" for one in self.findings]
-        lines += [_pattern_text(one) for one in self.patterns[:_SHOWN]]
+        if self.patterns:
+            lines.append("relations that say the same (data split keeps their facts together):")
+        lines += [f"  {_pattern_text(one)}" for one in self.patterns[:_SHOWN]]
         more = len(self.patterns) - _SHOWN
-        lines += [f"and {more:,} more such relations (--json shows all)"] if more > 0 else []
+        lines += [f"  and {more:,} more (--json shows all)"] if more > 0 else []
         return "\n".join(map(printable, lines))
 
 
 def _pattern_text(one: Pattern) -> str:
-    names = " and ".join(one.relations)
-    what = {"symmetric": "is symmetric", "inverse": "are inverse"}.get(
-        one.name, "are near-duplicates"
-    )
-    kept = "all facts between two entities are kept in one split"
-    return f"{names} {what} ({one.share:.0%} of their facts): {kept}"
+    words = {"symmetric": "is symmetric", "inverse": "are inverse"}
+    what = words.get(one.name, "are near-duplicates")
+    return f"{' and '.join(one.relations)} {what}: {one.share:.0%} of the facts"
 
 
 def report_on(facts: Facts, counts: Counts) -> GraphReport:
-    """Look at facts for what a user should know before training."""
+    """What a user should know about facts before training."""
     return GraphReport(
         sources=tuple(counts.sources),
         triples=counts.triples,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as python_csv
 import io
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
 from mulde.graph.formats import neo4j
 from mulde.graph.formats.layout import Layout, layout_of
+from mulde.graph.lines import in_threads, line_blocks
 from mulde.graph.options import ReadOptions
 
 _BLOCK_BYTES = 16 << 20
@@ -35,35 +37,49 @@ def read_delimited(path: Path, options: ReadOptions, found: Collector) -> None:
         found.headers.append((str(path), layout.names[layout.columns[-2]]))
     with BoundedFile(path, options.progress) as file:
         try:
-            for batch in _open(file, layout):
+            for batch in _batches(file, layout):
                 _collect(path, layout, options, batch, row, found)
                 row += batch.num_rows
         except pa.ArrowInvalid as error:
             raise _explained(path, layout, str(error)) from error
 
 
-def _open(file: BoundedFile, layout: Layout) -> Any:
+def _batches(file: BoundedFile, layout: Layout) -> Iterator[Any]:
+    """Tables of the wanted columns, named by their places.
+
+    Lines without quotes can be divided anywhere between them, and are parsed in threads.
+    """
     names = [str(place) for place in range(len(layout.names))]
     wanted = neo4j.wanted(layout.names) if layout.neo4j else [*layout.columns]
     if layout.time is not None:
         wanted.append(layout.time)
     keys = [names[place] for place in dict.fromkeys(wanted)]
     encoded = pa.dictionary(pa.int32(), pa.string())
-    return csv.open_csv(
-        pa.PythonFile(file, "r"),
-        csv.ReadOptions(
-            block_size=_BLOCK_BYTES,
-            column_names=names,
-            skip_rows=int(layout.header),
-            encoding=layout.encoding,
-        ),
-        csv.ParseOptions(
-            delimiter=layout.separator,
-            quote_char='"' if layout.quoted else False,
-            newlines_in_values=layout.quoted,
-        ),
-        csv.ConvertOptions(column_types=dict.fromkeys(keys, encoded), include_columns=keys),
+    converting = csv.ConvertOptions(column_types=dict.fromkeys(keys, encoded), include_columns=keys)
+    parsing = csv.ParseOptions(
+        delimiter=layout.separator,
+        quote_char='"' if layout.quoted else False,
+        newlines_in_values=layout.quoted,
     )
+    reading = {"column_names": names, "encoding": layout.encoding}
+    if layout.quoted or layout.encoding != "utf-8":
+        options = csv.ReadOptions(**reading, skip_rows=int(layout.header), block_size=_BLOCK_BYTES)
+        yield from csv.open_csv(pa.PythonFile(file, "r"), options, parsing, converting)
+        return
+
+    def parse(block: bytes) -> Any:
+        options = csv.ReadOptions(**reading, use_threads=False, block_size=len(block) + 1)
+        table = csv.read_csv(pa.BufferReader(block), options, parsing, converting)
+        return table.combine_chunks().to_batches()
+
+    blocks = _without_header(line_blocks(file), layout.header)
+    yield from chain.from_iterable(in_threads(parse, blocks))
+
+
+def _without_header(blocks: Iterator[bytes], header: bool) -> Iterator[bytes]:
+    first = next(blocks, b"").removeprefix(b"\xef\xbb\xbf")
+    first = first.partition(b"\n")[2] if header else first
+    yield from (block for block in chain([first], blocks) if block.strip())
 
 
 def _collect(

@@ -129,7 +129,9 @@ def test_check_counts_what_is_in_a_graph(home: str, tmp_path: Path) -> None:
     assert code == 0
     assert figures["entities"] == 4
     assert figures["relations"] == {"r": {"train": 2, "valid": 1, "test": 1}}
-    assert figures["splits"]["train"] == {"triples": 2, "duplicates": 1, "leaked": 0, "unseen": 0}
+    assert figures["splits"]["train"] == {
+        "triples": 2, "duplicates": 1, "leaked": 0, "unseen": 0, "joined": 0,
+    }  # fmt: skip
     assert figures["splits"]["valid"]["leaked"] == 1
     assert figures["splits"]["test"]["unseen"] == 1
 
