@@ -25,9 +25,8 @@ process, whatever became of those before, and a latency counts from the moment a
 due. The load is a share of what the server answers when four callers wait for each other's answers.
 Goodput is calls answered well, a second, until the last answer.
 
-A server that answers late what it could have refused at once answers nobody in time. This one lets
-in as many calls of a method as it will answer within `max_wait_ms` (50), as far as can be told from
-the calls before, and refuses the others before their messages are read.
+The server admits `max_concurrent_requests` (64) calls and refuses the others before their messages
+are read.
 """
 
 BARS = """Bars: goodput at twice the load at least 90 % of the greatest; 99 % of refused calls are

@@ -24,7 +24,6 @@
         ├── Overloaded         the server is at one of its limits
         ├── DeadlineExceeded   the deadline passed before the work began
         ├── ChangeTimedOut     a change of models took longer than its limit
-        ├── Starting           the server is still loading
         ├── Draining           the server is shutting down
         ├── Unauthenticated    no token, or an unknown one
         └── Forbidden          the token's role does not allow the call
@@ -216,13 +215,6 @@ class ChangeTimedOut(RequestError):
     def __init__(self, problem: str, limit_s: float) -> None:
         self.problem, self.limit_s = problem, limit_s
         super().__init__(f"{problem} after {limit_s:g} s; nothing has changed")
-
-
-class Starting(RequestError):
-    """The server is still loading its models."""
-
-    def __init__(self) -> None:
-        super().__init__("the server is still loading; try again soon")
 
 
 class Draining(RequestError):

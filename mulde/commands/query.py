@@ -95,8 +95,8 @@ def _ask(
             raise typer.BadParameter("relations have no types", param_hint="--type")
         return client.predict_relations(head, tail, **wanted)
     if missing == [0]:
-        return client.predict_heads(relation, tail, types=kinds, **wanted)
-    return client.predict_tails(head, relation, types=kinds, **wanted)
+        return client.predict_heads(relation, tail, types=kinds or None, **wanted)
+    return client.predict_tails(head, relation, types=kinds or None, **wanted)
 
 
 def score(

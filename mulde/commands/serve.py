@@ -13,7 +13,7 @@ from mulde.storage.printable import printable
 _SERVER = "Listening"
 _MODELS = "Models"
 _ACCESS = "Access"
-_LIMITS = "Limits and batching"
+_LIMITS = "Limits"
 _LOGS = "Logs"
 
 Host = Annotated[
@@ -56,10 +56,6 @@ MaxConcurrent = Annotated[
 MaxBatch = Annotated[
     int | None,
     typer.Option(help="Queries in a call, and in a batch [1024].", rich_help_panel=_LIMITS),
-]
-MaxDelay = Annotated[
-    int | None,
-    typer.Option(help="Maximum batching delay in microseconds [0].", rich_help_panel=_LIMITS),
 ]
 MaxK = Annotated[
     int | None, typer.Option(help="Answers to each query [1000].", rich_help_panel=_LIMITS)
@@ -123,7 +119,6 @@ def serve(
     low_memory: LowMemory = None,
     max_concurrent_requests: MaxConcurrent = None,
     max_batch_size: MaxBatch = None,
-    max_queue_delay_us: MaxDelay = None,
     max_k: MaxK = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
@@ -162,7 +157,6 @@ def serve(
             "max_concurrent_requests": max_concurrent_requests,
         },
         "limits": {"max_batch_size": max_batch_size, "max_k": max_k},
-        "batching": {"max_queue_delay_us": max_queue_delay_us},
         "tls": {"cert": tls_cert, "key": tls_key, "client_ca": tls_client_ca},
         "auth": {"api_key_file": api_key_file},
         "log": {"format": log_format, "level": log_level, "requests": log_requests},

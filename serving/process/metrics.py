@@ -35,8 +35,8 @@ _MOST_NOTES = 256
 _QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-Note = tuple[str, str, str, float, int, dict[str, float]]
-"""Method, model, code, seconds, queries, and seconds by stage of a call that ended."""
+Note = tuple[str, str, str, float, int, int, dict[str, float]]
+"""Method, model, code, seconds, queries, failed queries, and seconds by stage of an ended call."""
 
 T = TypeVar("T")
 
@@ -79,6 +79,12 @@ class Metrics:
             "mulde_request_queries",
             "Queries in a call.",
             buckets=_QUERIES,
+            registry=self.registry,
+        )
+        self._failed = Counter(
+            "mulde_failed_queries",
+            "Queries that failed in calls that did not, such as those with unknown names.",
+            ["method"],
             registry=self.registry,
         )
         self._batch = Histogram(
@@ -125,9 +131,10 @@ class Metrics:
         self._told: dict[str, tuple[str, str, str, str]] = {}
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
-        """Take note of a call; it is counted a little later, so that nobody waits for it."""
-        note = (method, call.model, code.name, seconds, call.queries, call.seconds)
-        self._notes.append(note)
+        """Note a call, to be counted a little later, outside of the call."""
+        short = method.rpartition(".")[2]
+        name, queries = code.name, call.queries
+        self._notes.append((short, call.model, name, seconds, queries, call.failed, call.seconds))
         if len(self._notes) >= _MOST_NOTES:
             self.settle()
 
@@ -136,11 +143,13 @@ class Metrics:
         self._in_flight.set(self._flight())
         for queries in _drain(self._runs):
             self._batch.observe(queries)
-        for method, model, code, seconds, queries, stages in _drain(self._notes):
+        for method, model, code, seconds, queries, failed, stages in _drain(self._notes):
             self._requests_of(method, model, code).inc()
             self._latency_of(method).observe(seconds)
             if queries:
                 self._queries.observe(queries)
+            if failed:
+                self._failed.labels(method).inc(failed)
             for stage, spent in stages.items():
                 self._stage_of(stage).observe(spent)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc  # type: ignore[import-untyped]
@@ -16,9 +18,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from mulde.errors import ConfigError
 from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
 from serving.engine.entity_table import use_threads
-from serving.process.admission import Room
 from serving.process.auth import AuthInterceptor
-from serving.process.call_threads import CallThreads
 from serving.process.connections import IdleConnections, descriptor_limit, max_connections
 from serving.process.health import Health
 from serving.process.logs import Log
@@ -28,13 +28,14 @@ from serving.process.reload import reloaded
 from serving.process.settings import Settings, address
 from serving.process.tls import credentials
 from serving.process.tokens import Tokens
-from serving.registry.limits import Limits
+from serving.registry.batcher import Batcher
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry, Snapshot
 from serving.rpc.admin import Administration, Changes
-from serving.rpc.handlers import Call, Service
+from serving.rpc.admission import AdmissionController
+from serving.rpc.handlers import Call, Services
 from serving.rpc.prediction import LinkPrediction
-from serving.rpc.response_budget import Outbox
+from serving.rpc.request import Limits
 from serving.rpc.vocabulary import VocabularySearch
 
 SERVICES = (
@@ -55,35 +56,33 @@ _EVERY = 2**31 - 1
 
 
 @dataclass
-class Ended:
-    """Counts a call, and writes it down where that was asked for."""
+class CallLog:
+    """Counts calls, and logs each where that was asked for."""
 
     metrics: Metrics
     log: Log
     log_requests: bool
-    threads: CallThreads
-
-    def arrived(self) -> None:
-        """See ``service.Observer``."""
-        self.threads.arrived()
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
-        """See ``service.Observer``."""
-        short = method.rpartition(".")[2]
-        self.metrics.ended(short, code, call, seconds)
+        """See ``handlers.Observer``."""
+        self.metrics.ended(method, code, call, seconds)
         if self.log_requests:
             self.log.info(
                 "request",
-                method=short,
+                method=method.rpartition(".")[2],
                 code=code.name,
                 model=call.model,
                 queries=call.queries,
+                failed_queries=call.failed,
                 ms=round(seconds * 1e3, 3),
                 request_id=call.id,
+                peer=call.context.peer(),
+                **({"token": call.token} if call.token else {}),
+                **({"traceparent": call.trace} if call.trace else {}),
             )
 
     def failed(self, method: str, call: Call, error: BaseException) -> None:
-        """See ``service.Observer``."""
+        """See ``handlers.Observer``."""
         self.log.error("internal error", method=method, request_id=call.id, exc_info=error)
 
 
@@ -113,35 +112,29 @@ class Server:
         self._connections = max_connections(settings.server.max_connections, descriptor_limit())
         path = settings.auth.api_key_file
         tokens = Tokens(path, partial(self._changed_badly, "tokens")) if path else None
-        most = settings.server.max_concurrent_requests
-        self.gate = AuthInterceptor(tokens, Room(most, settings.server.max_wait_ms / 1e3))
-        self.metrics = Metrics(lambda: self.gate.inside)
-        tuning = replace(tuning_of(settings), observe_batch=self.metrics.batch)
-        self.registry = Registry(tuning, self._tell_models)
+        self.admission = admission_of(settings)
+        self._auth = AuthInterceptor(tokens)
+        self.metrics = Metrics(lambda: self.admission.requests)
+        self.registry = Registry(tuning_of(settings), self._tell_models)
         self._health = Health()
         self._idle: IdleConnections | None = None
-        self._outbox = Outbox(settings.server.max_unsent_bytes)
-        self._threads = CallThreads(most + _SPARE_THREADS, most, partial(use_threads, 1))
-        self._server = grpc.server(
-            self._threads,
-            maximum_concurrent_rpcs=2 * (most + _SPARE_THREADS),
-            options=_options(settings, self._connections),
-        )
+        # Requests in flight, as many that are being received, and some to refuse others.
+        threads = 2 * settings.server.max_concurrent_requests + _SPARE_THREADS
+        pool = ThreadPoolExecutor(threads, "call", partial(use_threads, 1))
+        self._server = grpc.server(pool, options=_options(settings, self._connections))
         self._add_services(changes(self.registry))
 
     def _add_services(self, changes: Changes) -> None:
         limits = limits_of(self.settings)
-        outbox = self._outbox
-        observer = Ended(self.metrics, self.log, self.settings.log.requests, self._threads)
-        self._calls = observer
-        parts = (
-            LinkPrediction(self.registry, limits).methods(),
-            VocabularySearch(self.registry, limits).methods(),
-            Administration(self.registry, changes, limits).methods(),
-        )
-        for service, methods in zip(SERVICES, parts, strict=True):
-            entrance = Service(methods, self.gate, observer, outbox).entrance(service.full_name)
-            self._server.add_generic_rpc_handlers((entrance,))
+        batcher = Batcher(max_batch=limits.max_batch_size, observe=self.metrics.batch)
+        self._calls = CallLog(self.metrics, self.log, self.settings.log.requests)
+        methods = {
+            **LinkPrediction(self.registry, batcher, limits).methods(),
+            **VocabularySearch(self.registry, batcher, limits).methods(),
+            **Administration(self.registry, changes, limits).methods(),
+        }
+        services = Services(methods, self.admission, self._auth.of, self._calls)
+        self._server.add_generic_rpc_handlers((services,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if self.settings.server.reflection:
             names = [service.full_name for service in SERVICES]
@@ -158,7 +151,6 @@ class Server:
             ConfigError: if the port cannot be had, or a file of TLS is wrong.
         """
         calm_collector()
-        self.gate.open()
         self._idle = IdleConnections(port, self._connections, self._busy, self.log)
         self._bind(port)
         self._health.tell(True, *_HEALTH)
@@ -179,7 +171,7 @@ class Server:
 
     def _busy(self) -> set[str]:
         """Addresses of callers that wait for an answer."""
-        return set()
+        return {unquote(peer).partition(":")[2] for peer in self.admission.peers()}
 
     def _bind(self, port: int) -> None:
         where = address(self.settings.server.host, port)
@@ -212,10 +204,10 @@ class Server:
             Whether all calls ended in time.
         """
         self._health.tell(False, *_HEALTH)
-        self.gate.drain()
-        done = self.gate.wait_until_empty(self.settings.server.grace_s)
+        self.admission.drain()
+        done = self.admission.wait_until_empty(self.settings.server.grace_s)
         # A caller who takes nothing is not waited for.
-        self._outbox.wait_until_empty(_MOST_TAKING_S)
+        self.admission.wait_until_sent(_MOST_TAKING_S)
         # What was sent arrives while this process still reads: closing earlier would lose it.
         time.sleep(_LAST_CALLS_S)
         return done
@@ -240,16 +232,18 @@ def limits_of(settings: Settings) -> Limits:
 
 def tuning_of(settings: Settings) -> Tuning:
     """How models are loaded."""
-    return Tuning(
-        limits=limits_of(settings),
-        max_waiting=settings.batching.max_waiting,
-        max_delay_s=settings.batching.max_queue_delay_us / 1e6,
-        low_memory=settings.models.low_memory,
+    return Tuning(settings.limits.max_name_bytes, settings.models.low_memory)
+
+
+def admission_of(settings: Settings) -> AdmissionController:
+    """The limits on what is in flight."""
+    server = settings.server
+    return AdmissionController(
+        server.max_concurrent_requests, server.max_pending_pairs, server.max_unsent_bytes
     )
 
 
 def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
-    most = settings.server.max_concurrent_requests
     return [
         # The workers of one server share its port; see ``reserve_port`` for other servers.
         ("grpc.so_reuseport", 1),
@@ -258,7 +252,8 @@ def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
         # Between the two, gRPC refuses by chance.
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
-        ("grpc.max_concurrent_streams", 2 * most),
+        # A stream beyond a bound here would be reset (UNAVAILABLE); ours are refused with a status.
+        ("grpc.max_concurrent_streams", _EVERY),
         # Of calls that no thread has taken yet, gRPC would drop some above 1,000 and say CANCELLED;
         # streams and connections bound them, and those beyond our own bounds are told so.
         ("grpc.server.max_pending_requests", _EVERY),

@@ -37,7 +37,7 @@ class ServerSettings(_Section):
     heartbeat_timeout_s: float = Field(default=10.0, ge=1, le=3600)
     change_timeout_s: float = Field(default=120.0, ge=1, le=86_400)
     max_concurrent_requests: int = Field(default=64, ge=1, le=4096)
-    max_wait_ms: float = Field(default=50.0, gt=0, le=3_600_000)
+    max_pending_pairs: int = Field(default=1 << 31, ge=1, le=1 << 62)
     max_connections: int | None = Field(default=None, ge=1, le=1_000_000)
     max_unsent_bytes: int = Field(default=256 * _MIB, ge=1024, le=1 << 40)
     reflection: bool = True
@@ -55,13 +55,6 @@ class LimitSettings(_Section):
     max_name_bytes: int = Field(default=1024, ge=16, le=65536)
     max_filter_names: int = Field(default=100_000, ge=1, le=10_000_000)
     max_message_bytes: int = Field(default=16 * _MIB, ge=1024, le=1024 * _MIB)
-
-
-class BatchSettings(_Section):
-    """Dynamic batching."""
-
-    max_queue_delay_us: int = Field(default=0, ge=0, le=1_000_000)
-    max_waiting: int = Field(default=4096, ge=1, le=1_000_000)
 
 
 class ModelSettings(_Section):
@@ -109,7 +102,6 @@ class Settings(_Section):
     models: ModelSettings
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
-    batching: BatchSettings = BatchSettings()
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()

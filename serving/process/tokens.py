@@ -27,12 +27,17 @@ _FORM = f"'read TOKEN' or 'admin TOKEN', at least {_LEAST_TOKEN} characters, and
 
 
 @dataclass(frozen=True)
-class _Known:
+class KnownToken:
     """What is kept of a line; the token itself is not."""
 
     digest: bytes
     role: Role
     until_s: float
+
+    @property
+    def name(self) -> str:
+        """What the log calls it: its role and the first letters of its SHA-256."""
+        return f"{self.role}-{self.digest.hex()[:8]}"
 
 
 class Tokens:
@@ -59,19 +64,24 @@ class Tokens:
         self._clock = clock
 
     def role(self, token: str) -> Role | None:
-        """The role of a token; None if it is not known, or not any more.
+        """The role of a token; None if it is not known, or not any more."""
+        known = self.find(token)
+        return None if known is None else known.role
+
+    def find(self, token: str) -> KnownToken | None:
+        """What is known of a token; None if it is not known, or not any more.
 
         Every token of the file is compared, each in constant time, so that the time tells nothing.
         """
         digest, now = sha256(token.encode()).digest(), self._clock()
-        found: Role | None = None
+        found: KnownToken | None = None
         for known in self._known.get():
             if hmac.compare_digest(known.digest, digest) and now < known.until_s:
-                found = known.role
+                found = known
         return found
 
 
-def _read(path: Path) -> list[_Known]:
+def _read(path: Path) -> list[KnownToken]:
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
@@ -86,13 +96,13 @@ def _read(path: Path) -> list[_Known]:
     return known
 
 
-def _known(where: str, words: list[str]) -> _Known:
+def _known(where: str, words: list[str]) -> KnownToken:
     """A line of the file; what is wrong with it is not told, for it may hold a token."""
     role = next((role for role in get_args(Role) if role == words[0]), None)
     if role is None or len(words) not in (2, 3) or len(words[1]) < _LEAST_TOKEN:
         raise ConfigError(where, _FORM, "something else")
     until_s = _seconds(where, words[2]) if len(words) == 3 else math.inf
-    return _Known(sha256(words[1].encode()).digest(), role, until_s)
+    return KnownToken(sha256(words[1].encode()).digest(), role, until_s)
 
 
 def _seconds(where: str, word: str) -> float:

@@ -1,175 +1,139 @@
-"""Dynamic batching: callers that wait at the same time share one run of the engine.
+"""Share the engine between requests: small ones run together, large ones in chunks, in turns.
 
-Whoever comes while nothing runs becomes the leader: it runs at once, in its own thread, without a
-hand-over. Whoever comes meanwhile waits in the queue; when the leader is done, the first of the
-queue leads, and takes along as many as fit. So a lone caller pays nothing for batching, and batches
-grow by themselves as load does. A delay may be set, for which a leader waits for company.
+A request that fits in one chunk is **interactive**; a larger one is **bulk** and asks for one chunk
+after another. One run of the engine takes place at a time, in the thread of the request that leads
+it. A request that finds the engine idle leads at once. Requests that arrive meanwhile wait; after a
+run, interactive ones and bulk chunks take turns. Interactive ones with equal keys share a run. So
+an interactive request waits for at most one bulk chunk, and bulk requests advance at equal pace.
 
-Every waiter gets exactly one outcome: its result, its error, or its deadline. If a batch fails, its
-jobs run one by one, so that a bad job fails alone.
+The size of a chunk follows the measured speed of its kind of work, so that a run takes about
+``chunk_s``.
+
+Each waiting request gets exactly one outcome: its result, its error, or its deadline. If a shared
+run fails, its requests run one by one, so that a bad one fails alone.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from time import monotonic
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from time import monotonic, perf_counter
+from typing import Any, Protocol, TypeVar
 
-from mulde.errors import DeadlineExceeded, Overloaded
+from mulde.errors import DeadlineExceeded
 
-Work = TypeVar("Work")
-Result = TypeVar("Result")
+W = TypeVar("W")
+R = TypeVar("R")
+Run = Callable[[Sequence[Any]], Sequence[Any]]
 
 _LEAD = object()
+_FIRST_S = 1e-3
+"""Seconds of a query before the first run of its kind."""
+_OVERHEAD = 2
+"""What a run costs besides its queries, in queries."""
+_NEWEST = 0.25
+"""Weight of the newest run in the measured speed."""
+_GROWTH = 4
+"""How many times larger than the one before a chunk may be."""
 
 
-class _Job(Generic[Work, Result]):
-    """Work in the queue, and the place for its outcome."""
+class Caller(Protocol):
+    """The request that waits for work."""
 
-    __slots__ = (
-        "_outcome",
-        "_ready",
-        "deadline",
-        "key",
-        "promoted",
-        "size",
-        "submitted",
-        "wanted",
-        "work",
-    )
+    @property
+    def deadline(self) -> float | None:
+        """``time.monotonic`` at which it stops waiting; None for no end."""
 
-    def __init__(
-        self,
-        work: Work,
-        key: Hashable,
-        size: int,
-        deadline: float | None,
-        wanted: Callable[[], bool],
-    ) -> None:
-        self.work, self.key, self.size = work, key, size
-        self.deadline, self.wanted = deadline, wanted
-        self.submitted = monotonic()
-        self.promoted = False
-        self._ready = threading.Lock()
-        self._ready.acquire()
-        self._outcome: object = None
-
-    def settle(self, outcome: object) -> None:
-        """Wake the waiter: with a result, an error, or the order to lead."""
-        self._outcome = outcome
-        self._ready.release()
-
-    def wait(self) -> object:
-        """Sleep until settled.
-
-        Raises:
-            DeadlineExceeded: if the deadline comes first.
-        """
-        timeout = -1.0 if self.deadline is None else max(0.0, self.deadline - monotonic())
-        if not self._ready.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
-            raise DeadlineExceeded
-        return self._outcome
-
-    def is_expired(self) -> bool:
-        """Whether nobody waits for it any more."""
-        late = self.deadline is not None and monotonic() >= self.deadline
-        return late or not self.wanted()
+    def is_wanted(self) -> bool:
+        """Whether it was neither cancelled nor out of time."""
 
 
-class Batcher(Generic[Work, Result]):
-    """A queue in front of something that is faster on batches."""
+class Batcher:
+    """A queue in front of the engines of one process."""
 
     def __init__(
         self,
-        run: Callable[[Sequence[Work]], Sequence[Result]],
         *,
+        chunk_s: float = 0.01,
         max_batch: int = 1024,
-        max_waiting: int = 4096,
-        max_delay_s: float = 0.0,
+        observe: Callable[[int], None] = lambda queries: None,
     ) -> None:
         """Make an empty queue.
 
         Args:
-            run: answers several pieces of work of one key, in order.
-            max_batch: most queries (sizes added up) in one run; a larger job runs alone.
-            max_waiting: most queries in the queue; more are refused at once.
-            max_delay_s: how long a leader waits for its batch to fill; 0 for not at all.
+            chunk_s: seconds that one run shall take; the longest wait of an interactive request.
+            max_batch: most queries in one run.
+            observe: called with the number of queries of each run.
         """
-        self._run, self._max_batch = run, max_batch
-        self._max_waiting, self._max_delay_s = max_waiting, max_delay_s
+        self._chunk_s, self._max_batch, self._observe = chunk_s, max_batch, observe
         self._lock = threading.Lock()
-        self._filled = threading.Condition(self._lock)
-        self._queue: deque[_Job[Work, Result]] = deque()
-        self._waiting = 0
+        self._queues: dict[bool, deque[_Job]] = {False: deque(), True: deque()}
         self._running = False
+        self._last_bulk = False
+        self._seconds: dict[Hashable, float] = {}
 
     @property
     def waiting(self) -> int:
-        """Queries in the queue."""
-        return self._waiting
+        """Requests in the queue."""
+        return sum(map(len, self._queues.values()))
 
-    def submit(
+    def chunk(self, kind: Hashable) -> int:
+        """Queries of that kind that one run takes at most."""
+        seconds = self._seconds.get(kind, _FIRST_S)
+        return max(1, min(self._max_batch, int(self._chunk_s / seconds)))
+
+    def run(
         self,
-        work: Work,
+        work_of: Callable[[int, int], W],
+        run: Callable[[Sequence[W]], Sequence[R]],
+        size: int,
+        caller: Caller,
         *,
+        kind: Hashable,
         key: Hashable = None,
-        size: int = 1,
-        deadline: float | None = None,
-        wanted: Callable[[], bool] = lambda: True,
-    ) -> Result:
-        """Run work, perhaps together with that of other callers.
+    ) -> Iterator[R]:
+        """Results of a request of ``size`` queries, in order, chunk by chunk.
 
         Args:
-            work: what ``run`` takes.
-            key: only work of equal keys shares a batch.
-            size: how many queries it holds.
-            deadline: ``time.monotonic`` at which the caller stops waiting.
-            wanted: tells whether the caller still waits; asked before the work begins.
+            work_of: the work of queries ``start`` to ``stop``.
+            run: answers several pieces of work with equal keys.
+            size: number of queries.
+            caller: whose deadline and cancellation end the work between chunks.
+            kind: what the speed depends on; one of few.
+            key: requests with equal keys may share a run; None for not sharing.
 
         Raises:
-            Overloaded: at once, if the queue is full.
-            DeadlineExceeded: if the deadline passes, or the caller leaves, before the work begins.
-            Exception: whatever ``run`` raises for this work.
+            DeadlineExceeded: if the caller does not wait any more.
+            Exception: what ``run`` raises for this work.
         """
-        with self._lock:
-            alone = not self._running and not self._max_delay_s
-            self._running = self._running or alone
-        if alone:
-            return self._run_alone(work, deadline, wanted)
-        job: _Job[Work, Result] = _Job(work, key, size, deadline, wanted)
-        with self._lock:
-            if self._waiting and self._waiting + size > self._max_waiting:
-                raise Overloaded(self._max_waiting, "waiting queries")
-            self._queue.append(job)
-            self._waiting += size
-            leads, self._running = not self._running, True
-            if self._waiting >= self._max_batch:
-                self._filled.notify()
-        if leads:
-            return self._lead(job)
-        try:
-            outcome = job.wait()
-        except DeadlineExceeded:
-            self._abandon(job)
-            raise
-        result: Result = self._lead(job) if outcome is _LEAD else _unwrap(outcome)
-        return result
+        start, chunk = 0, self.chunk(kind)
+        bulk = size > chunk
+        while start < size:
+            stop = min(size, start + chunk)
+            yield self._submit(
+                _Job(work_of(start, stop), run, stop - start, caller, kind, key, bulk)
+            )
+            start, chunk = stop, min(self.chunk(kind), _GROWTH * chunk)
 
-    def _run_alone(self, work: Work, deadline: float | None, wanted: Callable[[], bool]) -> Result:
-        """Run at once what found nothing running; then let the first of the queue lead."""
-        try:
-            if (deadline is not None and monotonic() >= deadline) or not wanted():
-                raise DeadlineExceeded
-            (result,) = self._run([work])
-            return result
-        finally:
-            with self._lock:
-                self._promote()
+    def _submit(self, job: _Job) -> Any:
+        with self._lock:
+            leads = not self._running
+            self._running = True
+            if not leads:
+                self._queues[job.bulk].append(job)
+        if not leads:
+            try:
+                outcome = job.wait()
+            except DeadlineExceeded:
+                self._abandon(job)
+                raise
+            if outcome is not _LEAD:
+                return _unwrap(outcome)
+        return self._lead(job)
 
-    def _lead(self, own: _Job[Work, Result]) -> Result:
-        """Run a batch with one's own job first; then let the first of the queue lead."""
+    def _lead(self, own: _Job) -> Any:
+        """Run a batch with one's own job first; then let the next job lead."""
         try:
             batch = self._gather(own)
             outcomes: list[object] = [_Failure(RuntimeError("the batch was given up"))] * len(batch)
@@ -179,72 +143,133 @@ class Batcher(Generic[Work, Result]):
                 for job, outcome in zip(batch[1:], outcomes[1:], strict=True):
                     job.settle(outcome)
         finally:
-            with self._lock:
-                self._promote()
-        result: Result = _unwrap(outcomes[0])
-        return result
+            self._promote(own.bulk)
+        return _unwrap(outcomes[0])
 
-    def _gather(self, own: _Job[Work, Result]) -> list[_Job[Work, Result]]:
-        """Take one's own job and those that fit beside it out of the queue."""
+    def _gather(self, own: _Job) -> list[_Job]:
+        """One's own job, and the waiting ones that may share its run."""
+        queue = self._queues[False]
+        if own.bulk or own.key is None or not queue:
+            return [own]
+        batch, room = [own], self.chunk(own.kind) - own.size
         with self._lock:
-            if self._max_delay_s and self._waiting < self._max_batch:
-                left = own.submitted + self._max_delay_s - monotonic()
-                self._filled.wait_for(lambda: self._waiting >= self._max_batch, max(0.0, left))
-            batch, room = [own], self._max_batch - own.size
-            rest: deque[_Job[Work, Result]] = deque()
-            for job in self._queue:
-                if job is own:
-                    self._waiting -= job.size
-                elif job.key == own.key and job.size <= room:
+            rest: deque[_Job] = deque()
+            for job in queue:
+                if job.key == own.key and job.size <= room:
                     batch.append(job)
                     room -= job.size
-                    self._waiting -= job.size
                 else:
                     rest.append(job)
-            self._queue = rest
+            self._queues[False] = rest
         return batch
 
-    def _outcomes(self, batch: list[_Job[Work, Result]]) -> list[object]:
-        """A result or an error for each job; those that nobody waits for are not run."""
+    def _outcomes(self, batch: list[_Job]) -> list[object]:
+        """A result or an error for each job; those whose caller left are not run."""
         late = [job.is_expired() for job in batch]
-        wanted = [job.work for job, gone in zip(batch, late, strict=True) if not gone]
+        wanted = [job for job, gone in zip(batch, late, strict=True) if not gone]
         results = iter(self._results(wanted))
         return [_Failure(DeadlineExceeded()) if gone else next(results) for gone in late]
 
-    def _results(self, wanted: list[Work]) -> list[object]:
-        if not wanted:
+    def _results(self, jobs: list[_Job]) -> list[object]:
+        if not jobs:
             return []
+        start = perf_counter()
         try:
-            results = list(self._run(wanted))
-            if len(results) != len(wanted):
-                raise RuntimeError(f"expected {len(wanted)} results, found {len(results)}")
-        except Exception as error:  # whatever it is, it belongs to one job; find out to which
-            if len(wanted) == 1:
+            results = list(jobs[0].run([job.work for job in jobs]))
+            if len(results) != len(jobs):
+                raise RuntimeError(f"expected {len(jobs)} results, found {len(results)}")
+        except Exception as error:  # it belongs to one job; find out to which
+            if len(jobs) == 1:
                 return [_Failure(error)]
-            return [outcome for work in wanted for outcome in self._results([work])]
-        return list(results)
+            return [outcome for job in jobs for outcome in self._results([job])]
+        queries = sum(job.size for job in jobs)
+        self._measure(jobs[0].kind, (perf_counter() - start) / (queries + _OVERHEAD))
+        self._observe(queries)
+        return results
 
-    def _promote(self) -> None:
-        """Make the first of the queue lead, or nobody. The lock is held."""
-        if self._queue:
-            job = self._queue[0]
-            job.promoted = True
-            job.settle(_LEAD)
-        else:
-            self._running = False
+    def _measure(self, kind: Hashable, seconds: float) -> None:
+        former = self._seconds.get(kind, seconds)
+        self._seconds[kind] = former + _NEWEST * (seconds - former)
 
-    def _abandon(self, job: _Job[Work, Result]) -> None:
+    def _promote(self, bulk: bool) -> None:
+        """Let the next job lead: of the other class than the last one, where any waits."""
+        with self._lock:
+            queue = self._queues[not bulk] or self._queues[bulk]
+            if queue:
+                job = queue.popleft()
+                job.promoted = True
+                job.settle(_LEAD)
+            else:
+                self._running = False
+
+    def _abandon(self, job: _Job) -> None:
         """Leave the queue; if the order to lead came meanwhile, hand it on."""
         with self._lock:
-            if job in self._queue:
-                self._queue.remove(job)
-                self._waiting -= job.size
-                if job.promoted:
-                    self._promote()
+            queue = self._queues[job.bulk]
+            if job in queue:
+                queue.remove(job)
+        if job.promoted:
+            self._promote(job.bulk)
+
+
+class _Job:
+    """Work in the queue, and the place for its outcome."""
+
+    __slots__ = (
+        "_outcome",
+        "_ready",
+        "bulk",
+        "caller",
+        "key",
+        "kind",
+        "promoted",
+        "run",
+        "size",
+        "work",
+    )
+
+    def __init__(
+        self,
+        work: Any,
+        run: Run,
+        size: int,
+        caller: Caller,
+        kind: Hashable,
+        key: Hashable,
+        bulk: bool,
+    ) -> None:
+        self.work, self.run, self.size, self.caller = work, run, size, caller
+        self.kind, self.key, self.bulk = kind, key, bulk
+        self.promoted = False
+        self._ready = threading.Lock()
+        self._ready.acquire()
+        self._outcome: object = None
+
+    def settle(self, outcome: object) -> None:
+        """Wake the waiting thread: with a result, an error, or the order to lead."""
+        self._outcome = outcome
+        self._ready.release()
+
+    def wait(self) -> object:
+        """Sleep until settled.
+
+        Raises:
+            DeadlineExceeded: if the deadline comes first.
+        """
+        deadline = self.caller.deadline
+        timeout = -1.0 if deadline is None else max(0.0, deadline - monotonic())
+        if not self._ready.acquire(timeout=min(timeout, threading.TIMEOUT_MAX)):
+            raise DeadlineExceeded
+        return self._outcome
+
+    def is_expired(self) -> bool:
+        """Whether the caller waits no more."""
+        deadline = self.caller.deadline
+        return (deadline is not None and monotonic() >= deadline) or not self.caller.is_wanted()
 
 
 class _Failure:
-    """An error on its way to the waiter that it belongs to."""
+    """An error on its way to the thread that it belongs to."""
 
     __slots__ = ("_errors",)
 
@@ -254,8 +279,8 @@ class _Failure:
     def take(self) -> Exception:
         """The error, once.
 
-        An error that is raised refers to its caller's frames, and these to the outcome. Referring
-        back, an outcome would keep them all, and the model with them, long after the call.
+        A raised error refers to its caller's frames, and these to the outcome. If the outcome
+        referred back, the frames, and with them the model, would live until garbage is collected.
         """
         return self._errors.pop()
 

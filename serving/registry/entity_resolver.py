@@ -1,4 +1,6 @@
-"""Names of a request to rows of the vocabulary: one bad name fails one query.
+"""Names of a request to rows of the vocabulary, and rows of answers to ids and labels.
+
+One bad name fails one query. What was asked for lately is kept in memory; the rest is mapped.
 
 Shape letters: B queries.
 """
@@ -9,19 +11,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mulde.bundle.label_search import nearest_names
 from mulde.bundle.vocabulary import NameTable, Vocabulary
-from mulde.errors import AmbiguousLabel, MuldeError, UnknownName
+from mulde.errors import AmbiguousLabel, InvalidArgument, MuldeError, UnknownName
+from mulde.storage.strings import StringColumn
 from serving.engine.exclusions import Rows
-from serving.registry.limits import Limits
 
 Nearest = Callable[[str], Sequence[str]]
 
-# Nearest spellings cost more than answers: a request gets them for its first failures only.
 _EXPLAINED = 10
-_FEW = 8
-_RECENT = 8192
+"""Failures of a request that come with the nearest spellings, which cost more than answers."""
+_FEW = 64
+"""Names that are looked for among the recent ones first."""
+_RECENT = 16_384
+_STEP = 8192
 _MOST_RELATIONS = 10_000
 
 
@@ -40,36 +45,59 @@ class Resolved:
     @property
     def valid(self) -> Rows:
         """Positions of the queries that did not fail, ascending."""
-        if not self.errors:
-            return np.arange(self.size)
-        return np.array([i for i in range(self.size) if i not in self.errors], dtype=np.int64)
+        kept = np.ones(self.size, dtype=bool)
+        kept[list(self.errors)] = False
+        return np.flatnonzero(kept)
 
 
-class Namer:
-    """Looks names up in one model's vocabulary."""
+class EntityResolver:
+    """Looks names up in one model's vocabulary. Threads may share it."""
 
-    def __init__(self, vocabulary: Vocabulary, limits: Limits, nearest: Nearest) -> None:
-        """Remember where to look.
+    def __init__(self, vocabulary: Vocabulary, max_name_bytes: int, nearest: Nearest) -> None:
+        """Look up nothing yet.
 
         Args:
             vocabulary: of the model.
-            limits: on the length of a name.
+            max_name_bytes: longest name.
             nearest: entity ids or labels spelled like a name that is none.
         """
-        self.vocabulary, self._limits, self._nearest = vocabulary, limits, nearest
-        # What was found lately. Only names within the limits get here, so it may be asked first.
+        self._vocabulary, self._max_bytes, self._nearest = vocabulary, max_name_bytes, nearest
         self._recent: dict[str, dict[str, int]] = {"entity": {}, "relation": {}}
 
     def entities(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
         """Rows [B] of entities; failures are added to ``resolved`` and have row 0."""
-        return self._rows(self.vocabulary.entities, field, names, resolved, self._nearest)
+        return self._rows(self._vocabulary.entities, field, names, resolved, self._nearest)
 
     def relations(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
         """Rows [B] of relations, likewise."""
-        return self._rows(self.vocabulary.relations, field, names, resolved, self._near_relations)
+        return self._rows(self._vocabulary.relations, field, names, resolved, self._near_relations)
+
+    def all_entities(self, field: str, names: Sequence[str], check: Callable[[], None]) -> Rows:
+        """Rows of entities that must all exist.
+
+        Args:
+            field: for errors.
+            names: any number.
+            check: called now and then; what it raises ends the work.
+
+        Raises:
+            InvalidArgument, UnknownEntity, AmbiguousLabel: for the first that fails.
+        """
+        rows = [np.zeros(0, np.int64)]
+        for start in range(0, len(names), _STEP):
+            check()
+            part = names[start : start + _STEP]
+            found = self._look_up(self._vocabulary.entities, part)
+            failed = np.flatnonzero(found < 0)
+            if len(failed):
+                place = int(failed[0])
+                where = f"{field}[{start + place}]"
+                raise self._error(self._vocabulary.entities, where, part[place], self._nearest)
+            rows.append(found)
+        return np.concatenate(rows)
 
     def _near_relations(self, name: str) -> Sequence[str]:
-        relations = self.vocabulary.relations
+        relations = self._vocabulary.relations
         if len(relations) > _MOST_RELATIONS:
             return ()
         return nearest_names([*relations.ids, *relations.labels], name)
@@ -82,63 +110,81 @@ class Namer:
         resolved: Resolved,
         nearest: Nearest,
     ) -> Rows:
-        if len(wanted) > _FEW:
-            return np.maximum(self._look_up(names, field, wanted, resolved, nearest), 0)
         recent = self._recent[names.kind]
-        kept = [recent.get(name) for name in wanted]
-        if None not in kept:
-            return np.array(kept, dtype=np.int64)
-        rows = self._look_up(names, field, wanted, resolved, nearest)
-        if len(recent) > _RECENT:
-            recent.clear()
-        found = zip(wanted, rows.tolist(), strict=True)
-        recent.update((name, row) for name, row in found if row >= 0)
-        return np.maximum(rows, 0)
-
-    def _look_up(
-        self,
-        names: NameTable,
-        field: str,
-        wanted: Sequence[str],
-        resolved: Resolved,
-        nearest: Nearest,
-    ) -> Rows:
-        """Rows [B]; -1 for names that are none, which are added to ``resolved``."""
-        unsound = [place for place, name in enumerate(wanted) if not self._limits.allow(name)]
-        for place in unsound:
-            error = self._limits.problem_of_name(f"{field}[{place}]", wanted[place])
+        if len(wanted) <= _FEW:
+            kept = [recent.get(name, -1) for name in wanted]
+            if -1 not in kept:
+                return np.array(kept, dtype=np.int64)
+        rows = self._look_up(names, wanted)
+        failed = np.flatnonzero(rows < 0).tolist()
+        for place in failed:
+            explain = nearest if len(resolved.errors) < _EXPLAINED else _nothing
+            error = self._error(names, f"{field}[{place}]", wanted[place], explain)
             resolved.errors.setdefault(place, error)
-        if unsound:
-            wanted = list(wanted)
-            for place in unsound:
-                wanted[place] = ""
-        rows = names.lookup(wanted)
-        missing = np.flatnonzero(rows < 0)
-        for place in np.setdiff1d(missing, unsound).tolist():
-            try:
-                rows[place] = names.row(wanted[place])
-            except MuldeError as error:
-                near = nearest if len(resolved.errors) < _EXPLAINED else lambda name: ()
-                resolved.errors.setdefault(place, _placed(error, f"{field}[{place}]", near))
+        if failed:
+            return np.maximum(rows, 0)
+        if len(wanted) <= _FEW:
+            if len(recent) > _RECENT:
+                recent.clear()
+            recent.update(zip(wanted, rows.tolist(), strict=True))
         return rows
 
-    def all_entities(self, field: str, names: Sequence[str]) -> Rows:
-        """Rows of entities that must all exist.
-
-        Raises:
-            InvalidArgument, UnknownEntity, AmbiguousLabel: for the first that fails.
-        """
-        resolved = Resolved(len(names))
-        rows = self.entities(field, names, resolved)
-        if resolved.errors:
-            raise resolved.errors[min(resolved.errors)]
+    def _look_up(self, names: NameTable, wanted: Sequence[str]) -> Rows:
+        """Rows [B]; -1 for names that are unknown, ambiguous or not allowed."""
+        short = self._max_bytes // 4
+        if all(0 < len(name) <= short for name in wanted):
+            return names.lookup(wanted)
+        allowed = np.array([self._is_allowed(name) for name in wanted], dtype=bool)
+        rows = np.full(len(wanted), -1, dtype=np.int64)
+        rows[allowed] = names.lookup([wanted[place] for place in np.flatnonzero(allowed).tolist()])
         return rows
 
+    def _is_allowed(self, name: str) -> bool:
+        return 1 <= len(name.encode("utf-8", "replace")) <= self._max_bytes
 
-def _placed(error: MuldeError, field: str, nearest: Nearest) -> MuldeError:
-    """The same error, saying in which field, and what is spelled like it."""
-    if isinstance(error, UnknownName):
-        return type(error)(error.name, nearest(error.name), field)
-    if isinstance(error, AmbiguousLabel):
-        return AmbiguousLabel(error.label, error.choices, field)
-    return error.with_traceback(None)
+    def _error(self, names: NameTable, field: str, name: str, nearest: Nearest) -> MuldeError:
+        """Why a name has no row: in which field, and what is spelled like it."""
+        if not self._is_allowed(name):
+            size = len(name.encode("utf-8", "replace"))
+            return InvalidArgument(field, f"1 to {self._max_bytes} bytes", f"{size} bytes")
+        try:
+            names.row(name)
+        except UnknownName as error:
+            return type(error)(error.name, nearest(error.name), field)
+        except AmbiguousLabel as error:
+            return AmbiguousLabel(error.label, error.choices, field)
+        raise AssertionError(f"{field}: {name!r} has a row")
+
+
+def _nothing(name: str) -> Sequence[str]:
+    return ()
+
+
+class _Column:
+    """One column of names, in front of the mapped file."""
+
+    def __init__(self, strings: StringColumn) -> None:
+        self._strings = strings
+        self._kept: dict[int, str] = {}
+
+    def take(self, rows: NDArray[np.integer]) -> list[str]:
+        """The strings of rows [B]."""
+        if len(rows) > _FEW:
+            return self._strings.take(rows)
+        listed, kept = rows.tolist(), self._kept
+        try:
+            return [kept[row] for row in listed]
+        except KeyError:
+            texts = self._strings.take(rows)
+        if len(kept) > _RECENT:
+            kept.clear()
+        kept.update(zip(listed, texts, strict=True))
+        return texts
+
+
+class LabelCache:
+    """Ids of rows, and labels where they differ. Threads may share it."""
+
+    def __init__(self, names: NameTable) -> None:
+        self.ids = _Column(names.ids)
+        self.labels = self.ids if names.labels is names.ids else _Column(names.labels)

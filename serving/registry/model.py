@@ -1,9 +1,9 @@
-"""One loaded version of one model: engine, names and queue together."""
+"""One loaded version of one model: engine, names and calibration together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,11 +13,7 @@ from mulde.evaluation.calibration import Calibration
 from mulde.evaluation.calibration import Curve as CalibrationCurve
 from serving.engine.engine import Engine
 from serving.engine.scoring import Array
-from serving.registry.batch_request import Ask, Reply, answer_together
-from serving.registry.batcher import Batcher
-from serving.registry.entity_resolver import Namer, Nearest
-from serving.registry.label_cache import Shown
-from serving.registry.limits import Limits
+from serving.registry.entity_resolver import EntityResolver, LabelCache, Nearest
 from serving.registry.repository import Place
 
 _WARM_UP = (1, 8, 256)
@@ -28,18 +24,12 @@ class Tuning:
     """How models are loaded.
 
     Attributes:
-        limits: on requests.
-        max_waiting: see ``Batcher``.
-        max_delay_s: see ``Batcher``.
+        max_name_bytes: longest name of an entity or relation in a request.
         low_memory: see ``Engine``.
-        observe_batch: hears how many queries each run of the engine has.
     """
 
-    limits: Limits = field(default_factory=Limits)
-    max_waiting: int = 4096
-    max_delay_s: float = 0.0
+    max_name_bytes: int = 1024
     low_memory: bool = False
-    observe_batch: Callable[[int], None] = lambda queries: None
 
 
 Curve = Callable[[Array], Array]
@@ -58,24 +48,11 @@ def _curve(curve: CalibrationCurve) -> Curve:
 
 
 def _nearest(index: SearchIndex | None) -> Nearest:
-    """Entities that are spelled like a name that is none; best first."""
     return (lambda name: ()) if index is None else index.nearest
 
 
-def _answerer(
-    engine: Engine, observe: Callable[[int], None]
-) -> Callable[[Sequence[Ask]], list[Reply]]:
-    """Answers asks of equal keys together, and tells how many queries they were."""
-
-    def answer(asks: Sequence[Ask]) -> list[Reply]:
-        observe(sum(map(len, asks)))
-        return answer_together(engine, asks)
-
-    return answer
-
-
 class Model:
-    """A version that answers. Threads may share it; it goes when its last user lets go of it."""
+    """A version that answers. Threads may share it; it is freed with its last request."""
 
     def __init__(self, name: str, version: str, bundle: Bundle, tuning: Tuning) -> None:
         """Load an opened bundle under a name.
@@ -91,17 +68,12 @@ class Model:
         """
         self.name, self.version, self.bundle = name, version, bundle
         self.engine = Engine(bundle, low_memory=tuning.low_memory)
-        # Nothing below refers back to the model, so that it goes at once when it is let go of.
-        self.namer = Namer(bundle.vocabulary, tuning.limits, _nearest(bundle.search))
-        self.entities = Shown(bundle.vocabulary.entities)
-        self.relations = Shown(bundle.vocabulary.relations)
+        # Nothing below refers back to the model, so that it is freed at once.
+        vocabulary, nearest = bundle.vocabulary, _nearest(bundle.search)
+        self.resolver = EntityResolver(vocabulary, tuning.max_name_bytes, nearest)
+        self.entities = LabelCache(vocabulary.entities)
+        self.relations = LabelCache(vocabulary.relations)
         self.probabilities = _curves(bundle.calibration)
-        self.batcher: Batcher[Ask, Reply] = Batcher(
-            _answerer(self.engine, tuning.observe_batch),
-            max_batch=tuning.limits.max_batch_size,
-            max_waiting=tuning.max_waiting,
-            max_delay_s=tuning.max_delay_s,
-        )
 
     @classmethod
     def load(cls, place: Place, tuning: Tuning) -> Model:

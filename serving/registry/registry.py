@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mulde.v1 import common_pb2
 from serving.registry.model import Model, Tuning
@@ -30,6 +31,18 @@ class Snapshot:
     lineup: Lineup = field(default_factory=Lineup)
     models: Mapping[Key, Model] = field(default_factory=dict)
 
+    @cached_property
+    def _by_selector(self) -> Mapping[Key, Model]:
+        """Models by name and version as requests write them, either of which may be empty."""
+        current = {
+            (name, ""): self.models[name, entry.current]
+            for name, entry in self.lineup.entries.items()
+        }
+        selected = {**self.models, **current}
+        if len(current) == 1:
+            (selected["", ""],) = current.values()
+        return selected
+
     def pick(self, name: str, version: str) -> Model:
         """The model that a name and a version mean, either of which may be empty.
 
@@ -37,7 +50,8 @@ class Snapshot:
             UnknownModel: if it is not loaded.
             InvalidArgument: if several are and none is named.
         """
-        return self.models[self.lineup.key(name, version, "model.name")]
+        model = self._by_selector.get((name, version))
+        return model or self.models[self.lineup.key(name, version, "model.name")]
 
     def is_current(self, model: Model) -> bool:
         """Whether a model answers where no version is named."""

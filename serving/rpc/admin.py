@@ -7,11 +7,10 @@ from typing import Protocol
 from google.protobuf.descriptor import MethodDescriptor
 
 from mulde.v1 import common_pb2, model_pb2
-from serving.registry.limits import Limits
 from serving.registry.model import Model
 from serving.registry.registry import Registry, Snapshot
 from serving.rpc.handlers import Call, Run
-from serving.rpc.paging import next_token, read_page_size, read_token
+from serving.rpc.request import Limits, next_token, read_page_size, read_token
 
 _PAGE = 100
 _BUILT_IN = ("head:", "tail:")

@@ -1,287 +1,231 @@
-"""Around every call: decode, authorise, run, translate errors, count, encode.
+"""Around every call: admit, authorise, decode, run, encode, count; errors become statuses.
 
-This file has the only table of status codes. Below it nothing knows gRPC; above it nothing knows
-mulde's errors.
+Below this file nothing knows gRPC. Calls are handled as streams of one message, which look the same
+at the wire as unary calls: so a call is refused or authorised before its message is read.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
 from random import Random
 from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar, cast
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import error_details_pb2, status_pb2
 
 from mulde import errors
-from mulde.v1 import common_pb2
-from serving.rpc.load_shedding import Door, Entrance, Refuse
-from serving.rpc.response_budget import Outbox
-from serving.rpc.truncation import cut, fitting
+from serving.rpc.admission import AdmissionController
+from serving.rpc.status import CODE_BY_NUMBER, refusal, status_of
 
-CODES: dict[type[errors.MuldeError], grpc.StatusCode] = {
-    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.AmbiguousLabel: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.UnknownName: grpc.StatusCode.NOT_FOUND,
-    errors.UnknownModel: grpc.StatusCode.NOT_FOUND,
-    errors.Unsupported: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.BundleError: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.Unreachable: grpc.StatusCode.UNAVAILABLE,
-    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.ChangeTimedOut: grpc.StatusCode.ABORTED,
-    errors.Starting: grpc.StatusCode.UNAVAILABLE,
-    errors.Draining: grpc.StatusCode.UNAVAILABLE,
-    errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
-    errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
-}
-"""The code of each error, or of the nearest class above it; what is not here is INTERNAL."""
-
-DOMAIN = "mulde"
-# Request ids need to differ, not to be secret; the system's own source may take 50 microseconds.
-_random = Random()
 REQUEST_ID = "x-request-id"
+TRACEPARENT = "traceparent"
 _DETAILS = "grpc-status-details-bin"
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_TRACEPARENT_FORM = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# Request ids need to differ, not to be secret; the system's own source may take 50 microseconds.
+_random = Random()
+
+Metadata = Mapping[str, str | bytes]
+M = TypeVar("M", bound=Message)
 
 
 class Call:
     """One call as the code below this file sees it.
 
     Attributes:
+        admission: what the call counts in.
         id: request id, the caller's own or a fresh one.
-        deadline: ``time.monotonic`` at which the caller stops waiting; None for never.
-        model: "name/version" that answers, for metrics and logs; set by whoever picks it.
-        seconds: where the time went, by stage.
-        queries: how many were asked.
+        trace: the caller's W3C ``traceparent``; empty without.
+        token: which token the caller has; empty without tokens.
+        deadline: ``time.monotonic`` at which the caller stops waiting; None for no end.
+        model: "name/version" that answers, for metrics and logs.
+        seconds: time by stage.
+        queries: number of queries.
+        failed: how many of them failed.
+        reserved: bytes of the response that are counted in ``admission``.
     """
 
-    __slots__ = ("_context", "deadline", "id", "model", "queries", "seconds")
+    __slots__ = (
+        "admission",
+        "context",
+        "deadline",
+        "failed",
+        "id",
+        "model",
+        "queries",
+        "reserved",
+        "seconds",
+        "token",
+        "trace",
+    )
 
-    def __init__(self, context: grpc.ServicerContext, request_id: str) -> None:
-        self._context = context
-        self.id = request_id
+    def __init__(
+        self, context: grpc.ServicerContext, metadata: Metadata, admission: AdmissionController
+    ) -> None:
+        self.context, self.admission = context, admission
+        self.id = _request_id(metadata)
+        trace = metadata.get(TRACEPARENT, "")
+        self.trace = str(trace) if trace and _TRACEPARENT_FORM.fullmatch(str(trace)) else ""
         remaining = cast(float | None, context.time_remaining())
         self.deadline = None if remaining is None else monotonic() + remaining
-        self.model = ""
+        self.model = self.token = ""
         self.seconds: dict[str, float] = {}
-        self.queries = 0
+        self.queries = self.failed = self.reserved = 0
 
     def check(self) -> None:
-        """Let work go on.
+        """Go on only while the caller waits.
 
         Raises:
-            DeadlineExceeded: if nobody waits for it any more.
+            DeadlineExceeded: if it does not.
         """
         if not self.is_wanted() or (self.deadline is not None and monotonic() >= self.deadline):
             raise errors.DeadlineExceeded
 
     def is_wanted(self) -> bool:
         """Whether the caller still waits: it neither cancelled nor ran out of time."""
-        return bool(self._context.is_active())
+        return bool(self.context.is_active())
 
-
-Run = Callable[[Any, Call], Message]
-M = TypeVar("M", bound=Message)
-
-
-class Gate(Protocol):
-    """Decides who may call what, and when."""
-
-    def is_full(self, method: str) -> bool:
-        """See ``entrance.Gate.is_full``."""
-
-    @property
-    def inside(self) -> int:
-        """Calls that are being answered."""
-
-    def check(self, method: str, metadata: dict[str, str | bytes]) -> None:
-        """Let the call through.
+    def reserve(self, size: int) -> None:
+        """Count bytes of the response.
 
         Raises:
-            Unauthenticated: without a token that is known.
-            Forbidden: where the token's role does not allow the method.
-            Draining, Overloaded: where nobody may call now.
+            Overloaded: if too many bytes of responses are under way.
         """
+        self.admission.reserve(size)
+        self.reserved += size
 
-    def leave(self, method: str) -> None:
-        """The call that was let through has ended."""
+
+Run = Callable[[Any, Call], Message | bytes]
+"""Request and call -> response; where it is bytes, those it reserved are counted already."""
+
+Authorise = Callable[[str, Metadata], str]
+"""Method and metadata -> which token; raises Unauthenticated or Forbidden."""
 
 
 class Observer(Protocol):
-    """Hears of every call."""
-
-    def arrived(self) -> None:
-        """The message of the call that this thread answers is there."""
+    """Counts and logs calls."""
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
-        """Count it."""
+        """Count a call."""
 
     def failed(self, method: str, call: Call, error: BaseException) -> None:
-        """An error of ours: record everything, for the caller hears only the request id."""
+        """Log an error of ours; the caller gets only the request id."""
 
 
-class Service:
-    """The methods of one proto service, ready for a gRPC server."""
+class Services(grpc.GenericRpcHandler):
+    """The methods of proto services, ready for a gRPC server."""
 
     def __init__(
-        self, methods: dict[MethodDescriptor, Run], gate: Gate, observer: Observer, outbox: Outbox
+        self,
+        methods: Mapping[MethodDescriptor, Run],
+        admission: AdmissionController,
+        authoriser: Callable[[str], Authorise | None],
+        observer: Observer,
     ) -> None:
-        self._methods, self._gate, self._observer = methods, gate, observer
-        self._outbox = outbox
+        """Make a handler of each method.
 
-    def entrance(self, name: str) -> Entrance:
-        """What a gRPC server needs to know of the service of that full name."""
-        doors = {
-            f"/{name}/{method.name}": Door(
-                method.full_name, self._behaviour(method, run), self._refusal(method.full_name)
-            )
-            for method, run in self._methods.items()
+        Args:
+            methods: what runs each method.
+            admission: admits calls.
+            authoriser: method -> what checks its callers; None where all may call it.
+            observer: counts and logs calls.
+        """
+        self._admission, self._authoriser, self._observer = admission, authoriser, observer
+        self._handlers = {
+            f"/{method.containing_service.full_name}/{method.name}": self._handler(method, run)
+            for method, run in methods.items()
         }
-        return Entrance(doors, self._gate)
 
-    def _behaviour(
-        self, method: MethodDescriptor, run: Run
-    ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """The handler of a call; None for a method that is not here."""
+        return self._handlers.get(handler_call_details.method)
+
+    def _handler(self, method: MethodDescriptor, run: Run) -> Any:
         request_class = GetMessageClass(method.input_type)
-        gate, observer, name = self._gate, self._observer, method.full_name
-        outbox = self._outbox
+        name, admission, observer = method.full_name, self._admission, self._observer
+        authorise = self._authoriser(name)
 
-        def behave(data: bytes, context: grpc.ServicerContext) -> bytes:
+        def answer(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
             start = perf_counter()
-            observer.arrived()
             metadata = dict(context.invocation_metadata())
-            call = Call(context, _request_id(metadata))
-            code, reply = grpc.StatusCode.OK, b""
+            call = Call(context, metadata, admission)
+            code, response = grpc.StatusCode.OK, b""
             try:
-                gate.check(name, metadata)
-                try:
-                    reply = run(_decode(request_class, data), call).SerializeToString()
-                finally:
-                    gate.leave(name)
-                outbox.put(len(reply), context)
+                admission.check()
+                if authorise is not None:
+                    call.token = authorise(name, metadata)
+                response = _admitted(run, _receive(messages, call), request_class, call)
                 context.set_trailing_metadata(((REQUEST_ID, call.id),))
             except Exception as error:  # the last line of defence: the server stays up
-                code = self._fail(name, call, context, error)
+                code = _fail(call, error)
+                if code is grpc.StatusCode.INTERNAL:
+                    observer.failed(name, call, error)
                 _forget_frames(error)
             observer.ended(name, code, call, perf_counter() - start)
-            return reply
+            return response
 
-        return behave
-
-    def _refusal(self, name: str) -> Refuse:
-        gate, observer = self._gate, self._observer
-
-        def refuse(context: grpc.ServicerContext) -> None:
-            start = perf_counter()
-            call = Call(context, _request_id(dict(context.invocation_metadata())))
-            _tell(context, call, *_refused(gate.inside))
-            code = grpc.StatusCode.RESOURCE_EXHAUSTED
-            observer.ended(name, code, call, perf_counter() - start)
-
-        return refuse
-
-    def _fail(
-        self, name: str, call: Call, context: grpc.ServicerContext, error: Exception
-    ) -> grpc.StatusCode:
-        """Tell the caller of an error, and return its code."""
-        status = status_of(error, call.id)
-        code = _CODE_BY_NUMBER[status.code]
-        if code is grpc.StatusCode.INTERNAL:
-            self._observer.failed(name, call, error)
-        _tell(context, call, status, status.SerializeToString())
-        return code
+        return grpc.stream_unary_rpc_method_handler(answer)
 
 
-@lru_cache(maxsize=4096)
-def _refused(inside: int) -> tuple[status_pb2.Status, bytes]:
-    """What a call is told that finds no room, and its bytes.
+def _receive(messages: Iterator[bytes], call: Call) -> bytes:
+    """The message of a call.
 
-    Made once for each number of calls inside: what refusing costs is missing where answers are
-    made.
+    Raises:
+        InvalidArgument: if it has none.
+        DeadlineExceeded: if the caller left.
     """
-    status = status_of(errors.Overloaded(inside), "")
-    return status, status.SerializeToString()
+    try:
+        return call.admission.receive(messages, call.context)
+    except (StopIteration, grpc.RpcError):
+        call.check()
+        raise errors.InvalidArgument("request", "one message", "none") from None
+
+
+def _admitted(run: Run, data: bytes, request_class: type[Message], call: Call) -> bytes:
+    """Run a call between entering and leaving, and count its response until it is taken."""
+    admission = call.admission
+    admission.enter(call.context)
+    try:
+        made = run(_decode(request_class, data), call)
+        response = made if isinstance(made, bytes) else made.SerializeToString()
+        call.reserve(len(response) - call.reserved)
+    except BaseException:
+        admission.release(call.reserved)
+        raise
+    finally:
+        admission.leave(call.context)
+    admission.send(call.reserved, call.context)
+    return response
+
+
+def _fail(call: Call, error: Exception) -> grpc.StatusCode:
+    """End a call with the status of an error; its code."""
+    if isinstance(error, errors.Overloaded):
+        status, packed = refusal(error.limit, error.what)
+    else:
+        status = status_of(error, call.id)
+        packed = status.SerializeToString()
+    code = CODE_BY_NUMBER[status.code]
+    call.context.set_code(code)
+    call.context.set_details(status.message)
+    call.context.set_trailing_metadata(((REQUEST_ID, call.id), (_DETAILS, packed)))
+    return code
 
 
 def _forget_frames(error: BaseException | None) -> None:
-    """Take the frames from an error that was told, and from those it came of.
+    """Drop the frames of an error that was told, and of its causes.
 
-    A frame that holds the error that refers to it holds all its callers too, and with them the
-    call, until garbage is collected, which is seldom (see ``server.calm_collector``). To gRPC the
-    call has not ended till then, and a connection may have only so many.
+    A frame that holds an error that refers to it holds all its callers too, and with them the call,
+    until garbage is collected, which is rare (see ``server.calm_collector``). To gRPC the call has
+    not ended until then.
     """
     while error is not None:
         error.__traceback__ = None
         error = error.__context__
-
-
-def _tell(
-    context: grpc.ServicerContext, call: Call, status: status_pb2.Status, packed: bytes
-) -> None:
-    """End a call with a status."""
-    context.set_code(_CODE_BY_NUMBER[status.code])
-    context.set_details(status.message)
-    context.set_trailing_metadata(((REQUEST_ID, call.id), (_DETAILS, packed)))
-
-
-_CODE_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
-
-
-def code_of(error: BaseException) -> grpc.StatusCode:
-    """The code that an error becomes."""
-    for kind in type(error).__mro__:
-        if kind in CODES:
-            return CODES[kind]
-    return grpc.StatusCode.INTERNAL
-
-
-def status_of(error: BaseException, request_id: str) -> status_pb2.Status:
-    """An error as google.rpc.Status: its code, its sentence and details for programs.
-
-    An error that is none of the caller's says nothing but the id under which the log explains it.
-    """
-    code = code_of(error)
-    status = status_pb2.Status(code=code.value[0], message=cut(str(error)))
-    info = error_details_pb2.ErrorInfo(reason=_reason(error), domain=DOMAIN)
-    if code is grpc.StatusCode.INTERNAL:
-        status.message = f"internal error; the server's log explains request {request_id}"
-        info.reason, info.metadata["request_id"] = "INTERNAL", request_id
-    _attach(status, info)
-    field = getattr(error, "field", "")
-    if field and code is not grpc.StatusCode.INTERNAL:
-        violation = error_details_pb2.BadRequest.FieldViolation(
-            field=field, description=status.message
-        )
-        _attach(status, error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, errors.UnknownName):
-        _attach(status, _problem(error.name, error.nearest))
-    if isinstance(error, errors.AmbiguousLabel):
-        _attach(status, _problem(error.label, error.choices))
-    return status
-
-
-def _problem(name: str, choices: Sequence[str]) -> common_pb2.NameProblem:
-    """What was asked for and might have been meant; without what is too long to travel."""
-    return common_pb2.NameProblem(name="".join(fitting([name])), choices=fitting(choices[:20]))
-
-
-def _attach(status: status_pb2.Status, detail: Message) -> None:
-    packed = AnyMessage()
-    packed.Pack(detail)
-    status.details.append(packed)
-
-
-def _reason(error: BaseException) -> str:
-    """UPPER_SNAKE name of the error's class."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
 
 
 def _decode(kind: type[M], data: bytes) -> M:
@@ -298,7 +242,7 @@ def _decode(kind: type[M], data: bytes) -> M:
         raise errors.InvalidArgument("request", expected, found) from None
 
 
-def _request_id(metadata: dict[str, str | bytes]) -> str:
+def _request_id(metadata: Metadata) -> str:
     """The caller's request id where it is a harmless one, else a fresh one."""
     given = metadata.get(REQUEST_ID)
     if isinstance(given, str) and _REQUEST_ID_FORM.fullmatch(given):

@@ -1,10 +1,13 @@
-"""LinkPredictionService: convert, ask the engine, convert."""
+"""LinkPredictionService: read the request, run the engine in chunks, build the response.
+
+Shape letters: B queries, A answers of all queries together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from time import monotonic
-from typing import Protocol
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from time import perf_counter
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
@@ -14,13 +17,31 @@ from mulde.v1 import common_pb2, prediction_pb2
 from serving.engine.answers import Answers
 from serving.engine.exclusions import Rows
 from serving.engine.scoring import Array
-from serving.registry.batch_request import Ask
+from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
-from serving.registry.limits import Limits, check_same_length
-from serving.registry.model import Curve, Model
+from serving.registry.model import Model
 from serving.rpc.handlers import Call, Run
-from serving.rpc.request_options import Options, read_filter, read_k, read_options, read_view
-from serving.rpc.response_builder import codes_of, pack_answers, pack_errors, spread
+from serving.rpc.request import (
+    Limits,
+    Options,
+    check_same_length,
+    read_filter,
+    read_k,
+    read_options,
+    read_view,
+)
+from serving.rpc.response import (
+    AnswersBuilder,
+    codes_of,
+    known_facts,
+    pack_errors,
+    spread,
+    version_of,
+)
+
+Columns = dict[str, NDArray[Any]]
+Part = tuple[Rows, ...]
+R = TypeVar("R")
 
 
 class Models(Protocol):
@@ -37,9 +58,9 @@ class Models(Protocol):
 class LinkPrediction:
     """The calls of LinkPredictionService."""
 
-    def __init__(self, models: Models, limits: Limits) -> None:
-        """Answer from ``models`` within ``limits``."""
-        self._models, self._limits = models, limits
+    def __init__(self, models: Models, batcher: Batcher, limits: Limits) -> None:
+        """Answer from ``models`` through ``batcher``, within ``limits``."""
+        self._models, self._batcher, self._limits = models, batcher, limits
 
     def methods(self) -> dict[MethodDescriptor, Run]:
         """What runs each method."""
@@ -53,130 +74,130 @@ class LinkPrediction:
         }
         return {method: runs[method.name] for method in service.methods}
 
-    def predict_tails(
-        self, request: prediction_pb2.PredictTailsRequest, call: Call
-    ) -> prediction_pb2.PredictTailsResponse:
+    def predict_tails(self, request: prediction_pb2.PredictTailsRequest, call: Call) -> bytes:
         """(head, relation, ?)."""
         response = prediction_pb2.PredictTailsResponse()
-        self._predict(request, "heads", response, call, reciprocal=False)
-        return response
+        return self._predict(request, "heads", request.heads, response, call, reciprocal=False)
 
-    def predict_heads(
-        self, request: prediction_pb2.PredictHeadsRequest, call: Call
-    ) -> prediction_pb2.PredictHeadsResponse:
+    def predict_heads(self, request: prediction_pb2.PredictHeadsRequest, call: Call) -> bytes:
         """(?, relation, tail)."""
         response = prediction_pb2.PredictHeadsResponse()
-        self._predict(request, "tails", response, call, reciprocal=True)
-        return response
+        return self._predict(request, "tails", request.tails, response, call, reciprocal=True)
 
     def _predict(
         self,
         request: prediction_pb2.PredictTailsRequest | prediction_pb2.PredictHeadsRequest,
         field: str,
-        response: prediction_pb2.PredictTailsResponse | prediction_pb2.PredictHeadsResponse,
+        names: Sequence[str],
+        response: Any,
         call: Call,
         *,
         reciprocal: bool,
-    ) -> None:
+    ) -> bytes:
         model = self._pick(request.model, call)
-        names, relation_names = getattr(request, field), request.relations
         self._limits.check_batch(field, names)
-        check_same_length("relations", relation_names, field, names)
-        options = read_options(request.options, self._limits, model.engine.num_entities, model)
-        allow, deny = read_filter(request.filter, self._limits, model)
+        check_same_length("relations", request.relations, field, names)
+        engine = model.engine
+        options = read_options(request.options, self._limits, engine.num_entities, model)
+        allow, deny = read_filter(request.filter, self._limits, model, call.check)
         resolved = Resolved(len(names))
-        entities = model.namer.entities(field, names, resolved)
-        relations = model.namer.relations("relations", relation_names, resolved)
+        entities = model.resolver.entities(field, names, resolved)
+        relations = model.resolver.relations("relations", request.relations, resolved)
         if reciprocal:
-            relations += model.engine.num_relations
-        if resolved.errors:
-            valid = resolved.valid
-            entities, relations = entities[valid], relations[valid]
-        ask = Ask(
-            entities,
-            relations,
-            options.k,
-            options.exclude_known,
-            options.exact,
-            allow,
-            deny,
-            monotonic(),
-        )
-        answers = self._ask(model, ask, call)
-        curves = model.probabilities
-        probabilities = None if curves is None else curves[reciprocal](answers.scores)
-        answers, probabilities = apply_thresholds(answers, probabilities, options)
-        name_model(response.model, model)
-        pack_answers(
-            response.answers,
-            answers,
-            resolved,
-            options.k,
-            model.entities,
-            options.view,
-            probabilities=probabilities,
-            known_facts=known_facts(model, options.exclude_known),
-            request_id=call.id,
-        )
+            relations = relations + engine.num_relations
+        k, exclude_known, exact = options.k, options.exclude_known, options.exact
 
-    def _ask(self, model: Model, ask: Ask, call: Call) -> Answers:
-        call.queries = len(ask)
-        if not len(ask):
-            return Answers.nothing()
-        reply = model.batcher.submit(
-            ask, key=ask.key, size=len(ask), deadline=call.deadline, wanted=call.is_wanted
-        )
-        call.seconds = {"queue": reply.queue_s, **reply.answers.seconds}
-        return reply.answers
+        def run(parts: Sequence[Part]) -> list[Answers]:
+            heads, kinds = _join(parts)
+            answers = engine.answer(
+                heads,
+                kinds,
+                k,
+                exclude_known=exclude_known,
+                allowed=allow,
+                denied=deny,
+                exact=exact,
+            )
+            return _split(answers, parts, k)
+
+        filtered = 0 if allow is None else len(allow).bit_length() + 1
+        kind = ("predict", str(model), exact, k.bit_length(), filtered)
+        shared = allow is None and deny is None
+        key = (model, k, exclude_known, exact) if shared else None
+        curve = None if model.probabilities is None else model.probabilities[reciprocal]
+        builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
+        with self._work(call, resolved, engine.num_entities):
+            for answers in self._run(run, (entities, relations), resolved, call, kind, key):
+                probabilities = None if curve is None else curve(answers.scores)
+                builder.add(*apply_thresholds(answers, probabilities, options), call)
+        return builder.finish(known_facts(model, exclude_known), call)
 
     def _pick(self, selector: common_pb2.ModelSelector, call: Call) -> Model:
         model = self._models.get(selector)
-        call.model = str(model)
+        call.model = f"{model.name}/{model.version}"
         return model
+
+    def _work(self, call: Call, resolved: Resolved, candidates: int) -> Any:
+        """Count the queries of a request, and its pairs while it is done."""
+        call.queries, call.failed = resolved.size, len(resolved.errors)
+        return call.admission.pending(resolved.size - call.failed, candidates)
+
+    def _run(
+        self,
+        run: Callable[[Sequence[Part]], Sequence[R]],
+        columns: Part,
+        resolved: Resolved,
+        call: Call,
+        kind: Hashable,
+        key: Hashable = None,
+    ) -> Iterator[R]:
+        """Results for the queries that did not fail, chunk by chunk."""
+        if resolved.errors:
+            valid = resolved.valid
+            columns = tuple(column[valid] for column in columns)
+
+        def part(start: int, stop: int) -> Part:
+            return tuple(column[start:stop] for column in columns)
+
+        size = len(columns[0])
+        begin = perf_counter()
+        for result in self._batcher.run(part, run, size, call, kind=kind, key=key):
+            waited = perf_counter() - begin
+            for stage, seconds in getattr(result, "seconds", {}).items():
+                call.seconds[stage] = call.seconds.get(stage, 0.0) + seconds
+                waited -= seconds
+            call.seconds["queue"] = call.seconds.get("queue", 0.0) + max(0.0, waited)
+            yield result
+            begin = perf_counter()
 
     def predict_relations(
         self, request: prediction_pb2.PredictRelationsRequest, call: Call
-    ) -> prediction_pb2.PredictRelationsResponse:
+    ) -> bytes:
         """(head, ?, tail)."""
         model = self._pick(request.model, call)
         self._limits.check_batch("heads", request.heads)
         check_same_length("tails", request.tails, "heads", request.heads)
-        options = read_options(request.options, self._limits, model.engine.num_relations, model)
+        engine = model.engine
+        options = read_options(request.options, self._limits, engine.num_relations, model)
         resolved = Resolved(len(request.heads))
-        heads = model.namer.entities("heads", request.heads, resolved)
-        tails = model.namer.entities("tails", request.tails, resolved)
-        valid = resolved.valid
-        call.queries = len(valid)
-        answers = Answers.nothing()
-        if len(valid):
-            answers = model.engine.relations(
-                heads[valid], tails[valid], options.k, exclude_known=options.exclude_known
-            )
-        owners = valid[answers.owners]
-        rows = answers.rows.astype(np.int64)
-        probabilities = self._triple_probabilities(model, heads[owners], rows, tails[owners])
-        answers, probabilities = apply_thresholds(answers, probabilities, options)
-        response = prediction_pb2.PredictRelationsResponse(model=version_of(model))
-        pack_answers(
-            response.answers,
-            answers,
-            resolved,
-            options.k,
-            model.relations,
-            options.view,
-            probabilities=probabilities,
-            known_facts=known_facts(model, options.exclude_known),
-            request_id=call.id,
-        )
-        return response
+        heads = model.resolver.entities("heads", request.heads, resolved)
+        tails = model.resolver.entities("tails", request.tails, resolved)
 
-    def _triple_probabilities(
-        self, model: Model, heads: Rows, relations: Rows, tails: Rows
-    ) -> Array | None:
-        if model.probabilities is None or not len(heads):
-            return None
-        tail_scores, head_scores = model.engine.triple_scores(heads, relations, tails)
-        return triple_probabilities(model.probabilities, tail_scores, head_scores)
+        def run(parts: Sequence[Part]) -> list[tuple[Answers, Array | None]]:
+            ((heads, tails),) = parts
+            answers = engine.relations(heads, tails, options.k, exclude_known=options.exclude_known)
+            owners, rows = answers.owners, answers.rows.astype(np.int64)
+            return [(answers, triple_probabilities(model, heads[owners], rows, tails[owners]))]
+
+        response = prediction_pb2.PredictRelationsResponse()
+        builder = AnswersBuilder(
+            response, model, resolved, options.k, model.relations, options.view
+        )
+        kind = ("relations", str(model))
+        with self._work(call, resolved, 2 * engine.num_relations):
+            for answers, probabilities in self._run(run, (heads, tails), resolved, call, kind):
+                builder.add(*apply_thresholds(answers, probabilities, options), call)
+        return builder.finish(known_facts(model, options.exclude_known), call)
 
     def score_triples(
         self, request: prediction_pb2.ScoreTriplesRequest, call: Call
@@ -187,65 +208,68 @@ class LinkPrediction:
         for field in ("relations", "tails"):
             check_same_length(field, getattr(request, field), "heads", request.heads)
         resolved = Resolved(len(request.heads))
-        rows = (
-            model.namer.entities("heads", request.heads, resolved),
-            model.namer.relations("relations", request.relations, resolved),
-            model.namer.entities("tails", request.tails, resolved),
+        triples = (
+            model.resolver.entities("heads", request.heads, resolved),
+            model.resolver.relations("relations", request.relations, resolved),
+            model.resolver.entities("tails", request.tails, resolved),
         )
-        valid = resolved.valid
-        call.queries = len(valid)
+        ranks = request.ranks
+
+        def run(parts: Sequence[Part]) -> list[Columns]:
+            return [score_columns(model, *part, ranks=ranks) for part in parts]
+
+        kind = ("score", str(model), ranks)
+        candidates = 2 * model.engine.num_entities if ranks else 2
+        with self._work(call, resolved, candidates):
+            chunks = list(self._run(run, triples, resolved, call, kind))
         response = prediction_pb2.ScoreTriplesResponse(
             model=version_of(model),
             codes=codes_of(resolved),
             errors=pack_errors(resolved, call.id),
             known_facts=known_facts(model, excluded=False),
         )
-        triples = tuple(column[valid] for column in rows)
-        columns = {}
-        if len(valid):
-            columns = score_columns(model, triples, ranks=request.ranks, going_on=call.check)
-        for name, column in columns.items():
-            getattr(response, name).extend(spread(column, valid, resolved.size).tolist())
+        for name in chunks[0] if chunks else ():
+            column = np.concatenate([chunk[name] for chunk in chunks])
+            getattr(response, name).extend(spread(column, resolved.valid, resolved.size).tolist())
         return response
 
-    def similar_entities(
-        self, request: prediction_pb2.SimilarEntitiesRequest, call: Call
-    ) -> prediction_pb2.SimilarEntitiesResponse:
+    def similar_entities(self, request: prediction_pb2.SimilarEntitiesRequest, call: Call) -> bytes:
         """The nearest entities."""
         model = self._pick(request.model, call)
         self._limits.check_batch("entities", request.entities)
-        others = max(1, model.engine.num_entities - 1)
+        engine = model.engine
+        others = max(1, engine.num_entities - 1)
         k = read_k("k", request.k if request.HasField("k") else None, self._limits, others)
         view = read_view("view", request.view)
-        allow, deny = read_filter(request.filter, self._limits, model)
+        allow, deny = read_filter(request.filter, self._limits, model, call.check)
         resolved = Resolved(len(request.entities))
-        entities = model.namer.entities("entities", request.entities, resolved)
-        valid = resolved.valid
-        call.queries = len(valid)
-        answers = Answers.nothing()
-        if len(valid):
-            answers = model.engine.similar(entities[valid], k, allow=allow, deny=deny)
-        response = prediction_pb2.SimilarEntitiesResponse(model=version_of(model))
-        names, target = model.entities, response.answers
-        pack_answers(target, answers, resolved, k, names, view, request_id=call.id)
-        return response
+        entities = model.resolver.entities("entities", request.entities, resolved)
+
+        def run(parts: Sequence[Part]) -> list[Answers]:
+            return [engine.similar(rows, k, allow=allow, deny=deny) for (rows,) in parts]
+
+        response = prediction_pb2.SimilarEntitiesResponse()
+        builder = AnswersBuilder(response, model, resolved, k, model.entities, view)
+        kind = ("similar", str(model), k.bit_length())
+        with self._work(call, resolved, engine.num_entities):
+            for answers in self._run(run, (entities,), resolved, call, kind):
+                builder.add(answers, None, call)
+        return builder.finish(common_pb2.KNOWN_FACTS_UNSPECIFIED, call)
 
 
-def name_model(target: common_pb2.ModelVersion, model: Model) -> None:
-    """Say in a response which model answers."""
-    target.name, target.version = model.name, model.version
+def _join(parts: Sequence[Part]) -> Part:
+    """The columns of all parts of a run."""
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def version_of(model: Model) -> common_pb2.ModelVersion:
-    """Which model answers."""
-    return common_pb2.ModelVersion(name=model.name, version=model.version)
-
-
-def known_facts(model: Model, excluded: bool) -> common_pb2.KnownFacts:
-    """What was done about known facts."""
-    if model.bundle.known is None:
-        return common_pb2.KNOWN_FACTS_UNAVAILABLE
-    return common_pb2.KNOWN_FACTS_EXCLUDED if excluded else common_pb2.KNOWN_FACTS_MARKED
+def _split(answers: Answers, parts: Sequence[Part], k: int) -> list[Answers]:
+    """The answers of each part of a run."""
+    if len(parts) == 1:
+        return [answers]
+    ends = np.cumsum([len(part[0]) for part in parts]).tolist()
+    return [answers.part(start, end, k) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def apply_thresholds(
@@ -264,32 +288,34 @@ def apply_thresholds(
     return answers.where(kept), None if probabilities is None else probabilities[kept]
 
 
-def triple_probabilities(
-    curves: tuple[Curve, Curve], tail_scores: Array, head_scores: Array
-) -> Array:
-    """Mean of both directions' probabilities, [B]."""
-    return (curves[0](tail_scores) + curves[1](head_scores)) / 2
+def triple_probabilities(model: Model, heads: Rows, relations: Rows, tails: Rows) -> Array | None:
+    """Mean of both directions' probabilities, [B]; None without calibration."""
+    if model.probabilities is None:
+        return None
+    if not len(heads):
+        return np.zeros(0)
+    tail_scores, head_scores = model.engine.triple_scores(heads, relations, tails)
+    tail, head = model.probabilities
+    return (tail(tail_scores) + head(head_scores)) / 2
 
 
 def score_columns(
-    model: Model, triples: tuple[Rows, ...], *, ranks: bool, going_on: Callable[[], None]
-) -> dict[str, NDArray[np.generic]]:
+    model: Model, heads: Rows, relations: Rows, tails: Rows, *, ranks: bool
+) -> Columns:
     """The arrays of ScoreTriplesResponse, [B] each, for triples that exist."""
-    heads, relations, tails = triples
     engine, bundle = model.engine, model.bundle
     tail_scores, head_scores = engine.triple_scores(heads, relations, tails)
-    columns: dict[str, NDArray[np.generic]] = {
+    columns: Columns = {
         "scores": (tail_scores + head_scores) / 2,
         "tail_scores": tail_scores,
         "head_scores": head_scores,
     }
     if model.probabilities is not None:
-        probabilities = triple_probabilities(model.probabilities, tail_scores, head_scores)
-        columns["probabilities"] = probabilities
+        tail, head = model.probabilities
+        columns["probabilities"] = (tail(tail_scores) + head(head_scores)) / 2
     if bundle.known is not None:
         columns["known"] = bundle.known.contains(heads, relations, tails)
     if ranks:
-        back = relations + engine.num_relations
-        columns["tail_ranks"] = engine.ranks(heads, relations, tails, going_on=going_on)
-        columns["head_ranks"] = engine.ranks(tails, back, heads, going_on=going_on)
+        columns["tail_ranks"] = engine.ranks(heads, relations, tails)
+        columns["head_ranks"] = engine.ranks(tails, relations + engine.num_relations, heads)
     return columns

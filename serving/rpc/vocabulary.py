@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 
 from mulde.errors import InvalidArgument, Unsupported
 from mulde.v1 import vocabulary_pb2
+from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
-from serving.registry.limits import Limits
 from serving.registry.model import Model
 from serving.rpc.handlers import Call, Run
-from serving.rpc.paging import next_token, read_page_size, read_token
-from serving.rpc.prediction import Models, version_of
-from serving.rpc.response_builder import codes_of, pack_errors
+from serving.rpc.prediction import Models
+from serving.rpc.request import Limits, next_token, read_page_size, read_token
+from serving.rpc.response import codes_of, pack_errors, version_of
 
 _PAGE = 100
 _FOUND = 10
@@ -23,9 +25,9 @@ _DEEPEST = 1000
 class VocabularySearch:
     """The calls of VocabularyService."""
 
-    def __init__(self, models: Models, limits: Limits) -> None:
-        """Answer from ``models`` within ``limits``."""
-        self._models, self._limits = models, limits
+    def __init__(self, models: Models, batcher: Batcher, limits: Limits) -> None:
+        """Answer from ``models`` through ``batcher``, within ``limits``."""
+        self._models, self._batcher, self._limits = models, batcher, limits
 
     def methods(self) -> dict[MethodDescriptor, Run]:
         """What runs each method."""
@@ -51,16 +53,22 @@ class VocabularySearch:
         start = read_token(request.page_token, f"{model}:{queries[0]}")
         resolved = Resolved(len(queries))
         end = start + size
-        found = []
-        for place, text in enumerate(queries):
-            call.check()
-            found.append(self._find(model, place, text, end, resolved))
+
+        def find(parts: Sequence[range]) -> list[list[list[int]]]:
+            return [
+                [self._find(model, place, queries[place], end, resolved) for place in part]
+                for part in parts
+            ]
+
+        kind = ("search", str(model))
+        chunks = self._batcher.run(range, find, len(queries), call, kind=kind)
+        found = [rows for chunk in chunks for rows in chunk]
         pages = [rows[start:end] for rows in found]
         rows = np.array([row for page in pages for row in page], dtype=np.int64)
         token = ""
         if len(queries) == 1 and len(found[0]) == end < _DEEPEST:
             token = next_token(end, f"{model}:{queries[0]}")
-        call.queries = len(queries)
+        call.queries, call.failed = len(queries), len(resolved.errors)
         return vocabulary_pb2.SearchEntitiesResponse(
             model=version_of(model),
             codes=codes_of(resolved),

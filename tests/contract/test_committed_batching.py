@@ -21,9 +21,7 @@ from tests.support.server import ServerProcess, server
 
 WORKERS, CALLERS, SAMPLE, K = 2, 16, 240, 1000
 Floats = NDArray[np.float64]
-FLAGS = ("--workers", str(WORKERS), "--max-queue-delay-us", "2000")
-WAIT = "60000"
-"""Milliseconds: what is asked is whether answers are right, so a busy machine may take its time."""
+FLAGS = ("--workers", str(WORKERS))
 
 
 @pytest.mark.timeout(600)
@@ -40,7 +38,7 @@ def test_ranks_read_off_single_queries_that_are_batched_give_the_offline_mrr(
     whole = with_facts(bundle, graph, tmp_path / bundle.name)
     chosen = np.random.default_rng(7).choice(len(graph.test), SAMPLE, replace=False)
     triples = graph.test[np.sort(chosen)].astype(np.int64)
-    with server(whole, *FLAGS, log=tmp_path / "log", MULDE_SERVER__MAX_WAIT_MS=WAIT) as process:
+    with server(whole, *FLAGS, log=tmp_path / "log") as process:
         found = served_ranks(process, graph, triples)
         runs = process.metric("mulde_batch_queries_count")
         assert process.metric("mulde_batch_queries_sum") > 1.2 * runs  # batches did form

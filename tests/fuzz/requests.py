@@ -17,17 +17,17 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
-from serving.process.admission import Room
 from serving.process.auth import AuthInterceptor
-from serving.registry.limits import Limits
+from serving.registry.batcher import Batcher
 from serving.registry.manager import Director, LocalModels
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
 from serving.rpc.admin import Administration
-from serving.rpc.handlers import Call, Service
+from serving.rpc.admission import AdmissionController
+from serving.rpc.handlers import Call, Services
 from serving.rpc.prediction import LinkPrediction
-from serving.rpc.response_budget import Outbox
+from serving.rpc.request import Limits
 from serving.rpc.vocabulary import VocabularySearch
 from tests.fuzz.readers import TryBytes
 
@@ -56,7 +56,7 @@ class Context:
         return True
 
     def add_callback(self, callback: Callable[[], None]) -> bool:
-        return False  # the call has ended: nothing waits in the outbox
+        return False  # the call has ended: no response waits
 
     def set_code(self, code: grpc.StatusCode) -> None:
         self.code = code
@@ -70,9 +70,6 @@ class Context:
 
 class Unforgiving:
     """Hands on the error that a server would only write down."""
-
-    def arrived(self) -> None:
-        """Nothing to do."""
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """Nothing to do."""
@@ -89,24 +86,27 @@ class Details(NamedTuple):
 
 def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Message]]]:
     """Each method of the contract over a bundle, and what it answers with."""
-    registry = Registry(Tuning(limits=LIMITS))
+    registry = Registry(Tuning(max_name_bytes=LIMITS.max_name_bytes))
     director = Director(Repository(bundle), LocalModels(registry.apply))
     director.start()
-    gate = AuthInterceptor(None, Room(64, 1.0))
-    gate.open()
-    parts = (
-        LinkPrediction(registry, LIMITS).methods(),
-        VocabularySearch(registry, LIMITS).methods(),
-        Administration(registry, director, LIMITS).methods(),
-    )
+    admission = AdmissionController(64, 1 << 40, 1 << 30)
+    batcher = Batcher(max_batch=LIMITS.max_batch_size)
+    runs = {
+        **LinkPrediction(registry, batcher, LIMITS).methods(),
+        **VocabularySearch(registry, batcher, LIMITS).methods(),
+        **Administration(registry, director, LIMITS).methods(),
+    }
+    services = Services(runs, admission, AuthInterceptor(None).of, Unforgiving())
     found = []
-    for runs in parts:
-        service = Service(runs, gate, Unforgiving(), Outbox(1 << 30))
-        for method in runs:
-            name = method.containing_service.full_name
-            handler: Any = service.entrance(name).service(Details(f"/{name}/{method.name}"))
-            found.append((handler.unary_unary, GetMessageClass(method.output_type)))
+    for method in runs:
+        path = f"/{method.containing_service.full_name}/{method.name}"
+        handler: Any = services.service(Details(path))
+        found.append((_unary(handler.stream_unary), GetMessageClass(method.output_type)))
     return found
+
+
+def _unary(answer: Callable[[Iterator[bytes], Any], bytes]) -> Callable[[bytes, Any], bytes]:
+    return lambda data, context: answer(iter([data]), context)
 
 
 def requests(bundle: Path, scratch: Path) -> TryBytes:

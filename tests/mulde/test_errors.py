@@ -39,7 +39,6 @@ MADE: list[tuple[MuldeError, list[str]]] = [
     (errors.UnknownModel("big", ["small"]), ["no model 'big'", "'small'"]),
     (errors.Overloaded(64), ["limit of 64 requests"]),
     (errors.DeadlineExceeded(), ["deadline"]),
-    (errors.Starting(), ["still loading"]),
     (errors.ChangeTimedOut("worker 1 has not loaded", 60.0), ["worker 1", "60 s"]),
     (errors.Draining(), ["shutting down"]),
     (errors.Unauthenticated(), ["bearer token", "authorization"]),

@@ -1,4 +1,4 @@
-"""Tokens and the gate."""
+"""Tokens and the roles that they have."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ import pytest
 
 from mulde.errors import (
     ConfigError,
-    Draining,
     Forbidden,
-    Overloaded,
-    Starting,
     Unauthenticated,
 )
-from serving.process.admission import Room
 from serving.process.auth import ADMIN_METHODS, AuthInterceptor, Tokens
 from serving.process.file_watcher import FileWatcher
 
@@ -36,12 +32,6 @@ def bearer(token: str) -> dict[str, str | bytes]:
     return {"authorization": f"Bearer {token}"}
 
 
-def opened(tokens: Tokens | None, most: int = 8) -> AuthInterceptor:
-    gate = AuthInterceptor(tokens, Room(most, 1.0))
-    gate.open()
-    return gate
-
-
 def test_tokens_have_roles(tokens: Tokens) -> None:
     assert tokens.role(READ) == "read"
     assert tokens.role(ADMIN) == "admin"
@@ -49,13 +39,20 @@ def test_tokens_have_roles(tokens: Tokens) -> None:
     assert tokens.role("") is None
 
 
+def test_the_log_can_tell_tokens_apart_and_not_use_them(tokens: Tokens) -> None:
+    names = [known.name for token in (READ, ADMIN) if (known := tokens.find(token))]
+    assert [name.partition("-")[0] for name in names] == ["read", "admin"]
+    assert len(set(names)) == 2
+    assert not any(token[:4] in name.partition("-")[2] for token in (READ,) for name in names)
+
+
 def test_each_role_may_do_its_part(tokens: Tokens) -> None:
-    gate = opened(tokens)
-    gate.check(PREDICT, bearer(READ))
-    gate.check(PREDICT, bearer(ADMIN))
-    gate.check(LOAD, bearer(ADMIN))
+    auth = AuthInterceptor(tokens)
+    auth.check(PREDICT, bearer(READ))
+    auth.check(PREDICT, bearer(ADMIN))
+    auth.check(LOAD, bearer(ADMIN))
     with pytest.raises(Forbidden):
-        gate.check(LOAD, bearer(READ))
+        auth.check(LOAD, bearer(READ))
 
 
 @pytest.mark.parametrize(
@@ -72,15 +69,15 @@ def test_each_role_may_do_its_part(tokens: Tokens) -> None:
 def test_without_a_token_nobody_is_let_in(tokens: Tokens, metadata: dict[str, str | bytes]) -> None:
     for method in (PREDICT, LOAD):
         with pytest.raises(Unauthenticated):
-            opened(tokens).check(method, metadata)
+            AuthInterceptor(tokens).check(method, metadata)
 
 
 def test_without_a_token_file_all_may_read_and_nobody_administers() -> None:
-    gate = opened(None)
-    gate.check(PREDICT, {})
+    auth = AuthInterceptor(None)
+    assert auth.of(PREDICT) is None
     for method in ADMIN_METHODS:
         with pytest.raises(Forbidden):
-            gate.check(method, bearer(ADMIN))
+            auth.check(method, bearer(ADMIN))
 
 
 @pytest.mark.parametrize(
@@ -102,37 +99,6 @@ def test_a_wrong_token_file_names_the_line_and_no_token(
         Tokens(path)
     assert READ not in str(caught.value)
     assert "short" not in str(caught.value)
-
-
-def test_the_gate_is_closed_before_the_start_and_while_draining() -> None:
-    gate = AuthInterceptor(None, Room(8, 1.0))
-    with pytest.raises(Starting):
-        gate.check(PREDICT, {})
-    gate.open()
-    gate.check(PREDICT, {})
-    gate.drain()
-    with pytest.raises(Draining):
-        gate.check(PREDICT, {})
-
-
-def test_only_so_many_are_inside_at_once() -> None:
-    gate = AuthInterceptor(None, Room(2, 1.0))
-    gate.open()
-    gate.check(PREDICT, {})
-    gate.check(PREDICT, {})
-    with pytest.raises(Overloaded):
-        gate.check(PREDICT, {})
-    gate.leave(PREDICT)
-    gate.check(PREDICT, {})
-    assert gate.inside == 2
-
-
-def test_draining_waits_for_those_inside() -> None:
-    gate = opened(None)
-    gate.check(PREDICT, {})
-    assert not gate.wait_until_empty(0.05)
-    gate.leave(PREDICT)
-    assert gate.wait_until_empty(0.05)
 
 
 def test_changed_files_are_read_again_and_a_bad_change_is_not(tmp_path: Path) -> None:

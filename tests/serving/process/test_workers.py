@@ -36,7 +36,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 @pytest.fixture
 def pair(toy: Toy, tmp_path: Path) -> Iterator[ServerProcess]:
-    flags = ("--workers", str(WORKERS), "--pin", "toy=1", "--max-queue-delay-us", "300")
+    flags = ("--workers", str(WORKERS), "--pin", "toy=1")
     key_file = ("--api-key-file", str(tokens(tmp_path)))
     with server(toy.path.parent.parent, *flags, *key_file, log=tmp_path / "log") as process:
         yield process

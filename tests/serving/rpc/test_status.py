@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 from mulde import errors
 from mulde.client.failures import error_of
 from mulde.v1 import common_pb2
-from serving.rpc.handlers import code_of, status_of
+from serving.rpc.status import code_of, status_of
 
 CALLERS_FAULT = [
     errors.InvalidArgument("options.k", "1 to 3", 4),
@@ -23,7 +23,6 @@ CALLERS_FAULT = [
     errors.Unsupported("filter.types", "types"),
     errors.Overloaded(3),
     errors.DeadlineExceeded(),
-    errors.Starting(),
     errors.ChangeTimedOut("worker 1 has not loaded the models", 60.0),
     errors.Draining(),
     errors.Unauthenticated(),
@@ -73,3 +72,10 @@ def test_details_name_field_reason_and_choices() -> None:
     assert (info.reason, info.domain) == ("UNKNOWN_ENTITY", "mulde")
     assert request.field_violations[0].field == "heads[2]"
     assert (problem.name, list(problem.choices)) == ("dgo", ["dog"])
+
+
+def test_an_overload_says_when_to_try_again() -> None:
+    retry = error_details_pb2.RetryInfo()
+    details = status_of(errors.Overloaded(3), "id").details
+    assert [detail.Unpack(retry) for detail in details if detail.Is(retry.DESCRIPTOR)] == [True]
+    assert 0 < retry.retry_delay.ToMilliseconds() <= 1000

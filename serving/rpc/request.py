@@ -1,21 +1,79 @@
-"""The options of a request, checked: what a caller may leave out gets its default here."""
+"""Read requests: limits, options with their defaults, candidate filters, and pages of a list.
+
+Pages follow AIP-158: a token says where the next page starts, and of which list.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mulde.errors import InvalidArgument, UnknownType, Unsupported
-from mulde.v1 import common_pb2, prediction_pb2
+from mulde.v1 import common_pb2, model_pb2, prediction_pb2
 from serving.engine.exclusions import Rows
-from serving.registry.limits import Limits
 from serving.registry.model import Model
 
 DEFAULT_K = 10
 _VIEWS = frozenset(common_pb2.NameView.values())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on a request; the defaults are those that the contract's comments state.
+
+    Attributes:
+        max_batch_size: queries in a request, and queries that share a run of the engine.
+        max_k: answers for each query.
+        max_name_bytes: bytes of a name.
+        max_filter_names: names in an allow-list or deny-list.
+        max_message_bytes: bytes of a request.
+    """
+
+    max_batch_size: int = 1024
+    max_k: int = 1000
+    max_name_bytes: int = 1024
+    max_filter_names: int = 100_000
+    max_message_bytes: int = 16 << 20
+
+    MAX_TYPES = 100
+    MAX_SEARCH_CHARACTERS = 256
+    MAX_SEARCH_RESULTS = 100
+    MAX_PAGE = 1000
+
+    def check_batch(self, field: str, values: Sequence[str]) -> None:
+        """Refuse an empty or too large batch.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        if not 1 <= len(values) <= self.max_batch_size:
+            expected = f"1 to {self.max_batch_size} queries"
+            raise InvalidArgument(field, expected, len(values))
+
+    def message(self) -> model_pb2.Limits:
+        """As ``GetModel`` tells them."""
+        return model_pb2.Limits(
+            max_batch_size=self.max_batch_size,
+            max_k=self.max_k,
+            max_name_bytes=self.max_name_bytes,
+            max_filter_names=self.max_filter_names,
+            max_message_bytes=self.max_message_bytes,
+        )
+
+
+def check_same_length(field: str, values: Sequence[str], other: str, others: Sequence[str]) -> None:
+    """Refuse parallel fields of different lengths.
+
+    Raises:
+        InvalidArgument: naming the field.
+    """
+    if len(values) != len(others):
+        raise InvalidArgument(field, f"{len(others)}, as many as {other}", len(values))
 
 
 @dataclass(frozen=True)
@@ -92,9 +150,15 @@ def read_view(field: str, view: int) -> int:
 
 
 def read_filter(
-    message: common_pb2.CandidateFilter, limits: Limits, model: Model
+    message: common_pb2.CandidateFilter, limits: Limits, model: Model, check: Callable[[], None]
 ) -> tuple[Rows | None, Rows | None]:
     """Rows that may be answers (None for all), and rows that may not (None for none).
+
+    Args:
+        message: as it came.
+        limits: of this server.
+        model: whose names they are.
+        check: called now and then; what it raises ends the work.
 
     Raises:
         InvalidArgument, UnknownEntity, AmbiguousLabel, UnknownType: naming the field and the place.
@@ -102,20 +166,22 @@ def read_filter(
     """
     allow = deny = None
     if message.HasField("allow"):
-        allow = np.unique(_filter_rows("filter.allow", message.allow.names, limits, model))
+        allow = np.unique(_filter_rows("filter.allow", message.allow.names, limits, model, check))
     if message.deny:
-        deny = np.unique(_filter_rows("filter.deny", message.deny, limits, model))
+        deny = np.unique(_filter_rows("filter.deny", message.deny, limits, model, check))
     if message.HasField("types"):
         typed = _rows_of_types(list(message.types.names), model)
         allow = typed if allow is None else np.intersect1d(allow, typed)
     return allow, deny
 
 
-def _filter_rows(field: str, names: Sequence[str], limits: Limits, model: Model) -> Rows:
+def _filter_rows(
+    field: str, names: Sequence[str], limits: Limits, model: Model, check: Callable[[], None]
+) -> Rows:
     if len(names) > limits.max_filter_names:
         expected = f"at most {limits.max_filter_names} names"
         raise InvalidArgument(field, expected, len(names))
-    return model.namer.all_entities(field, names)
+    return model.resolver.all_entities(field, names, check)
 
 
 def _rows_of_types(names: list[str], model: Model) -> Rows:
@@ -133,3 +199,37 @@ def _rows_of_types(names: list[str], model: Model) -> Rows:
     ]
     rows: Rows = np.unique(np.concatenate(parts))
     return rows
+
+
+def read_page_size(size: int, default: int, most: int = Limits.MAX_PAGE) -> int:
+    """How many elements a page has: 0 is the default, more than the most is the most.
+
+    Raises:
+        InvalidArgument: if it is negative.
+    """
+    if size < 0:
+        raise InvalidArgument("page_size", f"0 to {most}", size)
+    return min(size or default, most)
+
+
+def next_token(offset: int, of: str) -> str:
+    """A token for the page that starts at ``offset`` of the list described by ``of``."""
+    return base64.urlsafe_b64encode(json.dumps([offset, of]).encode()).decode()
+
+
+def read_token(token: str, of: str) -> int:
+    """Where the page starts; 0 without a token.
+
+    Raises:
+        InvalidArgument: if the token is none of ours, or of another list.
+    """
+    if not token:
+        return 0
+    expected = "next_page_token of a page of the same list"
+    try:
+        offset, described = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, TypeError, RecursionError):
+        raise InvalidArgument("page_token", expected, token) from None
+    if type(offset) is not int or not 0 <= offset < 2**62 or described != of:
+        raise InvalidArgument("page_token", expected, token)
+    return offset

@@ -1,0 +1,198 @@
+"""Admit requests within three limits: requests in flight, queued bulk work, and response bytes.
+
+    max_concurrent_requests  requests from arrival to response, of any size
+    max_pending_pairs        queries x candidates of the bulk requests in flight, added up
+    max_unsent_bytes         bytes of responses being built, or not yet taken by their callers
+
+The error says which limit refused a request.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+import grpc
+
+from mulde.errors import Draining, Overloaded
+
+ALWAYS_PAIRS = 1 << 24
+"""Requests of at most so many pairs are interactive: they count as requests alone."""
+
+_STALLED_S = 0.25
+"""A message that takes longer gives way to those of other requests."""
+
+
+class AdmissionController:
+    """Counts what is in flight. Threads may share it."""
+
+    def __init__(self, max_requests: int, max_pairs: int, max_bytes: int) -> None:
+        """Begin empty."""
+        self._max_requests, self._max_pairs, self._max_bytes = max_requests, max_pairs, max_bytes
+        self._lock = threading.Lock()
+        self._drains = False
+        self._pairs = self._bytes = 0
+        self._in_flight: set[grpc.ServicerContext] = set()
+        self._receiving: dict[object, tuple[float, grpc.ServicerContext]] = {}
+        self._unsent: dict[object, tuple[int, grpc.ServicerContext]] = {}
+
+    @property
+    def requests(self) -> int:
+        """Requests in flight."""
+        return len(self._in_flight)
+
+    @property
+    def receiving(self) -> int:
+        """Calls whose message is not there yet."""
+        return len(self._receiving)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes of responses being built, or not yet taken."""
+        return self._bytes
+
+    def drain(self) -> None:
+        """Refuse new requests; those in flight end."""
+        self._drains = True
+
+    def check(self) -> None:
+        """Refuse early, before the message is read.
+
+        Raises:
+            Draining: after ``drain``.
+            Overloaded: if the next request would be refused.
+        """
+        if self._drains:
+            raise Draining
+        if len(self._in_flight) >= self._max_requests:
+            raise Overloaded(self._max_requests, "requests in flight")
+
+    def enter(self, context: grpc.ServicerContext) -> None:
+        """Count a request whose message is there.
+
+        Raises:
+            Draining, Overloaded: as ``check``.
+        """
+        with self._lock:
+            self.check()
+            self._in_flight.add(context)
+
+    def leave(self, context: grpc.ServicerContext) -> None:
+        """Count a request as ended."""
+        with self._lock:
+            self._in_flight.discard(context)
+
+    def peers(self) -> set[str]:
+        """Callers with a request in flight or a response under way, as gRPC writes them."""
+        with self._lock:
+            contexts = [*self._in_flight, *(context for _, context in self._unsent.values())]
+        return {context.peer() for context in contexts}
+
+    def receive(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """The one message of a call; the call is cancelled if it stalls while others wait.
+
+        At most ``max_concurrent_requests`` calls may be sending their message. One more cancels
+        the oldest if that has stalled, and is refused otherwise.
+
+        Raises:
+            Overloaded: if too many calls are sending their message.
+            StopIteration: if there is no message, or the call was cancelled.
+        """
+        ticket, stalled = object(), None
+        with self._lock:
+            if len(self._receiving) >= self._max_requests:
+                oldest = next(iter(self._receiving))
+                since, _ = self._receiving[oldest]
+                if monotonic() - since < _STALLED_S:
+                    raise Overloaded(self._max_requests, "requests that are being received")
+                _, stalled = self._receiving.pop(oldest)
+            self._receiving[ticket] = monotonic(), context
+        if stalled is not None:
+            stalled.cancel()
+        try:
+            return next(messages)
+        finally:
+            self._receiving.pop(ticket, None)
+
+    @contextmanager
+    def pending(self, queries: int, candidates: int) -> Iterator[None]:
+        """Count the work of a request while it is done; interactive requests are not counted.
+
+        A request larger than the limit is admitted if no other bulk request is in flight.
+
+        Raises:
+            Overloaded: if too much bulk work is in flight.
+        """
+        pairs = queries * candidates
+        if pairs <= ALWAYS_PAIRS:
+            yield
+            return
+        with self._lock:
+            if self._pairs and self._pairs + pairs > self._max_pairs:
+                raise Overloaded(self._max_pairs, "queries x candidates of bulk requests in flight")
+            self._pairs += pairs
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pairs -= pairs
+
+    def reserve(self, size: int) -> None:
+        """Count bytes of a response that is being built, until ``send`` or ``release``.
+
+        The oldest responses that their callers have not taken are cancelled to make room.
+
+        Raises:
+            Overloaded: if there is no room then either.
+        """
+        late = []
+        with self._lock:
+            while self._bytes + size > self._max_bytes and self._unsent:
+                late.append(self._forget(next(iter(self._unsent))))
+            full = self._bytes + size > self._max_bytes
+            self._bytes += 0 if full else size
+        for caller in late:
+            caller.cancel()
+        if full:
+            raise Overloaded(self._max_bytes, "bytes of responses under way")
+
+    def release(self, size: int) -> None:
+        """Bytes that were reserved will not be sent."""
+        with self._lock:
+            self._bytes -= size
+
+    def send(self, size: int, context: grpc.ServicerContext) -> None:
+        """Reserved bytes are a finished response now; they count until its caller took them."""
+        ticket = object()
+        with self._lock:
+            self._unsent[ticket] = size, context
+        if not context.add_callback(lambda: self._sent(ticket)):
+            self._sent(ticket)
+
+    def _sent(self, ticket: object) -> None:
+        with self._lock:
+            if ticket in self._unsent:
+                self._forget(ticket)
+
+    def _forget(self, ticket: object) -> grpc.ServicerContext:
+        size, context = self._unsent.pop(ticket)
+        self._bytes -= size
+        return context
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Whether every request ended in time."""
+        return _wait(lambda: not self._in_flight, timeout_s)
+
+    def wait_until_sent(self, timeout_s: float) -> bool:
+        """Whether every response was taken in time."""
+        return _wait(lambda: not self._unsent, timeout_s)
+
+
+def _wait(done: Callable[[], bool], timeout_s: float) -> bool:
+    end = time.monotonic() + timeout_s
+    while not done() and time.monotonic() < end:
+        time.sleep(0.01)
+    return done()

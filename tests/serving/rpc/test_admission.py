@@ -1,0 +1,151 @@
+"""Three limits on what is in flight: requests, queued bulk work, and response bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mulde.errors import Draining, Overloaded
+from serving.rpc.admission import ALWAYS_PAIRS, AdmissionController
+from tests.support.server import eventually
+
+
+class Context:
+    """The part of a call's context that is used; ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.end: Callable[[], None] = lambda: None
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        self.end = callback
+        return True
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def messages(self) -> Iterator[bytes]:
+        """No message comes until the call is cancelled."""
+        self.cancelled.wait(10)
+        yield from ()
+
+
+def admission_of(
+    requests: int = 8, pairs: int = 1 << 30, size: int = 1 << 20
+) -> AdmissionController:
+    return AdmissionController(requests, pairs, size)
+
+
+def test_requests_are_refused_after_drain() -> None:
+    admission = admission_of()
+    admission.enter(Context())
+    admission.drain()
+    with pytest.raises(Draining):
+        admission.enter(Context())
+
+
+def test_only_so_many_requests_are_in_flight_at_once() -> None:
+    admission = admission_of(requests=2)
+    first = Context()
+    admission.enter(first)
+    admission.enter(Context())
+    for refused in (admission.check, lambda: admission.enter(Context())):
+        with pytest.raises(Overloaded, match="2 requests in flight"):
+            refused()
+    admission.leave(first)
+    admission.enter(Context())
+    assert admission.requests == 2
+
+
+def test_draining_waits_for_requests_in_flight() -> None:
+    admission = admission_of()
+    context = Context()
+    admission.enter(context)
+    assert not admission.wait_until_empty(0.05)
+    admission.leave(context)
+    assert admission.wait_until_empty(0.05)
+
+
+def test_bulk_work_is_counted_in_pairs_and_interactive_work_is_not() -> None:
+    admission = admission_of(pairs=5 * ALWAYS_PAIRS)
+    with admission.pending(2, 2 * ALWAYS_PAIRS):
+        with (
+            pytest.raises(Overloaded, match="queries x candidates"),
+            admission.pending(2, ALWAYS_PAIRS),
+        ):
+            pass
+        with admission.pending(1, ALWAYS_PAIRS), admission.pending(1, ALWAYS_PAIRS):
+            pass
+    with admission.pending(2, ALWAYS_PAIRS):
+        pass
+
+
+def test_a_request_larger_than_the_limit_is_admitted_alone() -> None:
+    admission = admission_of(pairs=ALWAYS_PAIRS)
+    large, second = admission.pending(100, ALWAYS_PAIRS), admission.pending(2, ALWAYS_PAIRS)
+    with large, pytest.raises(Overloaded), second:
+        pass
+    with admission.pending(2, ALWAYS_PAIRS):
+        pass
+
+
+def send(admission: AdmissionController, *sizes: int) -> list[Context]:
+    contexts = [Context() for _ in sizes]
+    for size, context in zip(sizes, contexts, strict=True):
+        admission.reserve(size)
+        admission.send(size, context)  # type: ignore[arg-type]  # the part that is used
+    return contexts
+
+
+def test_the_oldest_responses_are_cancelled_when_too_many_bytes_are_under_way() -> None:
+    admission = admission_of(size=100)
+    contexts = send(admission, 40, 40, 20, 30)
+    assert [context.cancelled.is_set() for context in contexts] == [True, False, False, False]
+    assert admission.unsent_bytes == 90
+
+
+def test_a_response_that_was_taken_makes_room() -> None:
+    admission = admission_of(size=100)
+    first, second = send(admission, 60, 40)
+    first.end()
+    assert admission.unsent_bytes == 40
+    send(admission, 60)
+    assert not second.cancelled.is_set()
+
+
+def test_responses_that_are_being_built_are_not_cancelled_but_refused() -> None:
+    admission = admission_of(size=100)
+    admission.reserve(80)
+    with pytest.raises(Overloaded, match="100 bytes of responses"):
+        admission.reserve(21)
+    admission.release(80)
+    admission.reserve(100)
+    assert admission.unsent_bytes == 100
+
+
+def receive(admission: AdmissionController) -> Context:
+    """A call in a thread of its own whose message does not come."""
+    context = Context()
+
+    def run() -> None:
+        with pytest.raises(StopIteration):
+            admission.receive(context.messages(), context)  # type: ignore[arg-type]
+
+    threading.Thread(target=run, daemon=True).start()
+    return context
+
+
+def test_calls_without_a_message_give_way_once_they_have_stalled() -> None:
+    admission = admission_of(requests=2)
+    stalled = [receive(admission), receive(admission)]
+    eventually(lambda: admission.receiving == 2)
+    with pytest.raises(Overloaded, match="being received"):
+        admission.receive(iter([b"early"]), Context())  # type: ignore[arg-type]
+    time.sleep(0.3)
+    assert admission.receive(iter([b"late"]), Context()) == b"late"  # type: ignore[arg-type]
+    assert sum(context.cancelled.is_set() for context in stalled) == 1
+    for context in stalled:
+        context.cancel()
