@@ -8,7 +8,19 @@ import typer
 from rich.console import Console
 
 from mulde import __version__
-from mulde.commands import bench, data, evaluate, models, predict, query, serve, shrink, train
+from mulde.commands import (
+    bench,
+    data,
+    evaluate,
+    fit,
+    imports,
+    models,
+    predict,
+    query,
+    serve,
+    shrink,
+    train,
+)
 from mulde.errors import MuldeError
 from mulde.storage.printable import printable_lines
 
@@ -18,7 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (data, train, evaluate, shrink, bench, serve, query, predict, models):
+for module in (data, fit, imports, train, evaluate, shrink, bench, serve, query, predict, models):
     module.register(app)
 
 

@@ -69,7 +69,9 @@ class TrainingReport:
         self._bars.update(self._tasks[name], completed=progress.epoch, note=note)
         if progress.validated == progress.epoch and not self._console.is_terminal:
             text = f"{name}: epoch {progress.epoch}/{progress.epochs}, {note}"
-            self._console.print(f"{text}, {progress.seconds:.0f} s", highlight=False)
+            self._console.print(
+                f"{text}, {progress.seconds:.0f} s", highlight=False, soft_wrap=True
+            )
         if self._folder is not None:
             self._write_scalars(name, progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,13 +11,39 @@ from training.scorers.base import HyperbolicScorer, ScoreKind, Scorer, Start
 from training.scorers.bilinear import BilinearScorer
 from training.scorers.complex import ComplEx
 from training.scorers.disth import DistH
+from training.scorers.distmult import DistMult
+from training.scorers.quate import QuatE
 from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH
+from training.scorers.squared_distance import MuRE, RotatE, TransE
 from training.scorers.transh import TransH
 
-ScorerName = Literal["RotH", "RefH", "DistH", "TransH", "ComplEx", "RESCAL"]
+ScorerName = Literal[
+    "RotH",
+    "RefH",
+    "DistH",
+    "TransH",
+    "ComplEx",
+    "RESCAL",
+    "DistMult",
+    "QuatE",
+    "TransE",
+    "RotatE",
+    "MuRE",
+]
 
-BILINEAR: dict[ScorerName, type[ComplEx | RESCAL]] = {"ComplEx": ComplEx, "RESCAL": RESCAL}
+IMPORTED = ("DistMult", "QuatE", "TransE", "RotatE", "MuRE")
+"""Scorers of models that were trained elsewhere; a recipe cannot train them."""
+
+BILINEAR: dict[str, Callable[..., BilinearScorer]] = {
+    "ComplEx": ComplEx,
+    "RESCAL": RESCAL,
+    "DistMult": DistMult,
+    "QuatE": QuatE,
+    "TransE": TransE,
+    "RotatE": RotatE,
+    "MuRE": MuRE,
+}
 
 HYPERBOLIC: dict[ScorerName, type[HyperbolicScorer]] = {
     "RotH": RotH,
@@ -28,6 +55,7 @@ HYPERBOLIC: dict[ScorerName, type[HyperbolicScorer]] = {
 __all__ = [
     "BILINEAR",
     "HYPERBOLIC",
+    "IMPORTED",
     "RESCAL",
     "BilinearScorer",
     "ComplEx",

@@ -1,0 +1,108 @@
+"""``mulde import`` and ``mulde distill``: models that were trained elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from mulde.commands.fit import Device, Dimension, Minutes, Out, Overwrite, Run, Seed, run_fit, say
+
+if TYPE_CHECKING:
+    from training.importing.foreign import ForeignModel
+
+Scorer = Annotated[
+    str | None, typer.Option(help="For plain arrays: TransE, RotatE, DistMult, ComplEx or RESCAL.")
+]
+Source = Annotated[
+    Path, typer.Argument(help="A folder that PyKEEN saved, or one of plain arrays and ids.")
+]
+Data = Annotated[Path, typer.Option(help="The graph folder that the model was trained on.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("import")(import_model)
+    app.command()(distill)
+
+
+def import_model(
+    source: Source,
+    data: Data,
+    out: Out,
+    scorer: Scorer = None,
+    run: Run = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Serve a model of another package as it is: convert, calibrate and export."""
+    from training.export.export import export
+
+    name = out.resolve().name
+    folder = run or Path("runs") / name
+    checkpoint = _converted(source, data, folder, scorer)
+    recipe = folder / "recipe.toml"
+    with Console(stderr=True).status("exporting"):
+        manifest = export(checkpoint, data, out, recipe=recipe, overwrite=overwrite, name=name)
+    test = manifest.quality["test"]["total"]
+    say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}")
+    say(f"bundle is in {out}; serve it with: mulde serve {out}")
+
+
+def distill(
+    source: Source,
+    data: Data,
+    out: Out,
+    dimension: Dimension = 32,
+    minutes: Minutes = 10.0,
+    scorer: Scorer = None,
+    seed: Seed = 1,
+    run: Run = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Distil a small Junior from a model of another package."""
+    folder = run or Path("runs") / out.resolve().name
+    run_fit(
+        data,
+        out,
+        folder,
+        minutes=minutes,
+        dimension=dimension,
+        seed=seed,
+        device=device,
+        overwrite=overwrite,
+        teacher=_converted(source, data, folder, scorer),
+    )
+
+
+def _converted(source: Path, data: Path, folder: Path, scorer: str | None) -> Path:
+    """The checkpoint that a foreign model becomes; its recipe lies in the run's folder."""
+    from mulde.graph.graph import read_folder
+    from mulde.storage.atomic import new_file
+    from training.importing.foreign import imported_recipe, write_imported
+    from training.recipe_file import to_toml
+
+    foreign = _read(source, scorer)
+    graph = read_folder(data)
+    path = folder / "imported" / "best.pt"
+    mrr = write_imported(foreign, graph, source, path)
+    with new_file(folder / "recipe.toml") as draft:
+        recipe = imported_recipe(foreign, graph.name)
+        draft.write_text(to_toml(recipe, f"imported: {foreign.origin}"), encoding="utf-8")
+    say(f"{foreign.origin}, {foreign.dimension} numbers per entity: valid MRR {mrr:.4f}")
+    return path
+
+
+def _read(source: Path, scorer: str | None) -> ForeignModel:
+    from mulde.errors import CheckpointError
+    from training.importing.arrays import read_arrays
+    from training.importing.pykeen import read_pykeen
+
+    if (source / "trained_model.pkl").is_file():
+        return read_pykeen(source)
+    if (source / "entity_ids.txt").is_file():
+        return read_arrays(source, scorer or "")
+    expected = "expected trained_model.pkl (PyKEEN), or entity_ids.txt with entities.npy (arrays)"
+    raise CheckpointError(source, f"{expected}; found neither")

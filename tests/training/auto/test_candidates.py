@@ -1,0 +1,37 @@
+"""Candidates of the race: settings that follow from a graph's size."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.auto.candidates import Size, candidates, lasting
+from training.recipe import Training
+
+
+def test_three_families_race_on_a_small_graph() -> None:
+    scorers = {one.model.scorer for one in candidates(Size(1000, 5000), 32)}
+    assert scorers == {"RotH", "ComplEx", "RESCAL"}
+
+
+def test_no_loss_over_all_entities_is_tried_on_a_large_graph() -> None:
+    found = candidates(Size(1_000_000, 2_000_000), 32)
+    assert {one.training.loss for one in found} == {"bce"}
+
+
+def test_candidates_have_different_names() -> None:
+    names = [one.name for one in candidates(Size(1000, 5000), 32)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("queries", [1, 50, 900, 100_000])
+def test_batches_fit_the_number_of_queries(queries: int) -> None:
+    for one in candidates(Size(100, queries), 32):
+        assert 32 <= one.training.batch <= 500
+        assert one.training.loss != "bce" or one.training.negatives <= 100
+
+
+@pytest.mark.parametrize("epochs", range(1, 60))
+def test_the_last_epoch_is_validated(epochs: int) -> None:
+    training = lasting(Training(epochs=1), epochs)
+    assert training.epochs % training.validate_every == 0
+    assert epochs <= training.epochs < epochs + training.validate_every

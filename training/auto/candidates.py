@@ -1,0 +1,138 @@
+"""Candidate models of the race: scorer families with a few settings each.
+
+The settings are those of the committed recipes, with the numbers that depend on a graph's size
+computed from it. So a small graph gets small batches and more epochs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mulde.graph.graph import Graph
+from training.recipe import Model, Training
+
+_LARGEST_CROSS_ENTROPY = 1 << 17
+"""Entities above which a loss over all entities is not tried: a step scores all of them."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model and its training, as the race compares them.
+
+    Attributes:
+        model: scorer, dimension, kind of score, start.
+        training: loss, penalty, optimiser, schedule.
+        setting: the varied setting in words, for the report.
+    """
+
+    model: Model
+    training: Training
+    setting: str
+
+    @property
+    def name(self) -> str:
+        """Family and varied setting."""
+        return f"{self.model.scorer} {self.setting}"
+
+    def lasting(self, epochs: int) -> Candidate:
+        """Return the same candidate with another number of epochs, validated about five times."""
+        return replace(self, training=lasting(self.training, epochs))
+
+
+def lasting(training: Training, epochs: int) -> Training:
+    """Return the same training with another number of epochs, validated about five times.
+
+    The number of epochs is rounded up to a multiple of the interval, so that the last is validated.
+    """
+    every = max(1, round(epochs / 5))
+    return replace(training, epochs=math.ceil(epochs / every) * every, validate_every=every)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What settings depend on.
+
+    Attributes:
+        entities: E.
+        queries: distinct training queries (entity, relation).
+    """
+
+    entities: int
+    queries: int
+
+    @classmethod
+    def of(cls, graph: Graph, queries: int) -> Size:
+        """Return the size of a graph with that many distinct queries."""
+        return cls(graph.num_entities, queries)
+
+    def batch(self, largest: int) -> int:
+        """Queries a step: at most ``largest``, and at least about 40 steps an epoch."""
+        return max(32, min(largest, self.queries // 40))
+
+    def epochs(self, steps: int, batch: int, least: int, most: int) -> int:
+        """Epochs that make about ``steps`` steps, between ``least`` and ``most``."""
+        return min(most, max(least, math.ceil(steps * batch / max(1, self.queries))))
+
+
+def candidates(size: Size, dimension: int) -> list[Candidate]:
+    """Return the models that the race starts with.
+
+    Args:
+        size: of the graph.
+        dimension: D of the Junior.
+    """
+    found = list(_roth(size, dimension))
+    if size.entities <= _LARGEST_CROSS_ENTROPY:
+        found += [*_complex(size, dimension), *_rescal(size, dimension)]
+    return found
+
+
+def _roth(size: Size, dimension: int) -> Iterator[Candidate]:
+    """RotH with a linear score and binary cross entropy over shared negatives."""
+    batch = size.batch(300)
+    training = Training(
+        epochs=size.epochs(8000, batch, 40, 200),
+        batch=batch,
+        negatives=min(500, size.entities),
+        rate=4e-3 if size.entities < 10_000 else 3e-3,
+        schedule="cosine",
+        warmup=0.05,
+    )
+    for weight in (10.0, 30.0, 100.0):
+        model = Model("RotH", dimension, "linear", spread=0.05)
+        yield Candidate(
+            model, replace(training, negative_weight=weight), f"negative_weight {weight:g}"
+        )
+
+
+def _complex(size: Size, dimension: int) -> Iterator[Candidate]:
+    """ComplEx with cross entropy over all entities and the N3 penalty."""
+    batch = size.batch(250)
+    training = Training(
+        epochs=size.epochs(3000, batch, 20, 80),
+        batch=batch,
+        loss="cross-entropy",
+        optimiser="adagrad",
+        rate=0.1,
+    )
+    for penalty in (0.002, 0.005, 0.02, 0.05, 0.15):
+        model = Model("ComplEx", dimension, "bilinear", spread=0.01)
+        yield Candidate(model, replace(training, penalty=penalty), f"penalty {penalty:g}")
+
+
+def _rescal(size: Size, dimension: int) -> Iterator[Candidate]:
+    """RESCAL with cross entropy over all entities and the DURA penalty."""
+    batch = size.batch(500)
+    training = Training(
+        epochs=size.epochs(5000, batch, 20, 80),
+        batch=batch,
+        loss="cross-entropy",
+        rate=3e-3,
+        schedule="cosine",
+        warmup=0.05,
+    )
+    for penalty in (0.005, 0.02, 0.05, 0.15):
+        model = Model("RESCAL", dimension, "bilinear", spread=0.1)
+        yield Candidate(model, replace(training, penalty=penalty), f"penalty {penalty:g}")

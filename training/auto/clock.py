@@ -1,0 +1,49 @@
+"""A time budget: how much is left, and an end to a training that would pass it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from training.loop import Progress
+
+
+class OutOfTime(Exception):  # noqa: N818 - a signal to the caller, not an error of the user
+    """A training reached its deadline; its best checkpoint so far is on disk."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A deadline on the monotonic clock.
+
+    Attributes:
+        end: seconds of ``time.monotonic``.
+    """
+
+    end: float
+
+    @classmethod
+    def of(cls, seconds: float) -> Clock:
+        """Return a clock that ends that many seconds from now."""
+        return cls(monotonic() + seconds)
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline, at least 0."""
+        return max(0.0, self.end - monotonic())
+
+    def share(self, fraction: float) -> Clock:
+        """Return a clock with a fraction of what is left."""
+        return Clock.of(fraction * self.left_s)
+
+    def watch(self, report: Callable[[str, Progress], None]) -> Callable[[str, Progress], None]:
+        """Return a report that raises ``OutOfTime`` once a validated training is past the end."""
+
+        def watched(name: str, progress: Progress) -> None:
+            report(name, progress)
+            late = monotonic() >= self.end and progress.epoch < progress.epochs
+            if late and progress.validated:
+                raise OutOfTime
+
+        return watched

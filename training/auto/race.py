@@ -1,0 +1,137 @@
+"""A race of candidate models by successive halving on valid.
+
+Each rung trains the remaining candidates from nothing with three times the epochs of the rung
+before, and keeps the better third. So most of the time goes to the models that look best, and a
+candidate's score is always that of a complete learning-rate schedule. (Jamieson and Talwalkar,
+"Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mulde.graph.graph import Graph
+from training.auto.candidates import Candidate
+from training.auto.clock import Clock, OutOfTime
+from training.loop import Progress
+from training.recipe import Recipe, decisive, digest_of
+from training.train import Device, Stage, read_record, train_stage
+
+RUNGS = (1 / 9, 1 / 3, 1.0)
+"""Share of a candidate's epochs in each rung."""
+
+_KEPT = 1 / 3
+
+Report = Callable[[str, Progress], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a candidate reached in its last rung.
+
+    Attributes:
+        candidate: with its full schedule.
+        epochs: of that rung.
+        rung: 0, 1 or 2.
+        mrr: best valid MRR; 0 if it was never validated.
+        seconds: of the training loop.
+        epoch_s: seconds an epoch.
+        checkpoint: of the best epoch; None if there is none.
+    """
+
+    candidate: Candidate
+    epochs: int
+    rung: int
+    mrr: float
+    seconds: float
+    epoch_s: float
+    checkpoint: Path | None
+
+
+def run_race(
+    graph: Graph,
+    entrants: Sequence[Candidate],
+    clock: Clock,
+    folder: Path,
+    device: Device,
+    seed: int,
+    report: Report,
+) -> list[Result]:
+    """Race the candidates and return the last result of each, the best first.
+
+    Args:
+        graph: whose valid split decides.
+        entrants: what starts.
+        clock: the race's share of the budget; each rung gets an equal part of what is left.
+        folder: where checkpoints go; an interrupted race continues from them.
+        device: where models are trained.
+        seed: of all of them.
+        report: is told of every epoch.
+    """
+
+    def trial(candidate: Candidate, epochs: int, rung: int, clock: Clock) -> Result:
+        return _train(candidate, epochs, rung, graph, clock, folder, device, seed, report)
+
+    results: dict[str, Result] = {}
+    remaining = list(entrants)
+    for rung, share in enumerate(RUNGS):
+        part = clock.share(1 / (len(RUNGS) - rung))
+        for place, one in enumerate(remaining):
+            own = part.share(1 / (len(remaining) - place))
+            if not rung:
+                results[one.name] = trial(one, 1, 0, own)
+            epochs = _epochs(one, share, results[one.name].epoch_s, own)
+            results[one.name] = trial(one, epochs, rung, own)
+        order = sorted(remaining, key=lambda one: -results[one.name].mrr)
+        remaining = order[: max(1, math.ceil(len(order) * _KEPT))]
+        if clock.left_s == 0:
+            break
+    # A later rung says more than an earlier one, whatever its figure.
+    return sorted(results.values(), key=lambda found: (-found.rung, -found.mrr))
+
+
+def _epochs(one: Candidate, share: float, epoch_s: float, clock: Clock) -> int:
+    """Epochs of a rung: its share of the schedule, or what the time allows."""
+    wanted = math.ceil(one.training.epochs * share)
+    return max(1, min(wanted, int(clock.left_s / max(epoch_s, 1e-6))))
+
+
+def _train(
+    candidate: Candidate,
+    epochs: int,
+    rung: int,
+    graph: Graph,
+    clock: Clock,
+    folder: Path,
+    device: Device,
+    seed: int,
+    report: Report,
+) -> Result:
+    """Train one candidate from nothing, or find it trained."""
+    model, training = candidate.model, candidate.lasting(epochs).training
+    name = digest_of([decisive(model), decisive(training)])[:12]
+    stage = Stage(
+        f"race {rung + 1}/{len(RUNGS)} {candidate.name}", folder / name, model, training, seed
+    )
+    recipe = Recipe(name="race", data="", junior=model, junior_training=training)
+    with suppress(OutOfTime):
+        train_stage(stage, recipe, graph, device, clock.watch(report))
+    best = stage.folder / "best.pt"
+    record = read_record(stage.folder) if best.exists() else []
+    if not record:
+        return Result(candidate, training.epochs, rung, 0.0, 0.0, math.inf, None)
+    last = record[-1]
+    seconds = float(last["seconds"])
+    return Result(
+        candidate,
+        training.epochs,
+        rung,
+        float(last["best"]),
+        seconds,
+        seconds / int(last["epoch"]),
+        best,
+    )

@@ -1,0 +1,1 @@
+"""Models trained elsewhere, converted to checkpoints of this package."""
