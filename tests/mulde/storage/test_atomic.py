@@ -151,3 +151,40 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
         assert target.read_text() == "old"
     assert target.read_text() == "new"
     assert left_behind(target) == set()
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from mulde.storage.atomic import try_lock
+
+assert try_lock(Path(sys.argv[1])) is not None
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["a file", "a new file", "a folder"])
+def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a file":
+        path.write_text("content")
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert atomic.try_lock(path) is None
+        holder.kill()
+    lock = atomic.try_lock(path)
+    assert lock is not None
+    atomic.unlock(lock)
+    if kind == "a file":
+        assert path.read_text() == "content"
+
+
+def test_a_lock_that_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        atomic.try_lock(tmp_path / "nowhere" / "x")
