@@ -12,7 +12,14 @@ from mulde.client import requests
 from mulde.client.answers import Answers, Found, Models, Relations, Scores
 from mulde.client.connection import Connection
 from mulde.client.failures import error_of_call
-from mulde.client.keywords import Candidates, Model, Names, Prediction, Ranking, View
+from mulde.client.keywords import (
+    CandidateKeywords,
+    ModelKeywords,
+    Names,
+    PredictionKeywords,
+    RankingKeywords,
+    View,
+)
 from mulde.client.requests import Request
 from mulde.v1 import model_pb2
 
@@ -81,14 +88,14 @@ class AsyncClient:
         return request.read(response)
 
     async def predict_tails(
-        self, heads: Names, relations: Names, **given: Unpack[Prediction]
+        self, heads: Names, relations: Names, **given: Unpack[PredictionKeywords]
     ) -> Answers:
         """(head, relation, ?): the most plausible tails.
 
         Args:
             heads: one or several, by id or unique label.
             relations: one for each head, or one for all.
-            **given: see ``keywords.Prediction``.
+            **given: see ``keywords.PredictionKeywords``.
 
         Raises:
             MuldeError: what concerns the whole call; what concerns one query is in
@@ -98,14 +105,14 @@ class AsyncClient:
         return await self._call(request, given.get("timeout_s"))
 
     async def predict_heads(
-        self, relations: Names, tails: Names, **given: Unpack[Prediction]
+        self, relations: Names, tails: Names, **given: Unpack[PredictionKeywords]
     ) -> Answers:
         """(?, relation, tail): the most plausible heads; see ``predict_tails``."""
         request = requests.heads(relations, tails, given)
         return await self._call(request, given.get("timeout_s"))
 
     async def predict_relations(
-        self, heads: Names, tails: Names, **given: Unpack[Ranking]
+        self, heads: Names, tails: Names, **given: Unpack[RankingKeywords]
     ) -> Answers:
         """(head, ?, tail): the most plausible relations; see ``predict_tails``."""
         request = requests.relations(heads, tails, given)
@@ -118,7 +125,7 @@ class AsyncClient:
         tails: Names,
         *,
         ranks: bool = False,
-        **given: Unpack[Model],
+        **given: Unpack[ModelKeywords],
     ) -> Scores:
         """How plausible each triple is.
 
@@ -127,7 +134,7 @@ class AsyncClient:
             relations: one for each head, or one for all.
             tails: likewise.
             ranks: also rank each triple among all candidates.
-            **given: see ``keywords.Model``.
+            **given: see ``keywords.ModelKeywords``.
         """
         request = requests.triples(heads, relations, tails, ranks, given)
         return await self._call(request, given.get("timeout_s"))
@@ -138,15 +145,15 @@ class AsyncClient:
         *,
         k: int | None = None,
         view: View = "id_and_label",
-        **given: Unpack[Candidates],
+        **given: Unpack[CandidateKeywords],
     ) -> Answers:
         """The k nearest entities; the score is minus the distance.
 
         Args:
             entities: one or several, by id or unique label.
             k: default: 10, or all others where they are fewer.
-            view: see ``keywords.Ranking``.
-            **given: see ``keywords.Candidates``.
+            view: see ``keywords.RankingKeywords``.
+            **given: see ``keywords.CandidateKeywords``.
         """
         request = requests.similar(entities, k, view, given)
         return await self._call(request, given.get("timeout_s"))
@@ -157,7 +164,7 @@ class AsyncClient:
         *,
         page_size: int = 10,
         page_token: str = "",
-        **given: Unpack[Model],
+        **given: Unpack[ModelKeywords],
     ) -> Found:
         """Entities whose label or id begins with, or is spelled nearly like, what was typed.
 
@@ -165,12 +172,12 @@ class AsyncClient:
             queries: one or several.
             page_size: entities wanted for each.
             page_token: ``Found.next_page_token`` of the page before; with one query only.
-            **given: see ``keywords.Model``.
+            **given: see ``keywords.ModelKeywords``.
         """
         request = requests.search(queries, page_size, page_token, given)
         return await self._call(request, given.get("timeout_s"))
 
-    async def relations(self, **given: Unpack[Model]) -> Relations:
+    async def relations(self, **given: Unpack[ModelKeywords]) -> Relations:
         """All relations of a model, by ascending id."""
         ids: list[str] = []
         labels: list[str] = []
@@ -195,7 +202,7 @@ class AsyncClient:
             more = bool(token)
         return models
 
-    async def model(self, **given: Unpack[Model]) -> model_pb2.GetModelResponse:
+    async def model(self, **given: Unpack[ModelKeywords]) -> model_pb2.GetModelResponse:
         """One model with its manifest, and the server's limits."""
         return await self._call(requests.get_model(given), given.get("timeout_s"))
 

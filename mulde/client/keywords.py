@@ -14,7 +14,7 @@ Names = str | Iterable[str] | NDArray[np.str_]
 View = Literal["id_and_label", "id", "row"]
 
 
-class Model(TypedDict, total=False):
+class ModelKeywords(TypedDict, total=False):
     """Which model answers, and how long to wait.
 
     Attributes:
@@ -28,7 +28,7 @@ class Model(TypedDict, total=False):
     timeout_s: float | None
 
 
-class Candidates(Model, total=False):
+class CandidateKeywords(ModelKeywords, total=False):
     """Which entities may be answers.
 
     Attributes:
@@ -43,7 +43,7 @@ class Candidates(Model, total=False):
     types: Names | None
 
 
-class Ranking(Model, total=False):
+class RankingKeywords(ModelKeywords, total=False):
     """How to answer.
 
     Attributes:
@@ -63,16 +63,16 @@ class Ranking(Model, total=False):
     view: View
 
 
-class Prediction(Ranking, Candidates, total=False):
+class PredictionKeywords(RankingKeywords, CandidateKeywords, total=False):
     """All of them."""
 
 
-def selector(given: Model) -> common_pb2.ModelSelector:
+def selector(given: ModelKeywords) -> common_pb2.ModelSelector:
     """Which model answers."""
     return common_pb2.ModelSelector(name=given.get("model", ""), version=given.get("version", ""))
 
 
-def candidates(given: Candidates) -> common_pb2.CandidateFilter:
+def candidates(given: CandidateKeywords) -> common_pb2.CandidateFilter:
     """Which entities may be answers."""
     return common_pb2.CandidateFilter(
         allow=_listed(given.get("allow")),
@@ -85,7 +85,7 @@ def _listed(values: Names | None) -> common_pb2.NameList | None:
     return None if values is None else common_pb2.NameList(names=names(values))
 
 
-def options(given: Ranking) -> prediction_pb2.PredictOptions:
+def options(given: RankingKeywords) -> prediction_pb2.PredictOptions:
     """How to answer."""
     return prediction_pb2.PredictOptions(
         k=given.get("k"),

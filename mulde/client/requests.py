@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from mulde.client.answers import Answers, Found, Scores
 from mulde.client.keywords import (
-    Candidates,
-    Model,
+    CandidateKeywords,
+    ModelKeywords,
     Names,
-    Prediction,
-    Ranking,
+    PredictionKeywords,
+    RankingKeywords,
     View,
     candidates,
     names,
@@ -48,7 +48,7 @@ class Request(Generic[T]):
     read: Callable[[Any], T]
 
 
-def tails(heads: Names, relations: Names, given: Prediction) -> Request[Answers]:
+def tails(heads: Names, relations: Names, given: PredictionKeywords) -> Request[Answers]:
     """PredictTails."""
     asked = names(heads)
     message = prediction_pb2.PredictTailsRequest(
@@ -62,7 +62,7 @@ def tails(heads: Names, relations: Names, given: Prediction) -> Request[Answers]
     return Request(_PREDICTION + "PredictTails", message, response, _answers)
 
 
-def heads(relations: Names, tails: Names, given: Prediction) -> Request[Answers]:
+def heads(relations: Names, tails: Names, given: PredictionKeywords) -> Request[Answers]:
     """PredictHeads."""
     asked = names(tails)
     message = prediction_pb2.PredictHeadsRequest(
@@ -76,7 +76,7 @@ def heads(relations: Names, tails: Names, given: Prediction) -> Request[Answers]
     return Request(_PREDICTION + "PredictHeads", message, response, _answers)
 
 
-def relations(heads: Names, tails: Names, given: Ranking) -> Request[Answers]:
+def relations(heads: Names, tails: Names, given: RankingKeywords) -> Request[Answers]:
     """PredictRelations."""
     asked = names(heads)
     message = prediction_pb2.PredictRelationsRequest(
@@ -90,7 +90,7 @@ def relations(heads: Names, tails: Names, given: Ranking) -> Request[Answers]:
 
 
 def triples(
-    heads: Names, relations: Names, tails: Names, ranks: bool, given: Model
+    heads: Names, relations: Names, tails: Names, ranks: bool, given: ModelKeywords
 ) -> Request[Scores]:
     """ScoreTriples."""
     asked = names(heads)
@@ -105,7 +105,9 @@ def triples(
     return Request(_PREDICTION + "ScoreTriples", message, response, Scores.of)
 
 
-def similar(entities: Names, k: int | None, wanted: View, given: Candidates) -> Request[Answers]:
+def similar(
+    entities: Names, k: int | None, wanted: View, given: CandidateKeywords
+) -> Request[Answers]:
     """SimilarEntities."""
     message = prediction_pb2.SimilarEntitiesRequest(
         model=selector(given),
@@ -118,7 +120,7 @@ def similar(entities: Names, k: int | None, wanted: View, given: Candidates) -> 
     return Request(_PREDICTION + "SimilarEntities", message, response, _answers)
 
 
-def search(queries: Names, page_size: int, page_token: str, given: Model) -> Request[Found]:
+def search(queries: Names, page_size: int, page_token: str, given: ModelKeywords) -> Request[Found]:
     """SearchEntities."""
     message = vocabulary_pb2.SearchEntitiesRequest(
         model=selector(given),
@@ -130,7 +132,9 @@ def search(queries: Names, page_size: int, page_token: str, given: Model) -> Req
     return Request(_VOCABULARY + "SearchEntities", message, response, Found.of)
 
 
-def list_relations(page_token: str, given: Model) -> Request[vocabulary_pb2.ListRelationsResponse]:
+def list_relations(
+    page_token: str, given: ModelKeywords
+) -> Request[vocabulary_pb2.ListRelationsResponse]:
     """ListRelations, one page."""
     message = vocabulary_pb2.ListRelationsRequest(
         model=selector(given), page_size=_PAGE, page_token=page_token
@@ -145,7 +149,7 @@ def list_models(page_token: str) -> Request[model_pb2.ListModelsResponse]:
     return Request(_MODEL + "ListModels", message, model_pb2.ListModelsResponse, _same)
 
 
-def get_model(given: Model) -> Request[model_pb2.GetModelResponse]:
+def get_model(given: ModelKeywords) -> Request[model_pb2.GetModelResponse]:
     """GetModel."""
     message = model_pb2.GetModelRequest(model=selector(given))
     return Request(_MODEL + "GetModel", message, model_pb2.GetModelResponse, _same)

@@ -11,7 +11,14 @@ from mulde.client import requests
 from mulde.client.answers import Answers, Found, Models, Relations, Scores
 from mulde.client.connection import Connection
 from mulde.client.failures import error_of_call
-from mulde.client.keywords import Candidates, Model, Names, Prediction, Ranking, View
+from mulde.client.keywords import (
+    CandidateKeywords,
+    ModelKeywords,
+    Names,
+    PredictionKeywords,
+    RankingKeywords,
+    View,
+)
 from mulde.client.requests import Request
 from mulde.v1 import model_pb2
 
@@ -79,13 +86,15 @@ class Client:
             raise error_of_call(error, self._connection.address) from None
         return request.read(response)
 
-    def predict_tails(self, heads: Names, relations: Names, **given: Unpack[Prediction]) -> Answers:
+    def predict_tails(
+        self, heads: Names, relations: Names, **given: Unpack[PredictionKeywords]
+    ) -> Answers:
         """(head, relation, ?): the most plausible tails.
 
         Args:
             heads: one or several, by id or unique label.
             relations: one for each head, or one for all.
-            **given: see ``keywords.Prediction``.
+            **given: see ``keywords.PredictionKeywords``.
 
         Raises:
             MuldeError: what concerns the whole call; what concerns one query is in
@@ -94,12 +103,16 @@ class Client:
         request = requests.tails(heads, relations, given)
         return self._call(request, given.get("timeout_s"))
 
-    def predict_heads(self, relations: Names, tails: Names, **given: Unpack[Prediction]) -> Answers:
+    def predict_heads(
+        self, relations: Names, tails: Names, **given: Unpack[PredictionKeywords]
+    ) -> Answers:
         """(?, relation, tail): the most plausible heads; see ``predict_tails``."""
         request = requests.heads(relations, tails, given)
         return self._call(request, given.get("timeout_s"))
 
-    def predict_relations(self, heads: Names, tails: Names, **given: Unpack[Ranking]) -> Answers:
+    def predict_relations(
+        self, heads: Names, tails: Names, **given: Unpack[RankingKeywords]
+    ) -> Answers:
         """(head, ?, tail): the most plausible relations; see ``predict_tails``."""
         request = requests.relations(heads, tails, given)
         return self._call(request, given.get("timeout_s"))
@@ -111,7 +124,7 @@ class Client:
         tails: Names,
         *,
         ranks: bool = False,
-        **given: Unpack[Model],
+        **given: Unpack[ModelKeywords],
     ) -> Scores:
         """How plausible each triple is.
 
@@ -120,7 +133,7 @@ class Client:
             relations: one for each head, or one for all.
             tails: likewise.
             ranks: also rank each triple among all candidates.
-            **given: see ``keywords.Model``.
+            **given: see ``keywords.ModelKeywords``.
         """
         request = requests.triples(heads, relations, tails, ranks, given)
         return self._call(request, given.get("timeout_s"))
@@ -131,15 +144,15 @@ class Client:
         *,
         k: int | None = None,
         view: View = "id_and_label",
-        **given: Unpack[Candidates],
+        **given: Unpack[CandidateKeywords],
     ) -> Answers:
         """The k nearest entities; the score is minus the distance.
 
         Args:
             entities: one or several, by id or unique label.
             k: default: 10, or all others where they are fewer.
-            view: see ``keywords.Ranking``.
-            **given: see ``keywords.Candidates``.
+            view: see ``keywords.RankingKeywords``.
+            **given: see ``keywords.CandidateKeywords``.
         """
         request = requests.similar(entities, k, view, given)
         return self._call(request, given.get("timeout_s"))
@@ -150,7 +163,7 @@ class Client:
         *,
         page_size: int = 10,
         page_token: str = "",
-        **given: Unpack[Model],
+        **given: Unpack[ModelKeywords],
     ) -> Found:
         """Entities whose label or id begins with, or is spelled nearly like, what was typed.
 
@@ -158,12 +171,12 @@ class Client:
             queries: one or several.
             page_size: entities wanted for each.
             page_token: ``Found.next_page_token`` of the page before; with one query only.
-            **given: see ``keywords.Model``.
+            **given: see ``keywords.ModelKeywords``.
         """
         request = requests.search(queries, page_size, page_token, given)
         return self._call(request, given.get("timeout_s"))
 
-    def relations(self, **given: Unpack[Model]) -> Relations:
+    def relations(self, **given: Unpack[ModelKeywords]) -> Relations:
         """All relations of a model, by ascending id."""
         ids: list[str] = []
         labels: list[str] = []
@@ -188,7 +201,7 @@ class Client:
             more = bool(token)
         return models
 
-    def model(self, **given: Unpack[Model]) -> model_pb2.GetModelResponse:
+    def model(self, **given: Unpack[ModelKeywords]) -> model_pb2.GetModelResponse:
         """One model with its manifest, and the server's limits."""
         return self._call(requests.get_model(given), given.get("timeout_s"))
 

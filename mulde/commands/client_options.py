@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout."
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerOptions:
     """Options that say where the server is and who asks."""
 
     server: Annotated[

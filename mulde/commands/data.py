@@ -45,7 +45,7 @@ def _option(text: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Layout:
+class LayoutOptions:
     """Options that say how files are to be read."""
 
     columns: Annotated[
@@ -125,7 +125,7 @@ def fetch(
 def split(
     files: Files,
     out: Annotated[Path, typer.Option("--out", "-o", help="The graph folder to make.")],
-    layout: Layout,
+    layout: LayoutOptions,
     by: Annotated[str, typer.Option(help="What is held out: random, time or entity.")] = "random",
     valid: Annotated[float, typer.Option(help="Share of the facts that choose a model.")] = 0.05,
     test: Annotated[float, typer.Option(help="Share of the facts that measure it.")] = 0.05,
@@ -165,7 +165,7 @@ def split(
 
 @commands.command()
 @with_options
-def check(files: Files, layout: Layout, as_json: Json = False) -> None:
+def check(files: Files, layout: LayoutOptions, as_json: Json = False) -> None:
     """Read a graph folder as training would, or files as split would, and show what is in it."""
     with file_progress("reading") as progress:
         folder = len(files) == 1 and files[0].is_dir()
@@ -194,7 +194,7 @@ def _check_folder(folder: Path, progress: Progress) -> tuple[dict[str, Any], Gra
 
 
 def _check_files(
-    files: list[Path], layout: Layout, progress: Progress
+    files: list[Path], layout: LayoutOptions, progress: Progress
 ) -> tuple[dict[str, Any], GraphReport]:
     report = layout.read(files, progress).report
     return report.json(), report
@@ -207,7 +207,7 @@ def convert(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The file to make: .tsv, .csv or .parquet.")
     ],
-    layout: Layout,
+    layout: LayoutOptions,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
 ) -> None:
     """Write the distinct facts of files as one table.

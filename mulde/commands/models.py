@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.client_options import Json, Server, cells, print_json, with_options
+from mulde.commands.client_options import Json, ServerOptions, cells, print_json, with_options
 from mulde.storage.printable import printable, printable_lines
 
 Name = Annotated[str, typer.Argument(help="Model.")]
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 @_models.command("list")
 @with_options
-def list_models(*, server: Server, as_json: Json = False) -> None:
+def list_models(*, server: ServerOptions, as_json: Json = False) -> None:
     """Everything that is loaded, and what could not be."""
     with server.connect() as client:
         models = [_describe(model) for model in client.models()]
@@ -62,7 +62,7 @@ def show(
     name: Annotated[str, typer.Argument(help="Model; the only one by default.")] = "",
     version: Annotated[str, typer.Argument(help="Version; the current one by default.")] = "",
     *,
-    server: Server,
+    server: ServerOptions,
 ) -> None:
     """The manifest of a model, as JSON."""
     with server.connect() as client:
@@ -77,7 +77,7 @@ def load(
     version: Version = "",
     pin: Annotated[bool, typer.Option("--pin", help="Keep it current against reload.")] = False,
     *,
-    server: Server,
+    server: ServerOptions,
 ) -> None:
     """Load a version and make it current; the former one stays loaded."""
     with server.connect() as client:
@@ -90,7 +90,7 @@ def load(
 def reload(
     name: Annotated[str, typer.Argument(help="Model; the only one by default.")] = "",
     *,
-    server: Server,
+    server: ServerOptions,
 ) -> None:
     """Make the newest version on disk current, and free the former one."""
     with server.connect() as client:
@@ -105,7 +105,7 @@ def unload(
     name: Name,
     version: Annotated[str, typer.Argument(help="Version; all by default.")] = "",
     *,
-    server: Server,
+    server: ServerOptions,
 ) -> None:
     """Free a version."""
     with server.connect() as client:

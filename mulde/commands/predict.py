@@ -65,10 +65,10 @@ def predict(
     if complete and (include_known or skip_unknown is not None):
         raise typer.BadParameter("--complete goes with neither --include-known nor --skip-unknown")
     from serving.batch import predict as batch
-    from serving.batch.predictor import Options
+    from serving.batch.predictor import JobOptions
     from serving.batch.worker_pool import available_cores
 
-    options = Options(k, include_known, exact, skip_unknown is not None, min_probability, piece)
+    options = JobOptions(k, include_known, exact, skip_unknown is not None, min_probability, piece)
     output = batch.Output(out, skip_unknown, overwrite, restart)
     count = workers or available_cores()
     console = Console(stderr=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from mulde.commands.client_options import (
     Json,
     Selected,
-    Server,
+    ServerOptions,
     cells,
     print_answers,
     print_json,
@@ -59,7 +59,7 @@ def query(
     exact: Annotated[bool, typer.Option("--exact", help="Insist on exact answers.")] = False,
     *,
     selected: Selected,
-    server: Server,
+    server: ServerOptions,
     as_json: Json = False,
 ) -> None:
     """What completes the fact? "mulde query dog.n.01 hypernym" asks for the tail."""
@@ -108,7 +108,7 @@ def score(
     ] = False,
     *,
     selected: Selected,
-    server: Server,
+    server: ServerOptions,
     as_json: Json = False,
 ) -> None:
     """How plausible is this fact?"""
@@ -133,7 +133,7 @@ def search(
     k: Annotated[int, typer.Option("-k", help="Entities wanted.")] = 10,
     *,
     selected: Selected,
-    server: Server,
+    server: ServerOptions,
     as_json: Json = False,
 ) -> None:
     """Which entity is called like that?"""

@@ -20,7 +20,7 @@ from mulde.bundle.files import manifest_digest
 from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
 from serving.batch.completion import candidates, check_completable
 from serving.batch.job_state import Journal, Tally
-from serving.batch.predictor import ANSWERS, SKIPPED, Heads, Options
+from serving.batch.predictor import ANSWERS, SKIPPED, Heads, JobOptions
 from serving.batch.questions import read_questions
 from serving.batch.records import format_of, tab_separated
 from serving.batch.resolver import Resolver
@@ -75,7 +75,7 @@ def predict_file(
     source: Path,
     bundle: Path,
     output: Output,
-    options: Options,
+    options: JobOptions,
     *,
     workers: int,
     report: Report = lambda done, total: None,
@@ -113,7 +113,7 @@ def predict_file(
 def complete(
     bundle: Path,
     output: Output,
-    options: Options,
+    options: JobOptions,
     *,
     workers: int,
     report: Report = lambda done, total: None,
@@ -135,7 +135,7 @@ def complete(
     return _run(duty, output, job, enumerate(_heads(opened, options)), total, workers, report)
 
 
-def _check(bundle: Path, output: Output, options: Options) -> Bundle:
+def _check(bundle: Path, output: Output, options: JobOptions) -> Bundle:
     output.check()
     format_of(output.answers)
     opened = open_bundle(bundle)
@@ -149,7 +149,7 @@ def _check(bundle: Path, output: Output, options: Options) -> Bundle:
     return opened
 
 
-def _survey(source: Path, bundle: Bundle, options: Options) -> int:
+def _survey(source: Path, bundle: Bundle, options: JobOptions) -> int:
     """Read all questions once, so that a bad one is found before hours of work; their number."""
     total, resolver = 0, Resolver(bundle.vocabulary)
     for piece in read_questions(source, options.size):
@@ -163,7 +163,7 @@ def _survey(source: Path, bundle: Bundle, options: Options) -> int:
     return total
 
 
-def _heads(bundle: Bundle, options: Options) -> Iterator[Heads]:
+def _heads(bundle: Bundle, options: JobOptions) -> Iterator[Heads]:
     """Every question that a completion asks."""
     first = 1
     for relation in range(bundle.manifest.relations):
@@ -174,14 +174,14 @@ def _heads(bundle: Bundle, options: Options) -> Iterator[Heads]:
             first += len(part)
 
 
-def _job(bundle: Bundle, output: Output, options: Options) -> dict[str, Any]:
+def _job(bundle: Bundle, output: Output, options: JobOptions) -> dict[str, Any]:
     digest = manifest_digest(bundle.path)
     bundle.check_same()  # the digest is that of what was opened
     skips = {"skip_unknown": output.skipped is not None}
     return {"bundle": digest, "format": output.answers.suffix, **asdict(options), **skips}
 
 
-def _duty(bundle: Bundle, digest: str, output: Output, options: Options, source: Path) -> Duty:
+def _duty(bundle: Bundle, digest: str, output: Output, options: JobOptions, source: Path) -> Duty:
     folder = Journal.folder_of(output.answers)
     return Duty(bundle.path, digest, options, folder, output.answers, source)
 

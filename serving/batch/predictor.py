@@ -32,7 +32,7 @@ _ANSWERS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Options:
+class JobOptions:
     """What is wanted of each question.
 
     Attributes:
@@ -80,7 +80,7 @@ class Predictor:
     """Answers pieces, each into parts of its own in the folder of the job."""
 
     def __init__(
-        self, bundle: Bundle, options: Options, folder: Path, answers: Path, source: Path
+        self, bundle: Bundle, options: JobOptions, folder: Path, answers: Path, source: Path
     ) -> None:
         """Load the model.
 

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from mulde.bundle.bundle import open_bundle
 from mulde.errors import JobError
 from serving.batch.job_state import Tally
-from serving.batch.predictor import Heads, Options, Predictor
+from serving.batch.predictor import Heads, JobOptions, Predictor
 from serving.batch.questions import Questions
 
 Piece = Questions | Heads
@@ -36,7 +36,7 @@ class Duty:
 
     bundle: Path
     digest: str
-    options: Options
+    options: JobOptions
     folder: Path
     answers: Path
     source: Path

@@ -9,22 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "mulde" / "v1"
 
-RENAME = {
-    "Answers",
-    "Found",
-    "Looks",
-    "Product",
-    "Server",
-    "Candidates",
-    "Encoder",
-    "Gate",
-    "Model",
-    "Names",
-    "Options",
-    "Query",
-    "Scorer",
-    "Source",
-}
+RENAME = {"Answers", "Encoder", "Found", "Looks", "Model", "Product", "Query", "Scorer", "Source"}
 """Names that two classes still have."""
 
 

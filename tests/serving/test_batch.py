@@ -22,7 +22,7 @@ from mulde.errors import (
 )
 from serving.batch.job_state import Tally
 from serving.batch.predict import Output, complete, predict_file
-from serving.batch.predictor import Options
+from serving.batch.predictor import JobOptions
 from serving.batch.questions import Questions
 from serving.batch.resolver import Resolver
 from tests.support.toy import Toy, toy_bundle
@@ -51,10 +51,10 @@ def write(path: Path, rows: list[Question]) -> Path:
 
 
 def run(
-    source: Path, toy: Toy, out: Path, options: Options | None = None, workers: int = 1
+    source: Path, toy: Toy, out: Path, options: JobOptions | None = None, workers: int = 1
 ) -> Tally:
     output = Output(out)
-    return predict_file(source, toy.path, output, options or Options(), workers=workers)
+    return predict_file(source, toy.path, output, options or JobOptions(), workers=workers)
 
 
 def lines(path: Path) -> list[list[str]]:
@@ -63,7 +63,7 @@ def lines(path: Path) -> list[list[str]]:
 
 def test_the_answers_are_those_of_exhaustive_scoring(toy: Toy, tmp_path: Path) -> None:
     asked = questions(60)
-    tally = run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv", Options(k=5, piece=7))
+    tally = run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv", JobOptions(k=5, piece=7))
     header, *rows = lines(tmp_path / "a.tsv")
     assert tally == Tally(questions=60, answers=300, exact=60)
     assert header[:6] == ["query", "head", "relation", "tail", "rank", "answer"]
@@ -92,7 +92,7 @@ def test_the_answers_are_those_of_exhaustive_scoring(toy: Toy, tmp_path: Path) -
 def test_known_facts_can_be_kept_and_are_marked(toy: Toy, tmp_path: Path) -> None:
     head, relation, tail = toy.triples[0]
     source = write(tmp_path / "q.tsv", [(f"Q{head:07d}", f"P{relation}", "?")])
-    run(source, toy, tmp_path / "a.tsv", Options(k=E, include_known=True))
+    run(source, toy, tmp_path / "a.tsv", JobOptions(k=E, include_known=True))
     marked = {line[5] for line in lines(tmp_path / "a.tsv")[1:] if line[10] == "true"}
     same = (toy.triples[:, 0] == head) & (toy.triples[:, 1] == relation)
     assert marked == {f"Q{row:07d}" for row in toy.triples[same, 2]}
@@ -112,7 +112,7 @@ def test_a_header_carriage_returns_and_gzip_change_nothing(toy: Toy, tmp_path: P
     run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv")
     text = "\r\n".join("\t".join(row) for row in [("head", "relation", "tail"), *asked])
     (tmp_path / "q.tsv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
-    run(tmp_path / "q.tsv.gz", toy, tmp_path / "b.tsv.gz", Options(piece=6))
+    run(tmp_path / "q.tsv.gz", toy, tmp_path / "b.tsv.gz", JobOptions(piece=6))
     assert (
         gzip.decompress((tmp_path / "b.tsv.gz").read_bytes()) == (tmp_path / "a.tsv").read_bytes()
     )
@@ -120,7 +120,7 @@ def test_a_header_carriage_returns_and_gzip_change_nothing(toy: Toy, tmp_path: P
 
 def test_parquet_says_what_tsv_says(toy: Toy, tmp_path: Path) -> None:
     asked = questions(50)
-    options = Options(k=4, piece=8)
+    options = JobOptions(k=4, piece=8)
     run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv", options)
     columns = zip(*asked, strict=True)
     cells = [[cell or None for cell in column] for column in columns]
@@ -140,7 +140,7 @@ def test_parquet_says_what_tsv_says(toy: Toy, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".tsv", ".tsv.gz", ".parquet"])
 def test_the_number_of_workers_changes_no_byte(toy: Toy, tmp_path: Path, ending: str) -> None:
-    source, options = write(tmp_path / "q.tsv", questions(90)), Options(piece=20)
+    source, options = write(tmp_path / "q.tsv", questions(90)), JobOptions(piece=20)
     one, two = tmp_path / f"a{ending}", tmp_path / f"b{ending}"
     assert run(source, toy, one, options) == run(source, toy, two, options, workers=2)
     assert one.read_bytes() == two.read_bytes()
@@ -168,7 +168,7 @@ def test_a_bad_line_stops_before_any_work(
 ) -> None:
     (tmp_path / "q.tsv").write_bytes(text)
     with pytest.raises(DatasetError) as caught:
-        run(tmp_path / "q.tsv", toy, tmp_path / "a.tsv", Options(piece=1))
+        run(tmp_path / "q.tsv", toy, tmp_path / "a.tsv", JobOptions(piece=1))
     assert caught.value.line == line
     assert problem in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["q.tsv"]
@@ -192,7 +192,7 @@ def test_unknown_names_can_be_skipped_and_are_kept(toy: Toy, tmp_path: Path, wor
     asked[4], asked[5], asked[29] = ("nobody", "P1", "?"), ("?", "P7", "twin"), ("", "P1", "twin")
     source = write(tmp_path / "q.tsv", asked)
     output = Output(tmp_path / "a.tsv", skipped=tmp_path / "s.tsv")
-    options = Options(k=3, skip_unknown=True, piece=5)
+    options = JobOptions(k=3, skip_unknown=True, piece=5)
     tally = predict_file(source, toy.path, output, options, workers=workers)
     assert tally == Tally(questions=27, answers=81, exact=27, skipped=3)
     header, *rows = lines(tmp_path / "s.tsv")
@@ -213,7 +213,7 @@ def test_a_name_with_a_tab_or_a_line_end_stays_one_field(toy: Toy, tmp_path: Pat
     )
     parquet.write_table(source, tmp_path / "q.parquet")
     output = Output(tmp_path / "a.tsv", skipped=tmp_path / "s.tsv")
-    predict_file(tmp_path / "q.parquet", toy.path, output, Options(skip_unknown=True), workers=1)
+    predict_file(tmp_path / "q.parquet", toy.path, output, JobOptions(skip_unknown=True), workers=1)
     _, row = lines(tmp_path / "s.tsv")
     assert row[:4] == ["1", r"a\tb\nc", "P1", "?"]
 
@@ -227,8 +227,8 @@ def test_an_empty_file_has_no_answers(toy: Toy, tmp_path: Path) -> None:
 
 def test_without_exactness_answers_say_whether_they_are_certain(toy: Toy, tmp_path: Path) -> None:
     source = write(tmp_path / "q.tsv", questions(40))
-    certain = run(source, toy, tmp_path / "a.tsv", Options(k=2))
-    quick = run(source, toy, tmp_path / "b.tsv", Options(k=2, exact=False))
+    certain = run(source, toy, tmp_path / "a.tsv", JobOptions(k=2))
+    quick = run(source, toy, tmp_path / "b.tsv", JobOptions(k=2, exact=False))
     assert quick.answers == certain.answers
     marked = {row[0] for row in lines(tmp_path / "b.tsv")[1:] if row[9] == "true"}
     assert len(marked) == quick.exact <= certain.exact == 40
@@ -247,7 +247,7 @@ def test_a_bundle_that_is_replaced_meanwhile_answers_nothing(
             replaced.append(done)
 
     source = write(tmp_path / "q.tsv", [("Q0000001", "P0", "?")] * 50)
-    output, options = Output(tmp_path / "a.tsv"), Options(piece=10)
+    output, options = Output(tmp_path / "a.tsv"), JobOptions(piece=10)
     with pytest.raises(error, match=r"another one|the bundle was replaced"):
         predict_file(source, toy.path, output, options, workers=workers, report=replace)
     assert replaced == [0]
@@ -260,23 +260,28 @@ def test_what_is_there_is_replaced_only_on_request(toy: Toy, tmp_path: Path) -> 
     with pytest.raises(JobError, match="exists"):
         run(source, toy, out)
     assert out.read_text() == "precious"
-    predict_file(source, toy.path, Output(out, overwrite=True), Options(k=2), workers=1)
+    predict_file(source, toy.path, Output(out, overwrite=True), JobOptions(k=2), workers=1)
     assert len(lines(out)) == 7
 
 
 def test_what_cannot_be_asked_is_refused(toy: Toy, tmp_path: Path) -> None:
     source, out = write(tmp_path / "q.tsv", questions(3)), tmp_path / "a.tsv"
-    for options in (Options(k=0), Options(k=E + 1), Options(min_probability=2), Options(piece=0)):
+    for options in (
+        JobOptions(k=0),
+        JobOptions(k=E + 1),
+        JobOptions(min_probability=2),
+        JobOptions(piece=0),
+    ):
         with pytest.raises(InvalidArgument):
             run(source, toy, out, options)
     with pytest.raises(BundleError):
-        predict_file(source, tmp_path / "nothing", Output(out), Options(), workers=1)
+        predict_file(source, tmp_path / "nothing", Output(out), JobOptions(), workers=1)
     with pytest.raises(JobError, match="its folder"):
         run(source, toy, tmp_path / "nowhere" / "a.tsv")
     with pytest.raises(JobError, match="found a folder"):
-        predict_file(source, toy.path, Output(tmp_path, overwrite=True), Options(), workers=1)
+        predict_file(source, toy.path, Output(tmp_path, overwrite=True), JobOptions(), workers=1)
     with pytest.raises(ConfigError, match="another file"):
-        predict_file(source, toy.path, Output(out, skipped=out), Options(), workers=1)
+        predict_file(source, toy.path, Output(out, skipped=out), JobOptions(), workers=1)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -284,7 +289,7 @@ def test_a_completion_finds_every_probable_unknown_fact_once(
     toy: Toy, tmp_path: Path, workers: int
 ) -> None:
     least, margin = 0.36, 1e-6
-    out, options = tmp_path / "c.tsv", Options(min_probability=least, piece=40)
+    out, options = tmp_path / "c.tsv", JobOptions(min_probability=least, piece=40)
     tally = complete(toy.path, Output(out), options, workers=workers)
     curve = open_bundle(toy.path).calibration
     assert curve is not None
@@ -314,7 +319,7 @@ def test_a_completion_finds_every_probable_unknown_fact_once(
 
 def test_a_completion_of_a_graph_smaller_than_k(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy", entities=4, relations=1)
-    options = Options(k=10, min_probability=0)
+    options = JobOptions(k=10, min_probability=0)
     tally = complete(toy.path, Output(tmp_path / "c.tsv"), options, workers=1)
     heads, tails = (set(toy.triples[:, column].tolist()) for column in (0, 2))
     assert tally.answers == len(heads) * len(tails) - len(toy.triples)
@@ -323,14 +328,14 @@ def test_a_completion_of_a_graph_smaller_than_k(tmp_path: Path) -> None:
 def test_a_completion_needs_known_facts(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy", known=False)
     with pytest.raises(Unsupported, match="known facts"):
-        complete(toy.path, Output(tmp_path / "c.tsv"), Options(), workers=1)
+        complete(toy.path, Output(tmp_path / "c.tsv"), JobOptions(), workers=1)
 
 
 def test_parquet_has_plain_strings_each_kept_once_in_a_group_of_rows(
     toy: Toy, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "q.tsv", questions(64))
-    run(source, toy, tmp_path / "a.parquet", Options(k=20, piece=32))
+    run(source, toy, tmp_path / "a.parquet", JobOptions(k=20, piece=32))
     with parquet.ParquetFile(tmp_path / "a.parquet") as file:
         names = ("head", "relation", "tail", "answer", "label")
         assert {str(file.schema_arrow.field(name).type) for name in names} == {"string"}

@@ -15,7 +15,7 @@ import pytest
 from mulde.errors import JobError
 from serving.batch.job_state import Journal, Tally, part_path, write_record
 from serving.batch.predict import Output, predict_file
-from serving.batch.predictor import Options
+from serving.batch.predictor import JobOptions
 from tests.support.toy import Toy, toy_bundle
 
 E, R, QUESTIONS, PIECE = 300, 3, 3000, 50
@@ -80,7 +80,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     source = write_questions(tmp_path / "q.tsv")
     whole, out = tmp_path / f"whole{ending}", tmp_path / f"a{ending}"
     output = Output(whole, skipped=tmp_path / "whole.skipped")
-    options = Options(skip_unknown=True, piece=PIECE)
+    options = JobOptions(skip_unknown=True, piece=PIECE)
     predict_file(source, toy.path, output, options, workers=1)
     moments = np.random.default_rng(workers + len(ending)).integers(1, 45, size=3)
     for pieces in np.sort(moments).tolist():

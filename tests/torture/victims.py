@@ -30,7 +30,7 @@ from mulde.graph.download import RemoteFile, download, new_client
 from mulde.graph.graph import read_folder
 from mulde.graph.split import split_file
 from serving.batch.predict import Output, predict_file
-from serving.batch.predictor import Options
+from serving.batch.predictor import JobOptions
 from tests.support.runs import CPU, HARDEST_TO_RESUME, recipe_of, state_of, train
 from tests.support.tiny import triples, write_tiny_graph
 from tests.support.toy import toy_bundle
@@ -166,7 +166,7 @@ class Predict:
 
     def work(self, folder: Path) -> None:
         output = Output(folder / "a.tsv.gz", skipped=folder / "skipped.tsv")
-        options = Options(skip_unknown=True, piece=PIECE)
+        options = JobOptions(skip_unknown=True, piece=PIECE)
         try:
             predict_file(self.source, self.bundle, output, options, workers=1)
         except JobError as error:

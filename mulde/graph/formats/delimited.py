@@ -16,7 +16,7 @@ from mulde.errors import DatasetError, shorten
 from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
 from mulde.graph.formats import neo4j
-from mulde.graph.formats.layout import Layout, layout_of
+from mulde.graph.formats.layout import FileLayout, layout_of
 from mulde.graph.lines import in_threads, line_blocks
 from mulde.graph.options import ReadOptions
 
@@ -44,7 +44,7 @@ def read_delimited(path: Path, options: ReadOptions, found: Collector) -> None:
             raise _explained(path, layout, str(error)) from error
 
 
-def _batches(file: BoundedFile, layout: Layout) -> Iterator[Any]:
+def _batches(file: BoundedFile, layout: FileLayout) -> Iterator[Any]:
     """Tables of the wanted columns, named by their places.
 
     Lines without quotes can be divided anywhere between them, and are parsed in threads.
@@ -83,7 +83,7 @@ def _without_header(blocks: Iterator[bytes], header: bool) -> Iterator[bytes]:
 
 
 def _collect(
-    path: Path, layout: Layout, options: ReadOptions, batch: Any, row: int, found: Collector
+    path: Path, layout: FileLayout, options: ReadOptions, batch: Any, row: int, found: Collector
 ) -> None:
     if layout.neo4j:
         neo4j.collect_csv(path, layout.names, batch, row, found)
@@ -99,7 +99,7 @@ def _collect(
     found.add(path, columns, times, row)
 
 
-def _explained(path: Path, layout: Layout, problem: str) -> DatasetError:
+def _explained(path: Path, layout: FileLayout, problem: str) -> DatasetError:
     """Arrow's error as the first line that is to blame; only read again to find that."""
     with BoundedFile(path) as file:
         if layout.encoding == "utf-8":
@@ -117,7 +117,7 @@ def _explained(path: Path, layout: Layout, problem: str) -> DatasetError:
     return DatasetError(path, f"cannot be read as text with columns: {problem}")
 
 
-def _lines(file: BoundedFile, layout: Layout) -> Iterator[str]:
+def _lines(file: BoundedFile, layout: FileLayout) -> Iterator[str]:
     """The lines of a file.
 
     Raises:

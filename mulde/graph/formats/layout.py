@@ -20,7 +20,7 @@ _NEO4J = {"_start", "_end", "_type"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """How to read a file of text columns.
 
     Attributes:
@@ -52,7 +52,7 @@ class Layout:
         return f"columns {names} ({kind}), separated by {self.separator!r}"
 
 
-def layout_of(path: Path, options: ReadOptions) -> Layout:
+def layout_of(path: Path, options: ReadOptions) -> FileLayout:
     """Look at the first lines of a file.
 
     Raises:
@@ -120,7 +120,7 @@ def _resolve(
     quoted: bool,
     rows: list[list[str]],
     lines: Sequence[str],
-) -> Layout:
+) -> FileLayout:
     """Which columns to take."""
     first = rows[0]
     width, roles = len(first), header_roles(first)
@@ -142,7 +142,7 @@ def _resolve(
     if len(columns) != (2 if options.relation is not None else 3):
         raise DatasetError(path, _unknown(names, separator, lines, width))
     certain = options.columns is not None or options.header is not None or roles is not None
-    return Layout(encoding, separator, quoted, names, columns, time, header, certain or header)
+    return FileLayout(encoding, separator, quoted, names, columns, time, header, certain or header)
 
 
 def _usual(names: Sequence[str], width: int, roles: tuple[int, int, int] | None) -> tuple[str, ...]:
