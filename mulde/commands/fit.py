@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from mulde.commands.client_options import with_options
-from mulde.commands.data import Files, Layout
+from mulde.commands.data import Files, LayoutOptions
 from mulde.commands.progress import file_progress
 from mulde.storage.printable import printable
 
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def fit(
     files: Files,
     out: Out,
-    layout: Layout,
+    layout: LayoutOptions,
     minutes: Minutes = 10.0,
     dimension: Dimension = 32,
     by: Annotated[str, typer.Option(help="Held out facts: random, time or entity.")] = "random",
@@ -66,7 +66,7 @@ def fit(
     )
 
 
-def graph_folder(files: list[Path], layout: Layout, made: Path, by: str, seed: int) -> Path:
+def graph_folder(files: list[Path], layout: LayoutOptions, made: Path, by: str, seed: int) -> Path:
     """The graph folder that was given, or one made from files; made once."""
     from mulde.graph.split import split_graph
 
