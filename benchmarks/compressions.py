@@ -17,11 +17,10 @@ from time import perf_counter
 import faiss
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from mulde.typing import Float32
 from training.scorers import BilinearScorer, Scorer
 
-Matrix = NDArray[np.float32]
 COMPONENTS = 32
 PARTS = (100, 20)
 K = 10
@@ -44,7 +43,7 @@ class Stored:
     title: str
     scorer: Scorer
     index: faiss.Index
-    queries: Matrix
+    queries: Float32
     bytes_per_entity: float
     bytes_of_relations: int
     seconds: float = 0.0
@@ -103,7 +102,7 @@ def principal(scorer: BilinearScorer) -> Stored:
 
 
 @torch.no_grad()
-def entities_of(scorer: Scorer) -> Matrix:
+def entities_of(scorer: Scorer) -> Float32:
     """[E, D], or [E, D + 1] of points: what is stored, and searched for an inner product."""
     spatial = scorer.spatial()
     if scorer.kind == "bilinear":
@@ -113,7 +112,7 @@ def entities_of(scorer: Scorer) -> Matrix:
 
 
 @torch.no_grad()
-def queries_of(scorer: Scorer, count: int = 1024) -> Matrix:
+def queries_of(scorer: Scorer, count: int = 1024) -> Float32:
     """Some queries as the index takes them: [n, D], or [n, D + 1] where points are searched."""
     draw = np.random.default_rng(1)
     rows = torch.from_numpy(draw.integers(scorer.num_entities, size=count))
@@ -124,14 +123,14 @@ def queries_of(scorer: Scorer, count: int = 1024) -> Matrix:
 
 
 @torch.no_grad()
-def _with_entities(scorer: BilinearScorer, table: Matrix) -> BilinearScorer:
+def _with_entities(scorer: BilinearScorer, table: Float32) -> BilinearScorer:
     """A copy of the scorer with other numbers for its entities."""
     other = copy.deepcopy(scorer)
     other.entity.copy_(torch.from_numpy(np.ascontiguousarray(table)))
     return other
 
 
-def _searching(index: faiss.Index, table: Matrix) -> faiss.Index:
+def _searching(index: faiss.Index, table: Float32) -> faiss.Index:
     index.train(table)
     index.add(table)
     return index

@@ -17,10 +17,10 @@ from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.serving_figures import bare
 from mulde.bundle.manifest import Index, describe
+from mulde.typing import Float32, Rows
 from serving.engine.encoder import Query
 from serving.engine.engine import Engine
 from serving.engine.exclusions import Excluded
@@ -39,7 +39,6 @@ PRODUCT = "the bare product, float32"
 _TOLERANCE = 1e-9
 _SEED = 0
 
-Rows = NDArray[np.int64]
 Ask = Callable[[slice], Any]
 
 
@@ -250,5 +249,5 @@ def limits(sample: Sample) -> Iterator[Contender]:
         yield Contender(f"reading the table once, {name}", "limit", partial(_read, numbers))
 
 
-def _read(numbers: NDArray[np.float32], part: slice) -> Any:
+def _read(numbers: Float32, part: slice) -> Any:
     return numbers @ numbers

@@ -19,7 +19,8 @@ from time import perf_counter
 
 import grpc
 import numpy as np
-from numpy.typing import NDArray
+
+from mulde.typing import Float64, Rows
 
 MOST_SECONDS = 120.0
 MOST_CALLS = 200_000
@@ -27,8 +28,6 @@ MOST_IN_FLIGHT = 20_000
 OK = grpc.StatusCode.OK.value[0]
 REFUSED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 NOT_SENT = -1
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,12 +69,12 @@ class Load:
             found = self.rate * self.seconds
             raise ValueError(f"rate x seconds: expected up to {MOST_CALLS} calls, found {found}")
 
-    def moments(self) -> Floats:
+    def moments(self) -> Float64:
         """Seconds from the start at which calls are due, [N], ascending."""
         generator = np.random.default_rng(self.seed)
         count = int(self.rate * self.seconds * 1.2) + 20
         moments = np.cumsum(generator.exponential(1 / self.rate, size=count))
-        due: Floats = moments[moments < self.seconds]
+        due: Float64 = moments[moments < self.seconds]
         return due
 
 
@@ -92,9 +91,9 @@ class Outcome:
     """
 
     seconds: float
-    codes: NDArray[np.int64]
-    latencies_s: Floats
-    lag_s: Floats
+    codes: Rows
+    latencies_s: Float64
+    lag_s: Float64
     asked_s: float
 
     def share(self, code: int) -> float:

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.served import TAILS, Floats, calls, latencies
+from benchmarks.served import TAILS, calls, latencies
 from mulde.bundle.bundle import open_bundle
+from mulde.typing import Float64
 from mulde.v1 import prediction_pb2
 from serving.engine.engine import Engine
 from serving.engine.index.index_benchmark import Bench, sample_queries
@@ -93,7 +94,7 @@ def engine(folder: Path) -> Figures:
     }
 
 
-def percentiles(seconds: Floats) -> dict[str, float]:
+def percentiles(seconds: Float64) -> dict[str, float]:
     """Milliseconds."""
     return {f"p{p}_ms": float(np.percentile(seconds, p)) * 1e3 for p in (50, 95, 99)}
 
@@ -136,13 +137,13 @@ def _forget(path: Path) -> None:
         os.close(descriptor)
 
 
-def _load(address: str, entities: int, seconds: float) -> tuple[Floats, Floats]:
+def _load(address: str, entities: int, seconds: float) -> tuple[Float64, Float64]:
     """Seconds of calls [N] one after another, and of calls with several in flight."""
     requests = _requests(entities)
     with calls(address, TAILS) as tails:
         latencies(tails, requests, seconds / 4)
         alone = latencies(tails, requests[::-1], seconds)
-    found: list[Floats] = []
+    found: list[Float64] = []
 
     def caller(number: int) -> None:
         with calls(address, TAILS, number=number) as tails:

@@ -24,9 +24,9 @@ from typing import Any
 
 import grpc
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.bundle.bundle import open_bundle, write_bundle
+from mulde.typing import Float64
 from mulde.v1 import prediction_pb2
 
 EMPTY = "/grpc.health.v1.Health/Check"
@@ -34,7 +34,6 @@ TAILS = "/mulde.v1.LinkPredictionService/PredictTails"
 RELOAD = "/mulde.v1.ModelService/ReloadModel"
 ROOT = Path(__file__).resolve().parents[1]
 
-Floats = NDArray[np.float64]
 Send = Callable[[bytes], bytes]
 
 
@@ -96,7 +95,7 @@ def calls(target: str, method: str, token: str = "", number: int = 0) -> Iterato
         yield lambda request: call(request, timeout=60, metadata=metadata)
 
 
-def latencies(send: Send, requests: Sequence[bytes], seconds: float) -> Floats:
+def latencies(send: Send, requests: Sequence[bytes], seconds: float) -> Float64:
     """Seconds of each call, [N], one after another for some time."""
     taken, place, end = [], 0, perf_counter() + seconds
     now = perf_counter()

@@ -31,7 +31,6 @@ from benchmarks.served import (
     EMPTY,
     RELOAD,
     TAILS,
-    Floats,
     address,
     calls,
     environment,
@@ -42,6 +41,7 @@ from benchmarks.served import (
     versions,
 )
 from mulde.bundle.bundle import open_bundle
+from mulde.typing import Float64
 from mulde.v1 import model_pb2
 from serving.engine.encoder import session_options
 from serving.engine.engine import Engine
@@ -63,7 +63,7 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
 
 
-def percentiles(seconds: Floats) -> dict[str, float]:
+def percentiles(seconds: Float64) -> dict[str, float]:
     """Milliseconds."""
     return {f"p{p}_ms": float(np.percentile(seconds, p)) * 1e3 for p in (50, 95, 99)}
 

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.client.failures import error_of
 from mulde.errors import MuldeError
+from mulde.typing import Float64, Mask, Rows
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,16 +59,16 @@ class Answers(Sequence[list[Answer]]):
     """
 
     model: str
-    offsets: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    offsets: Rows
+    rows: Rows
     ids: list[str]
     labels: list[str]
-    scores: Floats
-    probabilities: Floats | None
-    known: NDArray[np.bool_] | None
+    scores: Float64
+    probabilities: Float64 | None
+    known: Mask | None
     known_facts: str
-    exact: NDArray[np.bool_]
-    fetched: NDArray[np.int64]
+    exact: Mask
+    fetched: Rows
     shortfalls: list[str]
     errors: dict[int, MuldeError]
 
@@ -145,13 +143,13 @@ class Scores:
     """
 
     model: str
-    scores: Floats
-    tail_scores: Floats
-    head_scores: Floats
-    probabilities: Floats | None
-    known: NDArray[np.bool_] | None
-    tail_ranks: Floats | None
-    head_ranks: Floats | None
+    scores: Float64
+    tail_scores: Float64
+    head_scores: Float64
+    probabilities: Float64 | None
+    known: Mask | None
+    tail_ranks: Float64 | None
+    head_ranks: Float64 | None
     errors: dict[int, MuldeError]
 
     @classmethod
@@ -179,8 +177,8 @@ class Found:
     """Entities found for a batch of searches; ``found[i]`` are (id, label) of search i."""
 
     model: str
-    offsets: NDArray[np.int64]
-    rows: NDArray[np.int64]
+    offsets: Rows
+    rows: Rows
     ids: list[str]
     labels: list[str]
     next_page_token: str
@@ -236,7 +234,7 @@ class Relations:
 Models = list[model_pb2.Model]
 
 
-def _floats(values: Sequence[float]) -> Floats | None:
+def _floats(values: Sequence[float]) -> Float64 | None:
     return np.array(values) if values else None
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.typing import Triples
+from mulde.typing import Bytes, Rows, Triples
 
-Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.int8]
 _NAMES = 1 << 17
@@ -50,7 +49,7 @@ def hold_out(triples: Triples, hashes: Hashes, valid: float, test: float) -> Pla
 
 
 def hold_out_latest(
-    triples: Triples, times: Ints, entities: int, valid: float, test: float
+    triples: Triples, times: Rows, entities: int, valid: float, test: float
 ) -> Places:
     """The same by time: pairs whose earliest fact is latest go to test, those before to valid.
 
@@ -94,7 +93,7 @@ def hold_out_entities(triples: Triples, hashes: Hashes, valid: float, test: floa
     return np.maximum(part[ends[:, 0]], part[ends[:, 1]])
 
 
-def _pairs(triples: Triples, entities: int) -> tuple[Ints, Ints]:
+def _pairs(triples: Triples, entities: int) -> tuple[Rows, Rows]:
     """Distinct pairs of entities as low * E + high [P], and each fact's pair [n]."""
     low = np.minimum(triples[:, 0], triples[:, 2]).astype(np.int64)
     keys = low * entities + np.maximum(triples[:, 0], triples[:, 2])
@@ -103,14 +102,14 @@ def _pairs(triples: Triples, entities: int) -> tuple[Ints, Ints]:
     return pairs, pair
 
 
-def _places(order: Ints) -> Ints:
+def _places(order: Rows) -> Rows:
     """The place of each item in an order."""
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     return place
 
 
-def _take(free: Ints, facts: int, valid: float, test: float) -> Places:
+def _take(free: Rows, facts: int, valid: float, test: float) -> Places:
     """Splits of groups in their order, [P]: first for test, then for valid, those that are free.
 
     Raises:
@@ -131,7 +130,7 @@ def _wanted(facts: int, valid: float, test: float) -> list[int]:
     return [max(1, round(share * facts)) for share in (test, valid)]
 
 
-def _refuse_too_few(free: Ints, found: list[int], wanted: list[int], facts: int) -> None:
+def _refuse_too_few(free: Rows, found: list[int], wanted: list[int], facts: int) -> None:
     if any(one < least for one, least in zip(found, wanted, strict=True)):
         raise ValueError(
             f"expected {sum(wanted):,} of {facts:,} facts to hold out for valid and test, "
@@ -150,7 +149,7 @@ def hash_names(names: Any, seed: int) -> Hashes:
     return np.concatenate(parts)
 
 
-def _sums(text: NDArray[np.uint8]) -> Hashes:
+def _sums(text: Bytes) -> Hashes:
     """A polynomial of the bytes of each line."""
     ends = np.flatnonzero(text == ord("\n"))
     starts = np.concatenate([[0], ends[:-1] + 1])
@@ -167,7 +166,7 @@ def _mix(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-def _last(members: NDArray[np.int32], places: Ints) -> Ints:
+def _last(members: NDArray[np.int32], places: Rows) -> Rows:
     """The highest place at which each member occurs; [n] and [n] to [members]."""
     last = np.zeros(members.max() + 1, dtype=np.int64)
     np.maximum.at(last, members, places)

@@ -32,7 +32,6 @@ from mulde.graph.folder import LABELS, RELATION_LABELS, TYPES, write_folder
 from mulde.graph.graph import SPLITS, Graph, keys_of, triples_of
 from mulde.graph.hold_out import (
     Hashes,
-    Ints,
     Places,
     hash_names,
     hold_out,
@@ -40,7 +39,7 @@ from mulde.graph.hold_out import (
     hold_out_latest,
 )
 from mulde.graph.read import GraphData, read_graph
-from mulde.typing import Triples
+from mulde.typing import Rows, Triples
 
 WAYS = ("random", "time", "entity")
 
@@ -128,7 +127,7 @@ def split_graph(
 
 
 def _hold_out(
-    by: str, triples: Triples, times: Ints | None, hashes: Hashes, valid: float, test: float
+    by: str, triples: Triples, times: Rows | None, hashes: Hashes, valid: float, test: float
 ) -> Places:
     if by == "entity":
         return hold_out_entities(triples, hashes, valid, test)
@@ -139,7 +138,7 @@ def _hold_out(
     return hold_out(triples, hashes, valid, test)
 
 
-def _rows_of(relation_ids: Any, wanted: Sequence[str], source: str) -> Ints:
+def _rows_of(relation_ids: Any, wanted: Sequence[str], source: str) -> Rows:
     """Rows of the wanted relations."""
     known = relation_ids.to_pylist() if wanted else []
     for name in wanted:
@@ -148,7 +147,7 @@ def _rows_of(relation_ids: Any, wanted: Sequence[str], source: str) -> Ints:
     return np.array([known.index(name) for name in wanted], dtype=np.int64)
 
 
-def _with_mirrors(data: GraphData, symmetric: Ints) -> tuple[Triples, Ints | None, int]:
+def _with_mirrors(data: GraphData, symmetric: Rows) -> tuple[Triples, Rows | None, int]:
     """The facts with (t, r, h) of each (h, r, t) with a symmetric r; times; how many are new."""
     triples, times = data.facts.triples, data.facts.times
     if not len(symmetric):

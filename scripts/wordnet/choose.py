@@ -6,10 +6,10 @@ Legend: N synsets, L links.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from mulde.typing import Mask
 from scripts.wordnet.database import (
     LOCATION_FILE,
     NAMES,
@@ -46,8 +46,6 @@ FREQUENT_WORD = 6  # verbs, adjectives, adverbs: fewer of them, each with more k
 
 # Too rare in this part to be learnt from it.
 LEFT_OUT = ("domain_usage", "participle_of", "pertainym")
-
-Mask = NDArray[np.bool_]
 
 
 def core(database: Database) -> Links:

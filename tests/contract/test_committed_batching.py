@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mulde.bundle.bundle import KNOWN, open_bundle, write_bundle
 from mulde.bundle.known_facts import KnownFacts
@@ -15,12 +14,12 @@ from mulde.client import Client, Connection
 from mulde.evaluation.metrics import RankingTask
 from mulde.evaluation.ranking import summarise
 from mulde.graph.graph import Graph
+from mulde.typing import Float64, Rows
 from serving.engine.engine import Engine
 from tests.contract.test_committed_bundles import BUNDLES, graph_of
 from tests.support.server import ServerProcess, server
 
 WORKERS, CALLERS, SAMPLE, K = 2, 16, 240, 1000
-Floats = NDArray[np.float64]
 FLAGS = ("--workers", str(WORKERS))
 
 
@@ -59,7 +58,7 @@ def with_facts(bundle: Path, graph: Graph, target: Path) -> Path:
     return target
 
 
-def served_ranks(process: ServerProcess, graph: Graph, triples: NDArray[np.int64]) -> Floats:
+def served_ranks(process: ServerProcess, graph: Graph, triples: Rows) -> Float64:
     """Filtered ranks of tails, then of heads, [2n], of triples [n, 3], asked one query a call."""
     ids, relations = graph.entity_ids, graph.relation_ids
     found = np.zeros(2 * len(triples))
@@ -87,14 +86,14 @@ def served_ranks(process: ServerProcess, graph: Graph, triples: NDArray[np.int64
     return found
 
 
-def rank(own: float, others: Floats) -> float:
+def rank(own: float, others: Float64) -> float:
     """Filtered rank of a target of some score beside unknown answers; NaN if all are better."""
     if len(others) == K and others[-1] >= own:
         return np.nan
     return float(1 + (others > own).sum() + (others == own).sum() / 2)
 
 
-def offline_ranks(bundle: Path, graph: Graph, triples: NDArray[np.int64]) -> Floats:
+def offline_ranks(bundle: Path, graph: Graph, triples: Rows) -> Float64:
     """The same by the definition, from the scores of every entity."""
     heads, relations, tails = triples.T
     task = RankingTask(

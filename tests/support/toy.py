@@ -24,9 +24,9 @@ from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.evaluation.calibration import Calibration, Curve
+from mulde.typing import Float32, Float64, Ints
 from training.export.entity_table import write_table as write_index
 
-Float = NDArray[np.float64]
 Kind = Literal["linear", "distance"]
 
 
@@ -47,18 +47,18 @@ class Toy:
     path: Path
     layout: Layout
     score: Score
-    table: NDArray[np.float32]
-    matrices: NDArray[np.float32]
-    shifts: NDArray[np.float32]
-    slopes: NDArray[np.float32]
-    pulls: NDArray[np.float32]
+    table: Float32
+    matrices: Float32
+    shifts: Float32
+    slopes: Float32
+    pulls: Float32
     triples: NDArray[np.int32]
 
     def __fspath__(self) -> str:
         """The bundle's folder."""
         return str(self.path)
 
-    def scores(self, entities: NDArray[np.integer], relations: NDArray[np.integer]) -> Float:
+    def scores(self, entities: Ints, relations: Ints) -> Float64:
         """Scores [B, E] of all candidates of queries [B], in float64 from the stored table."""
         points = self.layout.unpack(self.table)
         moved = np.einsum("bij,bj->bi", self.matrices[relations], points.spatial[entities])
@@ -69,7 +69,7 @@ class Toy:
         far = np.arccosh(1 + np.maximum(u, 0)) ** 2 / self.score.curvature
         penalty = slope * u if self.score.kind == "linear" else far
         pulled = self.pulls[relations].astype(np.float64) @ points.traits.T
-        scores: Float = points.head_bias[entities][:, None] + points.tail_bias - penalty + pulled
+        scores: Float64 = points.head_bias[entities][:, None] + points.tail_bias - penalty + pulled
         return scores
 
 
@@ -251,7 +251,7 @@ def _manifest(
     )
 
 
-def _rotations(generator: np.random.Generator, count: int, dimension: int) -> NDArray[np.float32]:
+def _rotations(generator: np.random.Generator, count: int, dimension: int) -> Float32:
     """Random orthogonal matrices [count, D, D]."""
     turned, _ = np.linalg.qr(generator.normal(size=(count, dimension, dimension)))
     return turned.astype(np.float32)

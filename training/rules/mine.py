@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from sklearn.linear_model import LogisticRegression
 
-from training.rules.walks import Path, Rows, Walks
+from mulde.typing import Rows
+from training.rules.walks import Path, Walks
 
 _CHUNK = 500
 _CONSIDERED = 400

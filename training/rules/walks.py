@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from mulde.typing import Rows
+
 Path = tuple[int, ...]
-Rows = NDArray[np.int64]
 Known = dict[Path, csr_array]
 Directions = TypeVar("Directions", int, Rows)
 
