@@ -19,11 +19,13 @@ import resource
 import shutil
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from mulde.bundle.bundle import DIGEST, MANIFEST, Draft, open_bundle
+from mulde.bundle.files import stamp_of
 from mulde.bundle.manifest import Manifest
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
@@ -71,7 +73,13 @@ def damaged_copy(bundle: Path, other: Path, copy: Path, name: str, content: byte
         return
     text = (copy / MANIFEST).read_bytes()
     manifest = Manifest.from_json(copy / MANIFEST, text)
-    Draft(copy, copy, overwrite=True).seal(manifest, rebind=True)
+    try:
+        Draft(copy, copy, overwrite=True).seal(manifest, rebind=True)
+    except BundleError:  # a file that has no place for the model's id any more
+        stamps = {file: stamp_of(copy / file) for file in manifest.files}
+        text = replace(manifest, files=stamps).to_json().encode()
+        (copy / MANIFEST).write_bytes(text)
+        (copy / DIGEST).write_text(hashlib.sha256(text).hexdigest())
 
 
 def use(folder: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_manifest_that_is_none_is_refused(copy: Path, text: str | bytes, opene
     [
         ("entities", 2**80), ("entities", 10**18), ("relations", 2**62), ("dimension", 2**61),
         ("dimension", -1), ("entities", 0), ("entities", 50.0), ("name", "../up"),
-        ("version", "a\nb"), ("precision", "fp4"), ("created", "yesterday"), ("format_version", 3),
+        ("version", "a\nb"), ("precision", "fp4"), ("created", "yesterday"), ("format_version", 4),
     ],
 )  # fmt: skip
 def test_a_manifest_whose_numbers_lie_is_refused(
