@@ -18,6 +18,7 @@ from serving.process.port import reserve_port
 from serving.process.server import LOOK_AFTER_S, Server, tuning_of
 from serving.process.settings import Settings, check_exposure, is_loopback
 from serving.process.shutdown import ShutdownEvent, leave
+from serving.process.systemd import notify
 from serving.process.tls import read_configuration
 from serving.process.tokens import Tokens
 from serving.process.workers.run_folder import RunFolder
@@ -114,8 +115,10 @@ def _serve_alone(
         shutdown.reload = lambda: server.reload(read)
         _announce(settings, log, endpoints, directors[0].lineup, perf_counter() - started)
         while not shutdown.wait(LOOK_AFTER_S):
+            notify("WATCHDOG=1")
             server.look_after()
         draining.set()
+        notify("STOPPING=1")
         log.info("draining", grace_s=server.settings.server.grace_s)
         all_answered = server.drain()
         log.info("stopped", all_answered=all_answered)
@@ -136,6 +139,7 @@ def _serve_together(
             shutdown.reload = lambda: supervisor.reload(read)
             _announce(settings, log, endpoints, supervisor.lineup, perf_counter() - started)
             supervisor.watch(shutdown)
+            notify("STOPPING=1")
             log.info("draining", grace_s=supervisor.settings.server.grace_s)
             all_answered = supervisor.drain()
             log.info("stopped", all_answered=all_answered)
@@ -194,6 +198,7 @@ def _announce(
     line["models"] = lineup.keys()
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
+    notify("READY=1")
     log.info("serving", port=server.grpc_port, models=line["models"], seconds=round(seconds, 3))
     for (name, version), reason in lineup.failures.items():
         log.warning("not loaded", model=f"{name}/{version}", reason=reason)

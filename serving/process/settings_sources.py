@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from serving.process.settings import Settings
 _PREFIX = "MULDE_"
 OTHER_VARIABLES = frozenset({"MULDE_ADDRESS", "MULDE_DATA", "MULDE_TOKEN"})
 """Variables of mulde's other commands, which a server ignores."""
+
+_SERVICE_LINK = re.compile(r"MULDE(_\w+)?_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP)(_\w+)?)")
 
 Layer = dict[str, dict[str, Any]]
 
@@ -95,6 +98,8 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
     for variable, value in environment.items():
         if not variable.startswith(_PREFIX) or variable in OTHER_VARIABLES:
             continue
+        if _is_service_link(variable, value):
+            continue
         if variable not in known:
             nearest = difflib.get_close_matches(variable, known, 1, 0.0)[0]
             expected = f"a known variable, the nearest is {nearest}"
@@ -104,6 +109,12 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
             raise ConfigError(variable, "a value; unset it for the default", value)
         layer.setdefault(section, {})[name] = _table(variable, value) if name == "pins" else value
     return layer
+
+
+def _is_service_link(variable: str, value: str) -> bool:
+    """Whether Kubernetes set it, for a service called mulde or mulde-something."""
+    bare_port = variable.endswith("_PORT") and value.startswith(("tcp://", "udp://"))
+    return bare_port or _SERVICE_LINK.fullmatch(variable) is not None
 
 
 def _table(variable: str, value: str) -> Any:

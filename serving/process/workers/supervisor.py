@@ -22,6 +22,7 @@ from serving.process.metrics import exposition, merge_dead_process, shared_regis
 from serving.process.reload import reloaded
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent
+from serving.process.systemd import notify
 from serving.process.workers.run_folder import RunFolder, WorkerRecord
 from serving.registry.served_models import Lineup
 
@@ -194,6 +195,7 @@ class Supervisor:
     def watch(self, shutdown: ShutdownEvent) -> None:
         """Replace workers that die or stand still, until told to stop."""
         while not shutdown.wait(_TURN_S):
+            notify("WATCHDOG=1")
             self._turn()
 
     def _turn(self) -> None:

@@ -299,6 +299,23 @@ def test_variables_of_the_client_do_not_stop_the_start(served_toy: Toy) -> None:
     assert run_mulde("serve", str(served_toy.path), "--check", **env).returncode == 0
 
 
+def test_variables_that_kubernetes_makes_for_a_service_do_not_stop_the_start(
+    served_toy: Toy,
+) -> None:
+    env = {
+        "MULDE_SERVICE_HOST": "10.0.0.7",
+        "MULDE_SERVICE_PORT": "50051",
+        "MULDE_SERVICE_PORT_GRPC": "50051",
+        "MULDE_PORT": "tcp://10.0.0.7:50051",
+        "MULDE_PORT_50051_TCP": "tcp://10.0.0.7:50051",
+        "MULDE_PORT_50051_TCP_ADDR": "10.0.0.7",
+    }
+    assert run_mulde("serve", str(served_toy.path), "--check", **env).returncode == 0
+    done = run_mulde("serve", str(served_toy.path), "--check", MULDE_PORT="50051")
+    assert done.returncode == 1
+    assert "MULDE_PORT" in done.stderr
+
+
 def test_check_accepts_a_sound_bundle(served_toy: Toy) -> None:
     done = run_mulde("serve", str(served_toy.path), "--check")
     assert done.returncode == 0
