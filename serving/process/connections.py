@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mulde.errors import ConfigError
 from serving.process.logs import Log
+from serving.process.settings import address
 
 _MOST_DESCRIPTORS = 1 << 20
 _RESERVE = 256
@@ -149,4 +150,4 @@ def _look_at(connection: socket.socket, descriptor: int, port: int) -> _Connecti
     except OSError:
         return None
     (silent_ms,) = struct.unpack_from("I", info, _LAST_RECEIVED_AT)
-    return _Connection(descriptor, f"{host.removeprefix('::ffff:')}:{peer_port}", silent_ms)
+    return _Connection(descriptor, address(host.removeprefix("::ffff:"), peer_port), silent_ms)

@@ -1,4 +1,4 @@
-"""Files that may change while the server runs: certificates and tokens."""
+"""Files that change while the server runs: certificates and tokens."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class FileWatcher(Generic[T]):
-    """What was read from some files, read again when they change.
+    """The value of some files, read again when they change.
 
     While new content cannot be read, for instance because only one of two files was replaced so
-    far, the old value stays, and the next look tries again.
+    far, the old value stays, and the next look tries again. Threads may share a watcher.
     """
 
     def __init__(
@@ -31,9 +31,9 @@ class FileWatcher(Generic[T]):
         """Read once.
 
         Args:
-            paths: what to watch.
+            paths: the files.
             read: gives the value, or raises ConfigError.
-            failed: hears of a later failure, once for each change.
+            failed: told of a later failure, once for each change.
             interval_s: how often to look, at most.
 
         Raises:
@@ -41,13 +41,14 @@ class FileWatcher(Generic[T]):
         """
         self._paths, self._read, self._failed = paths, read, failed
         self._lock = threading.Lock()
+        self._failing_since: float | None = None
         self._stamp = self._refused = self._look()
         self._value = read()
         self._interval_s = interval_s
         self._next = time.monotonic() + interval_s
 
     def get(self) -> T:
-        """The newest value that could be read; looks at the files now and then."""
+        """Return the newest value that could be read; looks at the files once in a while."""
         now = time.monotonic()
         if now >= self._next and self._lock.acquire(blocking=False):
             try:
@@ -57,14 +58,23 @@ class FileWatcher(Generic[T]):
                 self._lock.release()
         return self._value
 
+    @property
+    def failing_s(self) -> float:
+        """Seconds for which the files cannot be used; 0 while they can."""
+        since = self._failing_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def _refresh(self) -> None:
         stamp = self._look()
         if stamp == self._stamp:
+            self._failing_since = None
             return
         try:
             self._value = self._read()
-            self._stamp = stamp
+            self._stamp, self._failing_since = stamp, None
         except ConfigError as error:
+            if self._failing_since is None:
+                self._failing_since = time.monotonic()
             if stamp != self._refused:
                 self._refused = stamp
                 self._failed(error)

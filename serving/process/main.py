@@ -72,6 +72,7 @@ def serve(settings: Settings, read: Callable[[], Settings] | None = None) -> Non
     log = open_log(settings.log)
     check_files(settings)
     warn_of_exposure(settings, log)
+    warn_of_open_files(settings, log)
     shutdown = ShutdownEvent()
     shutdown.handle_signals()
     with reserve_port(settings.server) as port:
@@ -104,7 +105,10 @@ def _serve_alone(
     def readiness() -> tuple[bool, str]:
         if draining.is_set():
             return False, "draining"
-        return (True, "ready") if listening.is_set() else (False, "loading")
+        if not listening.is_set():
+            return False, "loading"
+        ready, trouble = server.readiness()
+        return ready, trouble or "ready"
 
     probes = Probes(server.metrics.exposition, lambda: True, readiness)
     with _endpoints(settings, log, probes) as endpoints:
@@ -214,3 +218,10 @@ def warn_of_exposure(settings: Settings, log: Log) -> None:
             log.warning("listening beyond loopback without tokens", host=server.host)
     if server.metrics_port >= 0 and not is_loopback(server.metrics_host):
         log.warning("metrics beyond loopback, without TLS or tokens", host=server.metrics_host)
+
+
+def warn_of_open_files(settings: Settings, log: Log) -> None:
+    """Warn of secrets that other users of the machine can read."""
+    for path in (settings.auth.api_key_file, settings.tls.key):
+        if path is not None and path.stat().st_mode & 0o077:
+            log.warning("secret that other users can read; chmod 600 it", file=str(path))

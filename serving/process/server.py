@@ -25,7 +25,7 @@ from serving.process.logs import Log
 from serving.process.memory import give_back, keep_little
 from serving.process.metrics import Metrics
 from serving.process.reload import reloaded
-from serving.process.settings import Settings, address
+from serving.process.settings import AuthSettings, Settings, address
 from serving.process.tls import credentials
 from serving.process.tokens import Tokens
 from serving.registry.batcher import Batcher
@@ -110,10 +110,9 @@ class Server:
             keep_little()
         self.settings, self.log = settings, log
         self._connections = max_connections(settings.server.max_connections, descriptor_limit())
-        path = settings.auth.api_key_file
-        tokens = Tokens(path, partial(self._changed_badly, "tokens")) if path else None
+        self._tokens = self._read_tokens(settings.auth)
         self.admission = admission_of(settings)
-        self._auth = AuthInterceptor(tokens)
+        self._auth = AuthInterceptor(self._tokens, log, settings.auth.max_failures_per_minute)
         self.metrics = Metrics(lambda: self.admission.requests)
         self.registry = Registry(tuning_of(settings), self._tell_models)
         self._health = Health()
@@ -162,6 +161,22 @@ class Server:
 
     def _take_over(self, settings: Settings) -> None:
         self._calls.log_requests = settings.log.requests
+        if self._tokens is not None:
+            self._tokens.keep_s = settings.auth.keep_tokens_s
+
+    def readiness(self) -> tuple[bool, str]:
+        """Whether callers can be answered, and what is wrong; empty if nothing is."""
+        if self._tokens is None:
+            return True, ""
+        trouble = self._tokens.trouble
+        return not self._tokens.has_ended, trouble
+
+    def _read_tokens(self, auth: AuthSettings) -> Tokens | None:
+        if auth.api_key_file is None:
+            return None
+        then = f"the former end within {auth.keep_tokens_s:g} s"
+        failed = partial(self._unusable, "tokens", then)
+        return Tokens(auth.api_key_file, failed, keep_s=auth.keep_tokens_s)
 
     def look_after(self) -> None:
         """Do what is to be done every half second: count, and close idle connections."""
@@ -175,7 +190,8 @@ class Server:
 
     def _bind(self, port: int) -> None:
         where = address(self.settings.server.host, port)
-        secret = credentials(self.settings.tls, partial(self._changed_badly, "certificate"))
+        failed = partial(self._unusable, "certificate", "the former stays in use")
+        secret = credentials(self.settings.tls, failed)
         try:
             if secret is None:
                 self._server.add_insecure_port(where)
@@ -185,8 +201,8 @@ class Server:
             expected = f"a free port on {self.settings.server.host}"
             raise ConfigError("server.grpc_port", expected, port) from error
 
-    def _changed_badly(self, what: str, error: ConfigError) -> None:
-        self.log.warning(f"changed {what} not usable; what was read before stays", error=str(error))
+    def _unusable(self, what: str, then: str, error: ConfigError) -> None:
+        self.log.warning(f"changed {what} not usable; {then}", error=str(error))
 
     def _tell_models(self, snapshot: Snapshot) -> None:
         """Tell what is loaded, and give back what went with the versions that are not any more."""

@@ -86,6 +86,7 @@ class AuthSettings(_Section):
 
     api_key_file: Path | None = None
     keep_tokens_s: float = Field(default=60.0, ge=0, le=86_400)
+    max_failures_per_minute: int = Field(default=60, ge=1, le=1_000_000)
 
 
 class LogSettings(_Section):

@@ -1,8 +1,9 @@
-"""The tokens of callers: a file, read again when it changes.
+"""Tokens of callers: a file, read again when it changes.
 
 Each line is ``ROLE TOKEN`` or ``ROLE TOKEN UNTIL``: the role is ``read`` or ``admin``, UNTIL a day
-or time in ISO 8601, in UTC unless it says otherwise, from which on the token is not known any more.
-Empty lines and lines with # are skipped. A token that leaves the file is refused within a second.
+or time in ISO 8601, in UTC unless it says otherwise, from which on the token is refused. Empty
+lines and lines with # are skipped. A token that leaves the file is refused within a second. While
+the file cannot be used, the former tokens stay valid for a limited time, and then none is.
 """
 
 from __future__ import annotations
@@ -41,20 +42,22 @@ class KnownToken:
 
 
 class Tokens:
-    """Who has which role. Threads may share it."""
+    """The role of each token. Threads may share it."""
 
     def __init__(
         self,
         path: Path,
         failed: Callable[[ConfigError], None] = lambda error: None,
         *,
+        keep_s: float = 60.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Read the file.
 
         Args:
             path: the file.
-            failed: hears of a change that cannot be used; the former tokens stay.
+            failed: told of a change that cannot be used.
+            keep_s: how long the former tokens stay valid then.
             clock: gives seconds since 1970.
 
         Raises:
@@ -62,20 +65,37 @@ class Tokens:
         """
         self._known = FileWatcher([path], lambda: _read(path), failed)
         self._clock = clock
+        self.keep_s = keep_s
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the file; empty if nothing is. Reads the file if it changed."""
+        self._known.get()
+        if not self._known.failing_s:
+            return ""
+        former = f"former tokens end within {self.keep_s:g} s"
+        then = "no token is accepted" if self.has_ended else former
+        return f"the token file cannot be used, {then}"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no token is accepted, since the file cannot be used for too long."""
+        return self._known.failing_s > self.keep_s
 
     def role(self, token: str) -> Role | None:
-        """The role of a token; None if it is not known, or not any more."""
+        """Return the role of a token; None if it is unknown, or has ended."""
         known = self.find(token)
         return None if known is None else known.role
 
     def find(self, token: str) -> KnownToken | None:
-        """What is known of a token; None if it is not known, or not any more.
+        """Return what is known of a token; None if it is unknown, or has ended.
 
         Every token of the file is compared, each in constant time, so that the time tells nothing.
         """
         digest, now = sha256(token.encode()).digest(), self._clock()
         found: KnownToken | None = None
-        for known in self._known.get():
+        tokens = self._known.get()
+        for known in [] if self.has_ended else tokens:
             if hmac.compare_digest(known.digest, digest) and now < known.until_s:
                 found = known
         return found

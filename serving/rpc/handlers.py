@@ -102,8 +102,8 @@ class Call:
 Run = Callable[[Any, Call], Message | bytes]
 """Request and call -> response; where it is bytes, those it reserved are counted already."""
 
-Authorise = Callable[[str, Metadata], str]
-"""Method and metadata -> which token; raises Unauthenticated or Forbidden."""
+Authorise = Callable[[str, Metadata, Callable[[], str]], str]
+"""Method, metadata, caller's address -> which token; raises Unauthenticated or Forbidden."""
 
 
 class Observer(Protocol):
@@ -157,7 +157,7 @@ class Services(grpc.GenericRpcHandler):
             try:
                 admission.check()
                 if authorise is not None:
-                    call.token = authorise(name, metadata)
+                    call.token = authorise(name, metadata, context.peer)
                 response = _admitted(run, _receive(messages, call), request_class, call)
                 context.set_trailing_metadata(((REQUEST_ID, call.id),))
             except Exception as error:  # the last line of defence: the server stays up

@@ -18,6 +18,8 @@ from google.protobuf.message_factory import GetMessageClass
 
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 from serving.process.auth import AuthInterceptor
+from serving.process.logs import open_log
+from serving.process.settings import LogSettings
 from serving.registry.batcher import Batcher
 from serving.registry.manager import Director, LocalModels
 from serving.registry.model import Tuning
@@ -96,7 +98,9 @@ def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Mess
         **VocabularySearch(registry, batcher, LIMITS).methods(),
         **Administration(registry, director, LIMITS).methods(),
     }
-    services = Services(runs, admission, AuthInterceptor(None).of, Unforgiving())
+    services = Services(
+        runs, admission, AuthInterceptor(None, open_log(LogSettings()), 60).of, Unforgiving()
+    )
     found = []
     for method in runs:
         path = f"/{method.containing_service.full_name}/{method.name}"

@@ -52,6 +52,8 @@ class WorkerRecord:
         generation: which it serves.
         answered: the newest proposal that it has loaded, or could not load.
         error: why it could not; empty if it could.
+        ready: whether it can answer callers.
+        trouble: what is wrong; empty if nothing is.
     """
 
     pid: int
@@ -59,6 +61,8 @@ class WorkerRecord:
     generation: int = 0
     answered: int = 0
     error: str = ""
+    ready: bool = True
+    trouble: str = ""
 
 
 class RunFolder:

@@ -46,6 +46,7 @@ class SharedModels:
         self._folder, self._number, self._registry, self._log = folder, number, registry, log
         self._timeout_s = timeout_s
         self._record = WorkerRecord(os.getpid())
+        self._lock = threading.Lock()
 
     def join(self, start: Callable[[], Lineup], listen: Callable[[], None]) -> None:
         """Load what the others serve, then listen, and follow every later decision.
@@ -72,9 +73,15 @@ class SharedModels:
             self._registry.apply(decided.lineup)
             self._record = replace(self._record, generation=decided.number)
 
+    def tell_readiness(self, ready: bool, trouble: str) -> None:
+        """Say whether this worker can answer, where that has changed."""
+        if (ready, trouble) != (self._record.ready, self._record.trouble):
+            self._say(ready=ready, trouble=trouble)
+
     def _say(self, **facts: object) -> None:
-        self._record = replace(self._record, **facts)  # type: ignore[arg-type]
-        self._folder.write_record(self._number, self._record)
+        with self._lock:
+            self._record = replace(self._record, **facts)  # type: ignore[arg-type]
+            self._folder.write_record(self._number, self._record)
 
     # A change: the part of the worker that is asked for it.
 

@@ -176,11 +176,13 @@ class Supervisor:
             return False, "draining"
         ready = [worker for worker in list(self._workers.values()) if self._is_ready(worker)]
         sentence = f"{len(ready)} of {self.settings.server.workers} workers ready"
-        return bool(ready), sentence
+        troubles = {worker.record.trouble for worker in list(self._workers.values())} - {""}
+        return bool(ready), "; ".join([sentence, *sorted(troubles)])
 
     def _is_ready(self, worker: WorkerProcess) -> bool:
         late = worker.silence_s > self.settings.server.heartbeat_timeout_s / 2
-        return not late and not worker.has_ended and worker.record.state == "serving"
+        record = worker.record
+        return not late and not worker.has_ended and record.ready and record.state == "serving"
 
     def metrics(self) -> bytes:
         """The workers' metrics, added up."""

@@ -68,6 +68,7 @@ class Worker:
     def _beat(self) -> None:
         while True:
             self._server.look_after()
+            self._models.tell_readiness(*self._server.readiness())
             self._folder.beat(self._number)
             time.sleep(LOOK_AFTER_S)
 

@@ -13,8 +13,10 @@ from mulde.errors import (
     Forbidden,
     Unauthenticated,
 )
-from serving.process.auth import ADMIN_METHODS, AuthInterceptor, Tokens
+from serving.process.auth import ADMIN_METHODS, AuthInterceptor, FailureLimit, Tokens
 from serving.process.file_watcher import FileWatcher
+from serving.process.logs import open_log
+from serving.process.settings import LogSettings
 
 READ, ADMIN = "r" * 16, "a" * 16
 PREDICT = "mulde.v1.LinkPredictionService.PredictTails"
@@ -26,6 +28,14 @@ def tokens(tmp_path: Path) -> Tokens:
     path = tmp_path / "tokens"
     path.write_text(f"# comment\n\nread {READ}\n  admin\t{ADMIN}  \n")
     return Tokens(path)
+
+
+def interceptor(tokens: Tokens | None) -> AuthInterceptor:
+    return AuthInterceptor(tokens, open_log(LogSettings()), max_failures=60)
+
+
+def peer() -> str:
+    return "ipv4:127.0.0.1:40000"
 
 
 def bearer(token: str) -> dict[str, str | bytes]:
@@ -47,12 +57,12 @@ def test_the_log_can_tell_tokens_apart_and_not_use_them(tokens: Tokens) -> None:
 
 
 def test_each_role_may_do_its_part(tokens: Tokens) -> None:
-    auth = AuthInterceptor(tokens)
-    auth.check(PREDICT, bearer(READ))
-    auth.check(PREDICT, bearer(ADMIN))
-    auth.check(LOAD, bearer(ADMIN))
+    auth = interceptor(tokens)
+    auth.check(PREDICT, bearer(READ), peer)
+    auth.check(PREDICT, bearer(ADMIN), peer)
+    auth.check(LOAD, bearer(ADMIN), peer)
     with pytest.raises(Forbidden):
-        auth.check(LOAD, bearer(READ))
+        auth.check(LOAD, bearer(READ), peer)
 
 
 @pytest.mark.parametrize(
@@ -69,15 +79,15 @@ def test_each_role_may_do_its_part(tokens: Tokens) -> None:
 def test_without_a_token_nobody_is_let_in(tokens: Tokens, metadata: dict[str, str | bytes]) -> None:
     for method in (PREDICT, LOAD):
         with pytest.raises(Unauthenticated):
-            AuthInterceptor(tokens).check(method, metadata)
+            interceptor(tokens).check(method, metadata, peer)
 
 
 def test_without_a_token_file_all_may_read_and_nobody_administers() -> None:
-    auth = AuthInterceptor(None)
+    auth = interceptor(None)
     assert auth.of(PREDICT) is None
     for method in ADMIN_METHODS:
         with pytest.raises(Forbidden):
-            auth.check(method, bearer(ADMIN))
+            auth.check(method, bearer(ADMIN), peer)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +128,21 @@ def test_changed_files_are_read_again_and_a_bad_change_is_not(tmp_path: Path) ->
         os.utime(path, ns=(time.time_ns(), time.time_ns()))
         assert watched.get() == watched.get() == expected
     assert len(failures) == 1
+
+
+def test_failures_are_counted_by_address_and_minute() -> None:
+    now = 0.0
+    limit = FailureLimit(2, clock=lambda: now)
+    assert [limit.count("a") for _ in range(3)] == [True, True, False]
+    assert limit.count("b")
+    now = 60.0
+    assert limit.count("a")
+
+
+def test_failures_of_many_addresses_take_little_memory() -> None:
+    limit = FailureLimit(1, clock=lambda: 0.0)
+    assert limit.count("first")
+    assert not limit.count("first")
+    for number in range(1024):
+        limit.count(f"host {number}")
+    assert limit.count("first")  # forgotten, as the oldest of more than 1,024

@@ -72,7 +72,8 @@ def guarded(folder: Path, *flags: str) -> Iterator[Guarded]:
     tokens.write_text(FILE)
     toy = toy_bundle(folder / "toy")
     flags = ("--api-key-file", str(tokens), "--log-level", "debug", "--log-requests", *flags)
-    with server(toy.path, *flags, log=folder / "log") as process:
+    more = {"MULDE_AUTH__MAX_FAILURES_PER_MINUTE": "10000"}
+    with server(toy.path, *flags, log=folder / "log", **more) as process:
         yield Guarded(process, tokens)
 
 
