@@ -147,18 +147,20 @@ def split(
     check_split(by, out, valid, test, overwrite)
     with file_progress("reading") as progress:
         data = layout.read(files, progress)
-    _say(data.report.text())
-    made = split_graph(
-        data,
-        out,
-        by=by,
-        valid=valid,
-        test=test,
-        seed=seed,
-        symmetric=symmetric or [],
-        overwrite=overwrite,
-        name=", ".join(map(str, files)),
-    )
+    _say(f"{data.report.text()}\nsplitting {len(data.facts):,} facts")
+    with file_progress("writing") as progress:
+        made = split_graph(
+            data,
+            out,
+            by=by,
+            valid=valid,
+            test=test,
+            seed=seed,
+            symmetric=symmetric or [],
+            overwrite=overwrite,
+            name=", ".join(map(str, files)),
+            progress=progress,
+        )
     _show(summary(made.graph))
     _say(f"{made.added:,} mirrored facts added\ngraph is in {out}")
 

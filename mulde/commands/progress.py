@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from mulde.graph.compressed import Progress as Report
 from mulde.storage.printable import printable
@@ -24,8 +30,13 @@ def file_progress(verb: str) -> Iterator[Report]:
     if not console.is_terminal:
         yield _lines(verb, console)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), console=console) as bars:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
 
         def report(name: str, done: int, total: int) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mulde.errors import DatasetError
+from mulde.graph.compressed import Progress, no_progress
 from mulde.graph.facts import Facts
 from mulde.graph.graph import SPLITS, Graph, assemble
 from mulde.graph.labels import label_lines, type_lines
@@ -26,7 +27,12 @@ _LINES = 1 << 20
 
 
 def write_folder(
-    data: GraphData, splits: dict[str, Triples], out: Path | None, title: str, overwrite: bool
+    data: GraphData,
+    splits: dict[str, Triples],
+    out: Path | None,
+    title: str,
+    overwrite: bool,
+    progress: Progress = no_progress,
 ) -> Graph:
     """The graph of these splits; its folder too, where one is wanted."""
     digest = hashlib.sha256()
@@ -35,7 +41,9 @@ def write_folder(
             folder = None if out is None else stack.enter_context(new_folder(out))
             for number, (name, triples) in enumerate(splits.items()):
                 digest.update(b"\0" if number else b"")
-                _write_lines(data, triples, folder and folder / f"{name}.txt", digest)
+                path = None if folder is None else folder / f"{name}.txt"
+                for done in _write_lines(data, triples, path, digest):
+                    progress(f"{name}.txt", done, len(triples))
             graph = _graph(data, splits, title, digest.hexdigest())
             if folder is not None and out is not None:
                 _write_names(data, graph, folder)
@@ -45,13 +53,17 @@ def write_folder(
     return graph
 
 
-def _write_lines(data: GraphData, triples: Triples, path: Path | None, digest: Any) -> None:
+def _write_lines(
+    data: GraphData, triples: Triples, path: Path | None, digest: Any
+) -> Iterator[int]:
+    """Write and hash lines; gives how many are done."""
     with ExitStack() as stack:
         file = None if path is None else stack.enter_context(path.open("xb"))
-        for text in lines_of(data.facts, triples):
+        for number, text in enumerate(lines_of(data.facts, triples), start=1):
             digest.update(text)
             if file is not None:
                 file.write(text)
+            yield min(number * _LINES, len(triples))
 
 
 def lines_of(facts: Facts, triples: Triples) -> Iterator[memoryview]:

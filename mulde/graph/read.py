@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from mulde.errors import ConfigError, DatasetError, shorten
-from mulde.graph.compressed import plain_suffix
+from mulde.graph.compressed import BoundedFile, plain_suffix
 from mulde.graph.facts import Collector, Facts
 from mulde.graph.formats import delimited, json_lines, objects, rdf, tables
 from mulde.graph.labels import read_labels, read_types
@@ -21,7 +22,7 @@ READERS: dict[str, Any] = {
     **dict.fromkeys(("tsv", "csv", "txt"), delimited.read_delimited),
     **dict.fromkeys(("jsonl", "ndjson", "json"), json_lines.read_json_lines),
     **dict.fromkeys(("parquet", "pq"), tables.read_parquet),
-    **dict.fromkeys((suffix.removeprefix(".") for suffix in rdf.SUFFIXES), rdf.read_rdf),
+    **dict.fromkeys(rdf.FORMATS, rdf.read_rdf),
 }
 FORMATS = tuple(READERS)
 
@@ -95,7 +96,8 @@ def _collect(source: Any, options: ReadOptions, found: Collector) -> str:
         isinstance(one, (str, Path)) for one in source
     ):  # fmt: skip
         for path in map(Path, source):
-            _reader_of(path, options)(path, options, found)
+            name = _format_of(path, options)
+            READERS[name](path, replace(options, format=name), found)
         return ", ".join(map(str, source))
     name = type(source).__name__
     if hasattr(source, "mapped_triples"):
@@ -112,22 +114,42 @@ def _collect(source: Any, options: ReadOptions, found: Collector) -> str:
     return name
 
 
-def _reader_of(path: Path, options: ReadOptions) -> Any:
-    """The reader for a file, by the format that is given or its name.
+def _format_of(path: Path, options: ReadOptions) -> str:
+    """The format that is given, that the file's name tells, or that its first bytes show.
 
     Raises:
         ConfigError: for a format that is not known.
-        DatasetError: if there is no such file, or its name tells no format.
+        DatasetError: if there is no such file.
     """
     if path.is_dir():
         problem = "expected a file of triples, found a folder; a folder with train.txt, valid.txt"
         raise DatasetError(path, f"{problem} and test.txt is split already: train on it as it is")
     if not path.exists():
         raise DatasetError(path, "expected a file of triples, found none")
-    name = options.format or plain_suffix(path).removeprefix(".")
-    if options.format and name not in READERS:
-        raise ConfigError("--format", f"one of {', '.join(FORMATS)}", name)
-    return READERS.get(name, delimited.read_delimited)
+    if options.format is not None:
+        if options.format not in READERS:
+            raise ConfigError("--format", f"one of {', '.join(FORMATS)}", options.format)
+        return options.format
+    name = plain_suffix(path).removeprefix(".")
+    return _format_within(path) if name not in READERS or name == "txt" else name
+
+
+def _format_within(path: Path) -> str:
+    """The format that a file's first bytes show, where its name tells none."""
+    with BoundedFile(path) as file:
+        start = file.read(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()
+    line = start.partition(b"\n")[0].rstrip()
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    if start.startswith(b"{"):
+        return "jsonl"
+    if start.startswith((b"@prefix", b"@base", b"PREFIX", b"BASE")):
+        return "ttl"
+    if start.startswith((b"<?xml", b"<rdf:")):
+        return "rdf"
+    if line.startswith((b"<", b"_:")) and line.endswith(b"."):
+        return "nq"  # N-Triples too
+    return "tsv"
 
 
 def _refuse_hidden_header(facts: Facts, first: Sequence[tuple[str, tuple[str, str, str]]]) -> None:
@@ -141,9 +163,11 @@ def _refuse_hidden_header(facts: Facts, first: Sequence[tuple[str, tuple[str, st
     for path, names in first:
         ids = (facts.entity_ids, facts.relation_ids, facts.entity_ids)
         rows = [pc.index(i, name).as_py() for i, name in zip(ids, names, strict=True)]
-        ends = facts.triples[:, [0, 2]]
-        alone = np.isin(ends, [rows[0], rows[2]]).any(axis=1) | (facts.triples[:, 1] == rows[1])
-        if alone.sum() == 1:
+        with_relation = facts.triples[:, 1] == rows[1]
+        if np.count_nonzero(with_relation) > 1:
+            continue
+        ends = np.isin(facts.triples[:, [0, 2]], [rows[0], rows[2]]).any(axis=1)
+        if np.count_nonzero(ends | with_relation) == 1:
             problem = f"no name of {shorten(names)} occurs again; is it a header?"
             raise DatasetError(path, f"{problem} type --header or --no-header", 1)
 

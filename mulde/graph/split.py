@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from mulde.errors import ConfigError, DatasetError
+from mulde.graph.compressed import Progress, no_progress
 from mulde.graph.folder import LABELS, RELATION_LABELS, TYPES, write_folder
 from mulde.graph.graph import SPLITS, Graph, keys_of, triples_of
 from mulde.graph.hold_out import (
@@ -92,6 +93,7 @@ def split_graph(
     symmetric: Sequence[str] = (),
     overwrite: bool = False,
     name: str = "graph",
+    progress: Progress = no_progress,
 ) -> Split:
     """Split facts, in memory or into a graph folder that appears whole or not at all.
 
@@ -105,6 +107,7 @@ def split_graph(
         symmetric: relations that hold both ways; the missing direction of their facts is added.
         overwrite: whether a folder that is there may be replaced.
         name: of the source, for errors.
+        progress: told how many facts of each split are written.
 
     Raises:
         ConfigError: for shares outside their range, a relation in ``symmetric`` that there is
@@ -123,7 +126,8 @@ def split_graph(
     splits = {one: triples[part == place] for place, one in enumerate(SPLITS)}
     del triples, part
     title = "graph" if out is None else out.resolve().name
-    return Split(write_folder(data, splits, out, title, overwrite), data, added)
+    graph = write_folder(data, splits, out, title, overwrite, progress)
+    return Split(graph, data, added)
 
 
 def _hold_out(

@@ -141,8 +141,8 @@ def _resolve(
         raise DatasetError(path, problem) from None
     if len(columns) != (2 if options.relation is not None else 3):
         raise DatasetError(path, _unknown(names, separator, lines, width))
-    certain = options.columns is not None or options.header is not None or roles is not None
-    return FileLayout(encoding, separator, quoted, names, columns, time, header, certain or header)
+    certain = header or options.header is not None
+    return FileLayout(encoding, separator, quoted, names, columns, time, header, certain)
 
 
 def _usual(names: Sequence[str], width: int, roles: tuple[int, int, int] | None) -> tuple[str, ...]:

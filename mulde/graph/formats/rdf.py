@@ -24,12 +24,12 @@ from typing import IO, Any, cast
 import pyarrow as pa
 
 from mulde.errors import DatasetError
-from mulde.graph.compressed import BoundedFile, plain_suffix
+from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
 from mulde.graph.options import ReadOptions
 
-SUFFIXES = (".nt", ".nq", ".ttl", ".trig", ".rdf", ".xml", ".owl", ".jsonld")
-_SAME = {".xml": ".rdf", ".owl": ".rdf"}
+FORMATS = ("nt", "nq", "ttl", "n3", "trig", "rdf", "xml", "owl", "jsonld")
+_SAME = {"xml": "rdf", "owl": "rdf"}
 LABELS = {
     "http://www.w3.org/2000/01/rdf-schema#label": 0,
     "http://www.w3.org/2004/02/skos/core#prefLabel": 1,
@@ -48,21 +48,18 @@ def read_rdf(path: Path, options: ReadOptions, found: Collector) -> None:
     """
     statements = _parse(path, options)
     reader = _Reader(options, found, number=len(found.counts.sources))
-    found.counts.sources.append(f"{path.name}: {_format(path, options)}")
+    found.counts.sources.append(f"{path.name}: {options.format}")
     while batch := list(islice(statements, _BATCH)):
         columns = reader.facts_of(batch)
         found.add(path, [pa.array(column, pa.string()) for column in columns])
 
 
-def _format(path: Path, options: ReadOptions) -> str:
-    return options.format or plain_suffix(path).removeprefix(".")
-
-
 def _parse(path: Path, options: ReadOptions) -> Iterator[Any]:
     import pyoxigraph
 
-    suffix = "." + _format(path, options)
-    kind = pyoxigraph.RdfFormat.from_extension(_SAME.get(suffix, suffix).removeprefix("."))
+    assert options.format is not None
+
+    kind = pyoxigraph.RdfFormat.from_extension(_SAME.get(options.format, options.format))
     with BoundedFile(path, options.progress) as file:
         try:
             yield from pyoxigraph.parse(cast(IO[bytes], file), kind)

@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +19,7 @@ from mulde.commands import data
 from mulde.errors import ConfigError, DatasetError
 from mulde.graph import datasets
 from mulde.graph.download import RemoteFile
+from mulde.graph.graph import read_folder
 
 TRIPLES = {
     "train.txt": b"a\tr\tb\nb\tr\tc\nb\tr\tc\n",
@@ -39,6 +41,13 @@ def home(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     for name, content in TRIPLES.items():
         (folder / name).write_bytes(content)
+    with serving(folder) as address:
+        yield address
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a server that has the files of a folder."""
     handler = partial(Quiet, directory=folder)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -83,6 +92,14 @@ def test_the_pins_are_those_of_the_benchmarks(name: str) -> None:
     for file in datasets.catalogue()[name]:
         content = Path(str(BENCHMARKS), name, file.name).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size_bytes, file.sha256)
+
+
+@pytest.mark.skipif(not BENCHMARKS, reason="MULDE_DATA does not name the benchmark graphs")
+@pytest.mark.parametrize("name", sorted(datasets.catalogue()))
+def test_every_graph_is_fetched_and_read(name: str, tmp_path: Path) -> None:
+    with serving(Path(str(BENCHMARKS), name)) as address:
+        datasets.fetch(name, tmp_path / name, home=address)
+    assert len(read_folder(tmp_path / name).train) > 1000
 
 
 @pytest.mark.usefixtures("toy")

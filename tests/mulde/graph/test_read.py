@@ -343,6 +343,28 @@ def test_a_header_in_a_graph_folder_is_refused(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "name", ["pandas.parquet", "plain.jsonl", "plain.tsv", "facts.nt", "facts.ttl", "facts.rdf"]
+)
+def test_a_name_that_tells_no_format_is_no_hindrance(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name in WRITERS:
+        WRITERS[name](path)
+    else:
+        rdf_graph().serialize(path, format=RDF_FORMATS[path.suffix[1:]], encoding="utf-8")
+    expected = facts(read_graph(path))
+    for other in ("dump", "facts.data", "facts.txt"):
+        assert facts(read_graph(path.rename(tmp_path / other))) == expected
+        path = tmp_path / other
+
+
+def test_numbers_of_columns_do_not_hide_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "facts.csv"
+    path.write_text("person,verb_used,friend\n" + "\n".join(map(",".join, FACTS)))
+    with pytest.raises(DatasetError, match="is it a header"):
+        read_graph(path, columns=("1", "2", "3"))
+
+
 def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="colums"):
         read_graph(FACTS, colums=("a", "b", "c"))
