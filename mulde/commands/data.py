@@ -237,7 +237,7 @@ def summary(graph: Graph) -> dict[str, Any]:
         name: np.bincount(graph.split(name)[:, 1], minlength=graph.num_relations).tolist()
         for name in SPLITS
     }
-    joined = {name: 0 if name == "train" else _joined(graph, name) for name in SPLITS}
+    joined = _joined(graph)
     return {
         "name": graph.name,
         "entities": graph.num_entities,
@@ -248,7 +248,7 @@ def summary(graph: Graph) -> dict[str, Any]:
                 "duplicates": graph.duplicates[name],
                 "leaked": graph.leaked.get(name, 0),
                 "unseen": graph.unseen.get(name, 0),
-                "joined": joined[name],
+                "joined": joined.get(name, 0),
             }
             for name in SPLITS
         },
@@ -259,14 +259,13 @@ def summary(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _joined(graph: Graph, split: str) -> int:
-    """Held-out facts between two entities that a train fact joins, in either direction."""
-    pairs, counts = np.unique(_pairs(graph, split), return_counts=True)
-    train = _pairs(graph, "train")
+def _joined(graph: Graph) -> dict[str, int]:
+    """For each split, held-out facts between two entities that a train fact joins either way."""
+    held = {name: _pairs(graph, name) for name in SPLITS[1:]}
+    pairs, train = np.unique(np.concatenate(list(held.values()))), _pairs(graph, "train")
     places = np.minimum(np.searchsorted(pairs, train), len(pairs) - 1)
-    hit = np.zeros(len(pairs), dtype=bool)
-    hit[places[pairs[places] == train]] = True
-    return int(counts[hit].sum())
+    both = np.unique(places[pairs[places] == train])
+    return {name: int(np.isin(one, pairs[both]).sum()) for name, one in held.items()}
 
 
 def _pairs(graph: Graph, split: str) -> NDArray[np.int64]:

@@ -142,8 +142,7 @@ def assemble(*, splits: dict[str, Triples], **fields: Any) -> Graph:
     train, size = splits["train"], (len(fields["entity_ids"]), len(fields["relation_ids"]))
     seen = np.zeros(size[0], dtype=bool)
     seen[train[:, 0]] = seen[train[:, 2]] = True
-    known = keys_of(train, *size)
-    known.sort()
+    known = _sorted(keys_of(train, *size))
     return Graph(
         **fields,
         train=train,
@@ -182,12 +181,17 @@ def triples_of(keys: NDArray[np.int64], entities: int, relations: int) -> Triple
 def first_occurrences(triples: Triples, entities: int, relations: int) -> Triples:
     """The triples without repetitions, in their order."""
     keys = keys_of(triples, entities, relations)
-    ordered = np.sort(keys)
+    ordered = _sorted(keys)
     if not (ordered[1:] == ordered[:-1]).any():
         return triples
     del ordered
     _, first = np.unique(keys, return_index=True)
     return triples[np.sort(first)]
+
+
+def _sorted(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keys in order; those of a folder that ``mulde data split`` wrote are already."""
+    return keys if (keys[1:] > keys[:-1]).all() else np.sort(keys)
 
 
 def _count_in(ordered: NDArray[np.int64], keys: NDArray[np.int64]) -> int:

@@ -82,13 +82,50 @@ def _sorted_ids(distinct: Sequence[Any]) -> tuple[Any, list[Codes], int]:
     encoded = pa.chunked_array(distinct).dictionary_encode()
     ids = encoded.chunk(encoded.num_chunks - 1).dictionary if encoded.num_chunks else distinct[0]
     ids, cleaned_to, cleaned = _clean(ids)
-    order = pc.sort_indices(ids)
+    order = sorted_rows(ids)
     rank = np.empty(len(ids), dtype=np.int32)
-    rank[order.to_numpy()] = np.arange(len(ids), dtype=np.int32)
+    rank[order] = np.arange(len(ids), dtype=np.int32)
     if cleaned_to is not None:
         rank = rank[cleaned_to]
     chunks = [rank[chunk.indices.to_numpy()] for chunk in encoded.chunks]
-    return ids.take(order), _chunked_as(distinct, chunks), cleaned
+    return ids.take(pa.array(order)), _chunked_as(distinct, chunks), cleaned
+
+
+def sorted_rows(names: Any) -> NDArray[np.int64]:
+    """Rows of distinct names in the order of their UTF-8 bytes, [E].
+
+    Numbers made of the 8 bytes behind what all names begin with decide most of the order, and are
+    sorted some ten times as fast as names; Arrow sorts those names whose numbers are equal.
+    """
+    if not len(names):
+        return np.zeros(0, dtype=np.int64)
+    data, starts, sizes, common = _bytes_of(names)
+    key = np.zeros(len(names), dtype=np.uint64)
+    for place in range(common, common + 8):
+        here = np.minimum(starts + place, len(data) - 1)
+        key <<= np.uint64(8)
+        key |= np.where(place < sizes, data[here], 0).astype(np.uint64)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    equal = np.zeros(len(key) + 1, dtype=bool)
+    equal[1:-1] = key[1:] == key[:-1]
+    tied = np.flatnonzero(equal[1:] | equal[:-1])
+    if len(tied):
+        rows = order[tied]
+        order[tied] = rows[pc.sort_indices(names.take(pa.array(rows))).to_numpy()]
+    return order
+
+
+def _bytes_of(
+    names: Any,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], int]:
+    """All bytes, where each name starts, its size, and how many bytes all have in common."""
+    _, offsets, content = names.buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)[names.offset : names.offset + len(names) + 1]
+    data = np.frombuffer(content, dtype=np.uint8)
+    low, high = (bound.as_py().encode() for bound in pc.min_max(names).values())
+    common = next((n for n, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return data, ends[:-1], np.diff(ends), common
 
 
 def _chunked_as(distinct: Sequence[Any], chunks: list[Codes]) -> list[Codes]:

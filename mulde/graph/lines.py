@@ -21,7 +21,7 @@ from mulde.graph.compressed import BoundedFile, Progress, no_progress, unpack
 from mulde.storage.strings import MAX_BYTES
 
 _BOM = b"\xef\xbb\xbf"
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 16 << 20
 _THREADS = min(4, os.cpu_count() or 1)
 
 T = TypeVar("T")

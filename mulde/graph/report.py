@@ -188,7 +188,9 @@ def _spellings(facts: Facts) -> Finding:
     """Names that differ in white space at their ends or in how accents are written."""
     import pyarrow.compute as pc
 
-    plain = pc.utf8_trim_whitespace(pc.utf8_normalize(facts.entity_ids, form="NFC"))
+    ascii_alone = pc.all(pc.string_is_ascii(facts.entity_ids)).as_py()
+    plain = facts.entity_ids if ascii_alone else pc.utf8_normalize(facts.entity_ids, form="NFC")
+    plain = pc.utf8_trim_whitespace(plain)
     count = len(plain) - pc.count_distinct(plain).as_py()
     found = f"{count:,} entities differ from another one only in spaces or in how accents are coded"
     return Finding("spellings", count, found, "kept apart")

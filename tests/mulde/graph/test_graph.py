@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mulde.errors import DatasetError
 from mulde.graph.graph import SPLITS, Graph, read_folder
+from mulde.graph.intern import sorted_rows
 from mulde.storage.strings import MAX_BYTES
 from tests.support.tiny import write_split, write_tiny_graph
 
@@ -277,3 +279,11 @@ def test_any_graph_is_read_back_as_it_was_written(
     assert list(graph.entity_ids) == sorted(
         {e for rows in written.values() for h, _, t in rows for e in (h, t)}
     )
+
+
+@settings(deadline=None, max_examples=200)
+@given(names=st.lists(name | st.text("ab\x01", max_size=20), unique=True), prefix=name)
+def test_names_are_sorted_as_their_utf_8(names: list[str], prefix: str) -> None:
+    whole = [prefix + name for name in names]
+    rows = sorted_rows(pa.array(whole, pa.large_string()))
+    assert [whole[row] for row in rows.tolist()] == sorted(whole)
