@@ -157,11 +157,11 @@ def keys_of(triples: Triples, entities: int, relations: int) -> NDArray[np.int64
     """One number for each triple, ordered as head, relation, tail.
 
     Raises:
-        DatasetError: if the numbers would need more than 63 bits.
+        DatasetError: if the numbers would need more than 62 bits.
     """
-    if entities * entities * relations >= 2**63:
+    if entities * entities * relations >= 2**62:
         size = f"{entities:,} entities and {relations:,} relations"
-        raise DatasetError("graph", f"expected entities^2 * relations below 2^63, found {size}")
+        raise DatasetError("graph", f"expected entities^2 * relations below 2^62, found {size}")
     keys = triples[:, 0].astype(np.int64)
     keys *= relations
     keys += triples[:, 1]

@@ -206,13 +206,16 @@ def find_patterns(
     """
     entities, relations = facts.size
     head, relation, tail = facts.triples.T
-    kept = head != tail
-    head, relation, tail = head[kept], relation[kept].astype(np.int64), tail[kept]
-    if not len(head):
+    keys = np.minimum(head, tail).astype(np.int64)
+    keys *= entities
+    keys += np.maximum(head, tail)
+    keys *= 2 * relations  # below 2^63, as those of keys_of are below 2^62
+    keys += 2 * relation + (head < tail)
+    keys = np.sort(keys[head != tail])
+    if not len(keys):
         return []
-    pair = np.minimum(head, tail).astype(np.int64) * entities + np.maximum(head, tail)
-    order = np.argsort(pair, kind="stable")
-    pair, relation, forward = pair[order], relation[order], (head < tail)[order]
+    pair, rest = np.divmod(keys, 2 * relations)
+    relation, forward = rest >> 1, (rest & 1).astype(bool)
     sizes = np.bincount(relation, minlength=relations)
     same, opposite = _shared(pair, relation, forward, relations)
     found = _patterns(facts, sizes, same, opposite)
