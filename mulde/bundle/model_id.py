@@ -83,7 +83,7 @@ def _write(path: Path, model_id: str) -> None:
         _write_encoder(path, model_id)
     elif path.name == CALIBRATION:
         content = {**_read_calibration(path), "model_id": model_id}
-        path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(content, sort_keys=True) + "\n", encoding="utf-8")
     else:
         write_model_id(path, bytes.fromhex(model_id))
 

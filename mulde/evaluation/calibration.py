@@ -1,86 +1,197 @@
-"""Score -> probability, one monotone map per direction: ``calibration.json``."""
+"""Scores to probabilities: ``calibration.json``.
+
+Two numbers, fitted on valid alone:
+
+- the *probability* of a ranked candidate is the chance that it is a held-out fact of the query;
+- the *plausibility* of a triple is the chance that it is true rather than the same triple with
+  another tail of its relation, at a base rate of true triples.
+
+Each is a sigmoid of a sum of strictly increasing curves, one curve for each score of an item. Each
+relation has parameters of its own, shrunk to those of all (``training/export/calibrate.py``):
+
+    logit = intercept_g + sum_f sum_k slope_gfk ramp_k(z_f),   z_f = (x_f - centre_gf) / scale_gf
+
+``ramp_k`` rises smoothly between two ``KNOTS``; the sum of all ramps is z.
+
+Shape letters: N items, G groups (relations R, or relation rows 2R), F scores of an item, K ramps.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mulde.errors import BundleError
-from mulde.storage.json_document import STRICT, parse_json
-from mulde.typing import Float64, Floats, Mask
+from mulde.storage.json_document import STRICT, load_json, parse_json
+from mulde.typing import Array, Float64, Floats, Ints
 
-_MAX_BYTES = 1 << 20
+BASE_RATE = 0.5
+KNOTS = (-1.5, -0.5, 0.5, 1.5)
+SHARPNESS = 3.0
+"""Of the bend at a knot."""
+
+_MAX_BYTES = 16 << 20
+
+Row = tuple[float, ...]
+Positive = Annotated[float, Field(gt=0)]
+PositiveRow = tuple[Positive, ...]
+
+
+def ramps(values: Floats) -> Float64:
+    """Return the ramps [..., K] of standardised scores [...]; their sum is the score."""
+    bends = np.logaddexp(0.0, SHARPNESS * (values[..., None] - np.array(KNOTS))) / SHARPNESS
+    ends = np.concatenate([values[..., None], bends, np.zeros_like(values)[..., None]], axis=-1)
+    steps: Float64 = ends[..., :-1] - ends[..., 1:]
+    return steps
 
 
 @dataclass(frozen=True, config=STRICT)
-class Curve:
-    """A monotone, piecewise linear map; constant outside its knots.
+class Curves:
+    """Strictly increasing maps from scores to probabilities, one for each group.
 
     Attributes:
-        scores: ascending, at least one.
-        probabilities: for each score, in [0, 1], never falling.
+        intercept: [G].
+        centre: [G, F].
+        scale: [G, F], above 0.
+        slope: [G, F, K], above 0.
+        floor: least distance of a probability from 0 and 1: one of N facts cannot show a chance
+            below 1 in N.
     """
 
-    scores: Annotated[tuple[float, ...], Field(min_length=1)]
-    probabilities: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    intercept: Row
+    centre: tuple[Row, ...]
+    scale: tuple[PositiveRow, ...]
+    slope: tuple[tuple[PositiveRow, ...], ...]
+    floor: Annotated[float, Field(gt=0, lt=0.5)]
 
     def __post_init__(self) -> None:
-        """Refuse a map that is not monotone."""
-        if len(self.scores) != len(self.probabilities):
-            found = f"{len(self.scores)} and {len(self.probabilities)}"
-            raise ValueError(f"scores and probabilities: expected as many of both, found {found}")
-        if (np.diff(self.scores) <= 0).any():
-            raise ValueError("scores: expected rising numbers, found others")
-        if (np.diff(self.probabilities) < 0).any():
-            raise ValueError("probabilities: expected never falling numbers, found others")
+        """Refuse parameters of different shapes."""
+        try:
+            intercept, centre, scale, slope = self._arrays
+        except ValueError:
+            raise ValueError("expected rows of equal length, found others") from None
+        expected = (*centre.shape, len(KNOTS) + 1)
+        if centre.ndim != 2 or scale.shape != centre.shape or slope.shape != expected:
+            raise ValueError(f"slope: expected the shape {expected}, found {slope.shape}")
+        if intercept.shape != centre.shape[:1] or not centre.size:
+            raise ValueError(f"intercept: expected {len(centre)} numbers, found {len(intercept)}")
 
-    def __call__(self, scores: Floats) -> Float64:
-        """Probabilities of scores [B], in [0, 1]; NaN stays NaN."""
-        return np.asarray(np.interp(scores, self.scores, self.probabilities), dtype=np.float64)
+    @cached_property
+    def _arrays(self) -> tuple[Array, Array, Array, Array]:
+        parts = self.intercept, self.centre, self.scale, self.slope
+        intercept, centre, scale, slope = (np.array(part, dtype=np.float64) for part in parts)
+        return intercept, centre, scale, slope
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """G and F."""
+        return len(self.centre), len(self.centre[0])
+
+    def logits(self, scores: Floats, groups: Ints) -> Float64:
+        """Logits [N] of items with scores [N, F] in groups [N]."""
+        intercept, centre, scale, slope = self._arrays
+        steps = ramps((scores - centre[groups]) / scale[groups])
+        found: Float64 = intercept[groups] + (slope[groups] * steps).sum(axis=(1, 2))
+        return found
+
+    def probabilities(self, logits: Floats) -> Float64:
+        """Probabilities [N] of logits [N], in [floor, 1 - floor]."""
+        share = np.exp(-np.logaddexp(0.0, -logits))
+        found: Float64 = self.floor + (1 - 2 * self.floor) * share
+        return found
 
 
 @dataclass(frozen=True, config=STRICT)
 class Calibration:
-    """Probabilities for the answers of tail and of head queries.
+    """What turns the scores of a model into probabilities and plausibilities.
 
     Attributes:
-        tail, head: the maps.
-        event: what a probability is the probability of, in words.
-        error: per direction, the expected calibration error on the test split, where measured.
+        new_facts: probability of candidates ranked by score + prior; F is 1, G is 2R.
+        all_facts: probability of candidates ranked by the scorer alone, likewise.
+        triples: plausibility; F is 2, the scores of the tail and of the head; G is R.
+        bias_weights: weights in the plausibility's logit of the head's tail bias and head bias, and
+            of the tail's tail bias and head bias.
+        version: of this file.
         model_id: see ``mulde.bundle.model_id``; empty until the bundle is sealed.
     """
 
-    tail: Curve
-    head: Curve
-    event: str
-    error: dict[str, float]
+    new_facts: Curves
+    all_facts: Curves
+    triples: Curves
+    bias_weights: tuple[float, float, float, float]
+    version: Literal[2] = 2
     model_id: str = ""
 
-    def probabilities(self, scores: Floats, reciprocal: Mask | bool) -> Float64:
-        """Probabilities of scores [B].
+    def __post_init__(self) -> None:
+        """Refuse curves for other items."""
+        relations = self.relations
+        for name, expected in (
+            ("new_facts", (2 * relations, 1)),
+            ("all_facts", (2 * relations, 1)),
+            ("triples", (relations, 2)),
+        ):
+            found = getattr(self, name).shape
+            if found != expected:
+                raise ValueError(f"{name}: expected the shape {expected}, found {found}")
+
+    @property
+    def relations(self) -> int:
+        """R."""
+        return self.triples.shape[0]
+
+    def probability(self, ranked_by: Floats, relations: Ints, *, priors: bool) -> Float64:
+        """Return the chance [N] that candidates are held-out facts of their queries.
 
         Args:
-            scores: [B], as the engine returns them.
-            reciprocal: [B] or one for all, whether the relation row is R or more (a head query).
+            ranked_by: [N], what candidates are ranked by: score + prior, or the score.
+            relations: [N], rows in [0, 2R).
+            priors: which of the two it is.
         """
-        return np.where(reciprocal, self.head(scores), self.tail(scores))
+        curves = self.new_facts if priors else self.all_facts
+        return curves.probabilities(curves.logits(ranked_by[:, None], relations))
+
+    def plausibility(
+        self,
+        tail_scores: Floats,
+        head_scores: Floats,
+        relations: Ints,
+        biases: Floats,
+        base_rate: float = BASE_RATE,
+    ) -> Float64:
+        """Return the chance [N] that triples are true rather than corrupted.
+
+        Args:
+            tail_scores: [N], of the tail as an answer, by the scorer alone.
+            head_scores: [N], of the head as an answer, likewise.
+            relations: [N], rows in [0, R).
+            biases: [N, 4], in the order of ``bias_weights``.
+            base_rate: share of true triples among those that are asked about, above 0, below 1.
+        """
+        logits = self.triples.logits(np.column_stack([tail_scores, head_scores]), relations)
+        # Not a matrix product: its sums may depend on what else is in the batch.
+        logits += (biases * np.array(self.bias_weights)).sum(axis=1)
+        return self.triples.probabilities(logits + np.log(base_rate / (1 - base_rate)))
 
     def to_json(self) -> str:
         """Text of ``calibration.json``."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
-    def read(cls, path: Path) -> Calibration:
+    def read(cls, path: Path) -> Calibration | None:
         """Read a ``calibration.json``.
 
+        Returns:
+            None for a file of version 1, whose probabilities had another meaning.
+
         Raises:
-            BundleError: if it is missing, damaged or not monotone.
+            BundleError: if it is missing, damaged or not increasing.
         """
         try:
             if path.stat().st_size > _MAX_BYTES:
@@ -88,4 +199,7 @@ class Calibration:
             text = path.read_bytes()
         except OSError as error:
             raise BundleError(path, f"cannot be read: {error}") from error
+        found = load_json(path, text)
+        if isinstance(found, dict) and {"tail", "head"} <= set(found):
+            return None
         return parse_json(cls, path, text)

@@ -110,7 +110,7 @@ def _ask(
     answers = engine.predict(entities, relations, k, exclude_known=True, allow=allow, exact=exact)
     curve = engine.bundle.calibration
     assert curve is not None
-    probabilities = curve.probabilities(answers.scores, relation >= engine.num_relations)
+    probabilities = curve.probability(answers.scores, relations[answers.owners], priors=True)
     rows, known = answers.rows.astype(np.int64), np.zeros(len(answers.rows), dtype=bool)
     return Ranked(answers.owners, rows, answers.scores, probabilities, answers.exact, known)
 

@@ -150,8 +150,7 @@ class Predictor:
         owners, scores, curve = answers.owners, answers.scores, self._bundle.calibration
         probabilities = np.full(len(scores), np.nan)
         if curve is not None:
-            reciprocal = relations[owners] >= self._bundle.manifest.relations
-            probabilities = curve.probabilities(scores, reciprocal)
+            probabilities = curve.probability(scores, relations[owners], priors=True)
         known = np.zeros(len(scores), bool) if answers.known is None else answers.known
         rows = answers.rows.astype(np.int64)
         return Ranked(owners, rows, scores, probabilities, answers.exact, known)

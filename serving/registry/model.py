@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.label_search import SearchIndex, nearest_names
-from mulde.evaluation.calibration import Calibration
-from mulde.evaluation.calibration import Curve as CalibrationCurve
+from mulde.typing import Float64, Rows
 from serving.engine.engine import Engine
-from serving.engine.scoring import Array
 from serving.registry.entity_resolver import EntityResolver, LabelCache, Nearest
 from serving.registry.repository import Place
 
@@ -30,21 +28,6 @@ class Tuning:
 
     max_name_bytes: int = 1024
     low_memory: bool = False
-
-
-Curve = Callable[[Array], Array]
-
-
-def _curves(calibration: Calibration | None) -> tuple[Curve, Curve] | None:
-    """Score -> probability for tails and for heads, quick for a few scores at a time."""
-    if calibration is None:
-        return None
-    return _curve(calibration.tail), _curve(calibration.head)
-
-
-def _curve(curve: CalibrationCurve) -> Curve:
-    scores, probabilities = np.array(curve.scores), np.array(curve.probabilities)
-    return lambda values: np.interp(values, scores, probabilities)
 
 
 def _nearest(index: SearchIndex | None) -> Nearest:
@@ -73,7 +56,6 @@ class Model:
         self.resolver = EntityResolver(vocabulary, tuning.max_name_bytes, nearest)
         self.entities = LabelCache(vocabulary.entities)
         self.relations = LabelCache(vocabulary.relations)
-        self.probabilities = _curves(bundle.calibration)
 
     @classmethod
     def load(cls, place: Place, tuning: Tuning) -> Model:
@@ -101,6 +83,13 @@ class Model:
         if same_id < 0:
             return rows
         return [same_id, *(row for row in rows if row != same_id)][:count]
+
+    def probabilities(self, scores: Float64, relations: Rows) -> Float64 | None:
+        """Probabilities [A] of answers ranked by scores [A]; None without calibration."""
+        calibration = self.bundle.calibration
+        if calibration is None:
+            return None
+        return calibration.probability(scores, relations, priors=True)
 
     def near_types(self, name: str) -> Sequence[str]:
         """Types that are spelled like a name that is none; best first."""

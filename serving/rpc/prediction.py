@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mulde.v1 import common_pb2, prediction_pb2
 from serving.engine.answers import Answers
 from serving.engine.exclusions import Rows
+from serving.engine.plausibility import plausibilities
 from serving.engine.scoring import Array
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
@@ -124,11 +125,13 @@ class LinkPrediction:
         kind = ("predict", str(model), exact, k.bit_length(), filtered)
         shared = allow is None and deny is None
         key = (model, k, exclude_known, exact) if shared else None
-        curve = None if model.probabilities is None else model.probabilities[reciprocal]
+        asked, done = relations[resolved.valid], 0
         builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
         with self._work(call, resolved, engine.num_entities):
             for answers in self._run(run, (entities, relations), resolved, call, kind, key):
-                probabilities = None if curve is None else curve(answers.scores)
+                part = asked[done : done + len(answers.offsets) - 1]
+                probabilities = model.probabilities(answers.scores, part[answers.owners])
+                done += len(part)
                 builder.add(*apply_thresholds(answers, probabilities, options), call)
         return builder.finish(known_facts(model, exclude_known), call)
 
@@ -187,7 +190,7 @@ class LinkPrediction:
             ((heads, tails),) = parts
             answers = engine.relations(heads, tails, options.k, exclude_known=options.exclude_known)
             owners, rows = answers.owners, answers.rows.astype(np.int64)
-            return [(answers, triple_probabilities(model, heads[owners], rows, tails[owners]))]
+            return [(answers, triple_plausibilities(model, heads[owners], rows, tails[owners]))]
 
         response = prediction_pb2.PredictRelationsResponse()
         builder = AnswersBuilder(
@@ -288,15 +291,12 @@ def apply_thresholds(
     return answers.where(kept), None if probabilities is None else probabilities[kept]
 
 
-def triple_probabilities(model: Model, heads: Rows, relations: Rows, tails: Rows) -> Array | None:
-    """Mean of both directions' probabilities, [B]; None without calibration."""
-    if model.probabilities is None:
-        return None
+def triple_plausibilities(model: Model, heads: Rows, relations: Rows, tails: Rows) -> Array | None:
+    """Plausibilities of triples, [B]; None without calibration."""
     if not len(heads):
         return np.zeros(0)
-    tail_scores, head_scores = model.engine.triple_scores(heads, relations, tails)
-    tail, head = model.probabilities
-    return (tail(tail_scores) + head(head_scores)) / 2
+    triples = heads, relations, tails
+    return plausibilities(model.engine, triples, model.engine.triple_scores(*triples))
 
 
 def score_columns(
@@ -310,9 +310,10 @@ def score_columns(
         "tail_scores": tail_scores,
         "head_scores": head_scores,
     }
-    if model.probabilities is not None:
-        tail, head = model.probabilities
-        columns["probabilities"] = (tail(tail_scores) + head(head_scores)) / 2
+    triples = heads, relations, tails
+    plausible = plausibilities(engine, triples, (tail_scores, head_scores))
+    if plausible is not None:
+        columns["probabilities"] = plausible
     if bundle.known is not None:
         columns["known"] = bundle.known.contains(heads, relations, tails)
     if ranks:

@@ -131,9 +131,10 @@ def search(bundle: Path, scratch: Path) -> TryBytes:
 def calibration(bundle: Path, scratch: Path) -> TryBytes:
     """``calibration.json``; each probability is one."""
 
-    def ask(found: Calibration) -> None:
-        for reciprocal in (False, True):
-            probabilities = found.probabilities(_SCORES, reciprocal)
+    def ask(found: Calibration | None) -> None:
+        if found is not None:
+            relations = np.zeros(len(_SCORES), dtype=np.int64)
+            probabilities = found.probability(_SCORES, relations, priors=True)
             assert ((probabilities >= 0) & (probabilities <= 1)).all()
 
     return bundle_file(CALIBRATION, scratch, Calibration.read, ask)

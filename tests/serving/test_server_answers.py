@@ -242,9 +242,11 @@ def test_probabilities_are_the_calibrated_scores(client: Client, local: Engine) 
     heads = client.predict_heads("P0", "Q0000001", k=9)
     assert tails.probabilities is not None
     assert heads.probabilities is not None
-    expected = calibration.probabilities(tails.scores, False)
-    assert tails.probabilities.tolist() == expected.tolist()
-    assert heads.probabilities.tolist() == calibration.probabilities(heads.scores, True).tolist()
+    for answers, row in ((tails, 0), (heads, R)):
+        asked = np.full(len(answers.scores), row)
+        expected = calibration.probability(answers.scores, asked, priors=True)
+        assert answers.probabilities is not None
+        assert answers.probabilities.tolist() == expected.tolist()
 
 
 def test_relations_are_ranked_and_marked(client: Client, local: Engine, served_toy: Toy) -> None:

@@ -23,7 +23,7 @@ from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.bundle.vocabulary import Vocabulary
-from mulde.evaluation.calibration import Calibration, Curve
+from mulde.evaluation.calibration import KNOTS, Calibration, Curves
 from mulde.typing import Float32, Float64, Ints
 from training.export.entity_table import write_table as write_index
 
@@ -150,13 +150,34 @@ def _fill(
         KnownFacts.build(toy.triples, entities, relations).write(folder / bundle.KNOWN)
     types = EntityTypes.of_graph(toy.triples, [relation_ids[row] for row in order], entities)
     types.write(folder / bundle.TYPES)
-    curve = Curve((-10.0, 0.0, 2.0), (0.0, 0.4, 0.9))
-    calibration = Calibration(curve, curve, "the answer is true", {})
-    (folder / bundle.CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
+    text = toy_calibration(relations).to_json()
+    (folder / bundle.CALIBRATION).write_text(text, encoding="utf-8")
     (folder / bundle.CARD).write_text("# A toy\n", encoding="utf-8")
     (folder / bundle.RECIPE).write_text("# none: random numbers\n", encoding="utf-8")
     write_index(folder / bundle.ENTITIES, toy.table, precision)
     onnx.save(encoder_model(toy), folder / bundle.ENCODER)
+
+
+def toy_calibration(relations: int) -> Calibration:
+    """Sigmoids of the scores: of their sum for a triple; head queries are a little surer."""
+    return Calibration(
+        new_facts=_sigmoids([0.0] * relations + [0.5] * relations, 1),
+        all_facts=_sigmoids([0.0] * relations + [0.5] * relations, 1),
+        triples=_sigmoids([0.0] * relations, 2),
+        bias_weights=(0.0, 0.0, 0.0, 0.0),
+    )
+
+
+def _sigmoids(intercept: list[float], scores: int) -> Curves:
+    ones = ((1.0,) * (len(KNOTS) + 1),) * scores
+    count = len(intercept)
+    return Curves(
+        intercept=tuple(intercept),
+        centre=((0.0,) * scores,) * count,
+        scale=((1.0,) * scores,) * count,
+        slope=(ones,) * count,
+        floor=0.001,
+    )
 
 
 def encoder_model(toy: Toy) -> onnx.ModelProto:

@@ -94,7 +94,8 @@ def use(folder: Path) -> None:
         assert np.isfinite(found.scores).all()
         bundle.vocabulary.entities.labels.take(found.rows)
         if bundle.calibration is not None:
-            bundle.calibration.probabilities(found.scores, reciprocal=True)
+            relations = np.zeros(len(found.scores), dtype=np.int64)
+            bundle.calibration.probability(found.scores, relations, priors=True)
     names = bundle.vocabulary.entities.ids.take(np.arange(entities))
     assert bundle.vocabulary.entities.lookup(names).tolist() == list(range(entities))
     if bundle.search is not None:

@@ -12,7 +12,6 @@ import pytest
 from benchmarks import accuracy
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.errors import BundleError
-from mulde.evaluation.calibration import Calibration, Curve
 from tests.support.hostile import HOSTILE, steering
 from training.export.card import Provenance, card
 from training.export.paper_differences import Departure
@@ -36,8 +35,6 @@ MANIFEST = Manifest(
     quality={"test": {"total": FIGURES}},
     checks=dict.fromkeys(CHECKS, 1.0),
 )
-CURVE = Curve((0.0, 1.0), (0.1, 0.9))
-CALIBRATION = Calibration(CURVE, CURVE, "the answer is true", {"tail": 0.01})
 PLAIN = Provenance("a machine", "another", 1.0, 1, 1, ("teacher",), "a note", "a licence")
 
 
@@ -56,51 +53,51 @@ def test_a_card_shows_a_hostile_name_as_text(name: str) -> None:
     provenance = replace(
         PLAIN, trained_on=name, exported_on=name, teachers=(name,), notes=name, licence=name
     )
-    text = card(manifest, CALIBRATION, provenance)
+    text = card(manifest, provenance)
     assert not steering(text)
     assert not re.search(r"(?<!\\)[<>`\[]", text)
-    assert len(text.splitlines()) == len(card(MANIFEST, CALIBRATION, PLAIN).splitlines())
+    assert len(text.splitlines()) == len(card(MANIFEST, PLAIN).splitlines())
 
 
 def test_a_card_says_what_was_not_tested_on_a_gpu() -> None:
-    assert "- not tested on a GPU" in card(MANIFEST, CALIBRATION, PLAIN)
+    assert "- not tested on a GPU" in card(MANIFEST, PLAIN)
     on_a_gpu = replace(PLAIN, trained_on="a machine, 8 cores, GPU of some name")
-    assert "not tested on a GPU" not in card(MANIFEST, CALIBRATION, on_a_gpu)
+    assert "not tested on a GPU" not in card(MANIFEST, on_a_gpu)
 
 
 def test_a_card_says_which_relations_keep_self_loops_as_text() -> None:
     checks = {**MANIFEST.checks, "mrr_with_self_loops": 0.25}
     manifest = replace(MANIFEST, loops=(), checks=checks)
-    told = card(manifest, CALIBRATION, replace(PLAIN, self_loops=("<b>likes", "knows")))
+    told = card(manifest, replace(PLAIN, self_loops=("<b>likes", "knows")))
     assert "would be 0.2500 instead of 1.0000" in told
     (line,) = (line for line in told.splitlines() if "Relations that keep it" in line)
     assert line.endswith("likes, knows.")
     assert not re.search(r"(?<!\\)[<>`\[]", line)
-    none = card(manifest, CALIBRATION, replace(PLAIN, self_loops=()))
+    none = card(manifest, replace(PLAIN, self_loops=()))
     assert "would be 0.2500" in none
     assert "Relations that keep it" not in none
-    assert "self-loops" not in card(MANIFEST, CALIBRATION, PLAIN)
+    assert "self-loops" not in card(MANIFEST, PLAIN)
 
 
 def test_a_card_names_the_slots_of_the_relation_priors_as_text() -> None:
     manifest = replace(MANIFEST, checks={**MANIFEST.checks, "mrr_without_priors": 0.25})
     priors = ("(?, <b>likes, ..)", "(.., knows, ?)")
-    told = card(manifest, CALIBRATION, replace(PLAIN, priors=priors))
+    told = card(manifest, replace(PLAIN, priors=priors))
     (line,) = (line for line in told.splitlines() if "as an answer to" in line)
     assert "likes, ..) and (.., knows, ?)" in line
     assert "would be 0.2500" in line
     assert not re.search(r"(?<!\\)[<>`\[]", line)
-    assert "as an answer to" not in card(MANIFEST, CALIBRATION, PLAIN)
+    assert "as an answer to" not in card(MANIFEST, PLAIN)
 
 
 def test_a_card_shows_departures_as_text() -> None:
     told = replace(PLAIN, departures=(Departure("junior.score", "<b>distance", "linear|x"),))
-    text = card(MANIFEST, CALIBRATION, told)
+    text = card(MANIFEST, told)
     assert not steering(text)
     (line,) = (line for line in text.splitlines() if line.startswith("| junior"))
     assert not re.search(r"(?<!\\)[<>`\[]", line)
     assert len(re.findall(r"(?<!\\)\|", line)) == 4
-    assert "differs from the paper" not in card(MANIFEST, CALIBRATION, PLAIN)
+    assert "differs from the paper" not in card(MANIFEST, PLAIN)
 
 
 @pytest.mark.parametrize("family", ["", "<b>", "a b", "\x1b[2J", "x" * 65, "a\n"])

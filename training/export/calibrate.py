@@ -1,164 +1,149 @@
-"""Scores -> probabilities, fitted on the valid split.
+"""Fit ``calibration.json`` on valid, and measure it on test.
 
-What a probability means. Take a query (entity, relation, ?) of which some true answers are not
-known yet, and the ten best candidates that are not known answers: of those with probability p, a
-share p is true. "True" is measured as "a fact of the held-out split", so on a graph with gaps the
-figure is a lower bound, and for a query that has no further true answers it is too high. The map
-depends on the direction (tails or heads) and never falls with the score.
+A probability is fitted to the ten best candidates of each query of valid that are no known facts
+(and, with less weight, to candidates down to the hundredth): which of them are facts of valid? A
+plausibility is fitted to the triples of valid and to corrupted ones: the tail is replaced by
+another tail that train gives the relation, facts are left out.
 
-Shape letters: Q queries, K answers of each, E entities, n answers of all queries.
+"Fact" means fact of the held-out split: on a graph with gaps some of the others are true as well.
+
+Shape letters: n triples, Q queries, E entities, R relations, N items, B queries of a batch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.isotonic import IsotonicRegression
 
-from mulde.evaluation.calibration import Calibration, Curve
+from mulde.evaluation.calibration import Calibration, Curves
 from mulde.evaluation.metrics import RankingTask, Scores
+from mulde.evaluation.reliability import auc, reliability
+from mulde.graph.graph import Graph
+from mulde.typing import Float64, Mask, Rows
+from training.export.corruption import corrupt
+from training.export.curves import Items, fit_curves
+from training.export.served import Served
 
 TOP = 10
-EVENT = (
-    "a candidate among the ten best that are not known is a true answer, for a query that has true "
-    "answers which are not known"
-)
-
-_BINS = 100
-_FEWEST = 20
-_ERROR_BINS = 20
+DEEP = 100
+_DEEP_WEIGHT = 0.3
 _SCORES = 1 << 24
 
 
 @dataclass(frozen=True)
-class Outcomes:
-    """Answers and whether they were true.
+class Ranked:
+    """The best candidates of queries of a split that are not known from the other splits.
 
     Attributes:
-        scores: [n].
-        true: [n].
-        far_score: score of a middling candidate, far below the answers.
-        far_rate: share of true answers among the candidates below the answers.
+        scores: [N], what they are ranked by.
+        relation: [N], in [0, 2R).
+        place: [N], from 0.
+        true: [N], whether the split holds the fact.
     """
 
-    scores: NDArray[np.float64]
-    true: NDArray[np.bool_]
-    far_score: float
-    far_rate: float
+    scores: Float64
+    relation: Rows
+    place: Rows
+    true: Mask
 
 
-def observe(task: RankingTask, scores: Scores, first: int, last: int) -> Outcomes:
-    """The ten best answers of the distinct queries with relations in [first, last).
+def calibrate(served: Served, graph: Graph, valid: RankingTask, seed: int = 0) -> Calibration:
+    """Fit probabilities and plausibilities on the valid split."""
+    curves, weights = fit_curves(observe_triples(served, graph, "valid", seed), graph.num_relations)
+    return Calibration(
+        new_facts=_fit_ranked(served.new_facts, served, valid),
+        all_facts=_fit_ranked(served.all_facts, served, valid),
+        triples=curves,
+        bias_weights=tuple(weights.tolist()),
+    )
 
-    Known facts are left out, as in a filtered rank, except those of the task's split.
-    """
-    chosen = (task.relation >= first) & (task.relation < last)
-    queries = np.stack([task.entity, task.relation], axis=1)[chosen]
+
+def _fit_ranked(scores: Scores, served: Served, valid: RankingTask) -> Curves:
+    ranked = observe_ranked(valid, scores, served.no_self_loops)
+    weight = np.where(ranked.place < TOP, 1.0, _DEEP_WEIGHT)
+    nothing = np.zeros((len(weight), 0))
+    items = Items(ranked.scores[:, None], ranked.true, weight, ranked.relation, nothing)
+    return fit_curves(items, len(served.no_self_loops))[0]
+
+
+def observe_ranked(task: RankingTask, scores: Scores, no_self_loops: Mask) -> Ranked:
+    """Return the best candidates of the distinct queries of a task; thinned after the tenth."""
+    queries = np.stack([task.entity, task.relation], axis=1)
     unique, owner = np.unique(queries, axis=0, return_inverse=True)
-    target = task.target[chosen]
     order = np.argsort(owner, kind="stable")
-    owner, target = owner[order], target[order]
+    owner, target = owner[order], task.target[order]
     step = max(1, _SCORES // task.known.num_entities)
     parts = [
-        _observe_batch(task, scores, unique[start : start + step], owner - start, target)
-        for start in range(0, len(unique), step)
+        _observe_batch(task, scores, unique[s : s + step], owner - s, target, no_self_loops)
+        for s in range(0, len(unique), step)
     ]
-    true = np.concatenate([part.true for part in parts])
-    candidates = max(1, len(unique) * (task.known.num_entities - TOP))
-    return Outcomes(
-        np.concatenate([part.scores for part in parts]),
-        true,
-        float(np.median([part.far_score for part in parts])),
-        (len(target) - int(true.sum())) / candidates,
-    )
+    return Ranked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _observe_batch(
     task: RankingTask,
     scores: Scores,
-    queries: NDArray[np.int64],
-    owner: NDArray[np.int64],
-    target: NDArray[np.int64],
-) -> Outcomes:
-    """The answers of some queries [B, 2]; ``owner`` is outside [0, B) for others' targets."""
-    values = np.array(scores(queries[:, 0], queries[:, 1]), dtype=np.float64)
-    far = float(np.median(values))
+    queries: Rows,
+    owner: Rows,
+    target: Rows,
+    no_self_loops: Mask,
+) -> tuple[Float64, Rows, Rows, Mask]:
+    """Those of some queries [B, 2]; ``owner`` is outside [0, B) for others' targets."""
+    entity, relation = queries.T
+    values = np.array(scores(entity, relation), dtype=np.float64)
     own = slice(*np.searchsorted(owner, [0, len(queries)]))
-    owner, target = owner[own], target[own]
     held = np.zeros(values.shape, dtype=bool)
-    held[owner, target] = True
-    offsets, known = task.known.of_many(queries[:, 0], queries[:, 1])
+    held[owner[own], target[own]] = True
+    offsets, known = task.known.of_many(entity, relation)
     rows = np.repeat(np.arange(len(queries)), np.diff(offsets))
     kept = held[rows, known]
     values[rows[~kept], known[~kept]] = -np.inf
-    count = min(TOP, values.shape[1])
+    loops = np.flatnonzero(no_self_loops[relation])
+    values[loops, entity[loops]] = -np.inf
+    count = min(DEEP, values.shape[1])
     best = np.argpartition(values, -count, axis=1)[:, -count:]
-    found = np.take_along_axis(values, best, axis=1)
-    true = np.take_along_axis(held, best, axis=1)
+    order = np.argsort(-np.take_along_axis(values, best, axis=1), axis=1, kind="stable")
+    places = np.concatenate([np.arange(min(TOP, count)), np.arange(TOP, count, DEEP // TOP)])
+    best = np.take_along_axis(best, order, axis=1)[:, places]
+    found, true = (np.take_along_axis(part, best, axis=1) for part in (values, held))
     finite = np.isfinite(found)
-    return Outcomes(found[finite], true[finite], far, 0.0)
+    of, place = (np.broadcast_to(a, found.shape) for a in (relation[:, None], places))
+    return found[finite], of[finite], place[finite], true[finite]
 
 
-def fit_curve(outcomes: Outcomes) -> Curve:
-    """The monotone map that fits best: isotonic regression over bins of equally many answers.
-
-    A last knot at a middling candidate's score keeps candidates far below the answers from
-    inheriting the probability of the worst answers.
-    """
-    order = np.argsort(outcomes.scores, kind="stable")
-    parts = np.array_split(order, min(_BINS, max(1, len(order) // _FEWEST)))
-    score = np.array([outcomes.scores[part].mean() for part in parts])
-    rate = np.array([outcomes.true[part].mean() for part in parts])
-    weight = np.array([len(part) for part in parts])
-    fitted = IsotonicRegression().fit(score, rate, weight).predict(score)
-    if outcomes.far_score < score[0]:
-        score = np.concatenate([[outcomes.far_score], score])
-        fitted = np.concatenate([[min(outcomes.far_rate, fitted[0])], fitted])
-    return _curve(score, fitted)
-
-
-def _curve(scores: NDArray[np.float64], probabilities: NDArray[np.float64]) -> Curve:
-    """A curve without the inner knots of level stretches and without repeated scores."""
-    level = np.zeros(len(scores), dtype=bool)
-    level[1:-1] = (probabilities[1:-1] == probabilities[:-2]) & (
-        probabilities[1:-1] == probabilities[2:]
+def observe_triples(served: Served, graph: Graph, split: str, seed: int = 0) -> Items:
+    """Return the triples of a split, and corrupted ones that weigh as much together."""
+    facts = graph.split(split).astype(np.int64)
+    wrong, owner = corrupt(graph, facts, np.random.default_rng(seed))
+    every = np.concatenate([facts, wrong])
+    share = 1 / np.bincount(owner, minlength=len(facts))[owner]
+    tail_scores, head_scores, biases = served.triples(*every.T)
+    return Items(
+        np.column_stack([tail_scores, head_scores]),
+        np.arange(len(every)) < len(facts),
+        np.concatenate([np.ones(len(facts)), share]),
+        every[:, 1],
+        biases,
     )
-    scores, probabilities = scores[~level], probabilities[~level]
-    unique, last = np.unique(scores[::-1], return_index=True)
-    kept = probabilities[::-1][last]
-    return Curve(tuple(unique.tolist()), tuple(np.maximum.accumulate(kept).tolist()))
 
 
-def calibration_error(curve: Curve, outcomes: Outcomes) -> float:
-    """Expected calibration error: mean of |probability - share of true|, in [0, 1].
-
-    Over 20 bins of equally many answers, ordered by probability.
-    """
-    probability = curve(outcomes.scores)
-    order = np.argsort(probability, kind="stable")
-    parts = np.array_split(order, min(_ERROR_BINS, len(order)))
-    gaps = [abs(float(np.mean(probability[p]) - np.mean(outcomes.true[p]))) for p in parts]
-    return float(np.average(gaps, weights=[len(part) for part in parts]))
-
-
-def calibrate(valid: RankingTask, test: RankingTask | None, scores: Scores) -> Calibration:
-    """Fit both directions on the valid split and measure them on the test split.
-
-    Args:
-        valid: what is fitted.
-        test: what the error is measured on; None leaves it out.
-        scores: of the model as it is served.
-    """
-    relations = valid.known.num_relations
-    ranges = {"tail": (0, relations), "head": (relations, 2 * relations)}
-    curves = {name: fit_curve(observe(valid, scores, *part)) for name, part in ranges.items()}
-    calibration = Calibration(curves["tail"], curves["head"], EVENT, {})
-    if test is None:
-        return calibration
-    errors = {
-        name: calibration_error(curves[name], observe(test, scores, *part))
-        for name, part in ranges.items()
-    }
-    return replace(calibration, error=errors)
+def measure_calibration(
+    calibration: Calibration, served: Served, graph: Graph, split: str, seed: int = 1
+) -> dict[str, float]:
+    """Return the expected calibration errors and AUC of a split, for the manifest's checks."""
+    task, checks = RankingTask.of(graph, split), {}
+    for name, scores in (("new_facts", served.new_facts), ("all_facts", served.all_facts)):
+        ranked = observe_ranked(task, scores, served.no_self_loops)
+        top = ranked.place < TOP
+        found = calibration.probability(
+            ranked.scores[top], ranked.relation[top], priors=name == "new_facts"
+        )
+        checks[f"calibration_error_{name}"] = reliability(found, ranked.true[top]).error
+    items = observe_triples(served, graph, split, seed)
+    found = calibration.plausibility(
+        items.scores[:, 0], items.scores[:, 1], items.group, items.columns
+    )
+    checks["calibration_error_triples"] = reliability(found, items.true, items.weight).error
+    checks["plausibility_auc"] = auc(found[items.true], found[~items.true])
+    return checks

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mulde.bundle.manifest import Manifest, describe
-from mulde.evaluation.calibration import Calibration
 from mulde.storage.printable import markdown
 from training.export.paper_differences import Departure
 from training.hardware import GPU
@@ -42,7 +41,7 @@ class Provenance:
     priors: tuple[str, ...] = ()
 
 
-def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -> str:
+def card(manifest: Manifest, provenance: Provenance) -> str:
     """Text of ``card.md``."""
     parts = [
         f"# {manifest.name}, version {manifest.version}",
@@ -57,7 +56,7 @@ def card(manifest: Manifest, calibration: Calibration, provenance: Provenance) -
         _rounding(manifest),
         *_index(manifest),
         "## Probabilities",
-        _probabilities(calibration),
+        probabilities(manifest),
         "## How it was made",
         _making(manifest, provenance),
         *_departures(provenance),
@@ -150,13 +149,27 @@ def _index(manifest: Manifest) -> list[str]:
     return ["## The index", text, "\n".join(lines)]
 
 
-def _probabilities(calibration: Calibration) -> str:
-    errors = ", ".join(f"{name}s {error:.4f}" for name, error in calibration.error.items())
-    measured = f" Expected calibration error on test: {errors}." if errors else ""
-    return (
-        f"A probability p says: {calibration.event}. It is fitted on valid alone; true means a "
-        f"fact of the held-out split, so gaps in the graph make it a lower bound.{measured}"
-    )
+def probabilities(manifest: Manifest) -> str:
+    """What the two calibrated numbers mean, and how well they hold."""
+    checks = manifest.checks
+    lines = [
+        "The probability of a ranked candidate is the chance that it is a held-out fact of the "
+        "query. The plausibility of a triple is the chance that it is true rather than the same "
+        "triple with another tail of its relation, if half of such triples are true. Both are "
+        "fitted on valid alone (docs/explanation/what-a-probability-means.md).",
+    ]
+    if "plausibility_auc" in checks:
+        lines += [
+            "",
+            "| number, measured on test | expected calibration error |",
+            "|---|---|",
+            f"| probability, new facts | {checks['calibration_error_new_facts']:.4f} |",
+            f"| probability, known facts kept | {checks['calibration_error_all_facts']:.4f} |",
+            f"| plausibility | {checks['calibration_error_triples']:.4f} |",
+            "",
+            f"AUC of the plausibility: {checks['plausibility_auc']:.4f}.",
+        ]
+    return "\n".join(lines)
 
 
 def _making(manifest: Manifest, provenance: Provenance) -> str:

@@ -34,13 +34,14 @@ from mulde.graph.graph import SPLITS, Graph, read_folder
 from serving.engine.engine import Engine
 from serving.engine.index.index_benchmark import Bench
 from training.evaluate import self_loop_relations, served_priors
-from training.export.calibrate import calibrate
+from training.export.calibrate import calibrate, measure_calibration
 from training.export.card import Provenance, card
 from training.export.checks import measure, refuse_differences, sample
 from training.export.entity_table import write_quantised, write_table
 from training.export.index_selection import Wish, choose_index, choose_precision
 from training.export.onnx_encoder import Encoder, choose_slopes, write_onnx
 from training.export.paper_differences import departures
+from training.export.served import Served
 from training.export.train_priors import RelationPriors
 from training.hardware import describe_machine
 from training.recipe import Recipe
@@ -209,9 +210,9 @@ def _test(
     report("ranking test as served")
     quality = {**manifest.quality, "test": test.quality(engine.scores)}
     report("calibrating probabilities")
-    calibration = calibrate(valid, test, engine.scores)
-    errors = {f"calibration_error_{name}": value for name, value in calibration.error.items()}
-    checks = {**manifest.checks, **errors}
+    served = Served(engine)
+    calibration = calibrate(served, graph, valid)
+    checks = {**manifest.checks, **measure_calibration(calibration, served, graph, "test")}
     return replace(manifest, quality=quality, checks=checks), calibration
 
 
@@ -221,7 +222,7 @@ def _describe(
     """Write what was measured, and the card, which quotes the sealed manifest."""
     text = calibration.to_json()
     (draft.path / files.CALIBRATION).write_text(text, encoding="utf-8")
-    text = card(draft.seal(manifest), calibration, provenance)
+    text = card(draft.seal(manifest), provenance)
     (draft.path / files.CARD).write_text(text, encoding="utf-8")
     return draft.seal(manifest)
 
