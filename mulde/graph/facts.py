@@ -171,6 +171,10 @@ def _encoded(column: Any, source: str | Path, name: str, row: int) -> Any:
         raise DatasetError(source, f"row {row + place}: no {name}")
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     names = encoded.dictionary.cast(pa.large_string())
+    try:
+        names.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DatasetError(source, f"column {name}: expected UTF-8: {error}") from error
     encoded = pa.DictionaryArray.from_arrays(encoded.indices, names)
     if (pc.min(pc.binary_length(names)).as_py() or 0) == 0 and len(names):
         empty = pc.index(names, pa.scalar("", pa.large_string())).as_py()

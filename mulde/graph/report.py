@@ -102,7 +102,7 @@ class GraphReport:
         """The same as lines."""
         size = f"{self.entities:,} entities, {self.relations:,} relations"
         lines = [*self.sources, f"{self.triples:,} triples read: {self.facts:,} facts, {size}"]
-        lines += [f"left out: {count:,} {reason}" for reason, count in self.left_out.items()]
+        lines += [f"no facts: {count:,} {reason}" for reason, count in self.left_out.items()]
         lines += [f"{one.found}: {one.done}" for one in self.findings]
         if self.patterns:
             lines.append("relations that say the same (data split keeps their facts together):")

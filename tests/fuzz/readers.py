@@ -7,11 +7,14 @@ whether the bytes were taken. An error that is not mulde's leaves it as it is: t
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
 
 from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import (
@@ -33,6 +36,7 @@ from mulde.bundle.manifest import Manifest
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError, DatasetError
 from mulde.evaluation.calibration import Calibration
+from mulde.graph import read_graph
 from mulde.graph.graph import SPLITS, Graph, read_folder
 from serving.engine.checks.faiss_header import check_table
 from serving.engine.checks.onnx_graph import check_graph
@@ -41,6 +45,10 @@ TryBytes = Callable[[bytes], bool]
 T = TypeVar("T")
 
 GRAPH_FILES = (*(f"{split}.txt" for split in SPLITS), "labels.tsv", "relation_labels.tsv")
+TRIPLE_FILES = (
+    "facts.tsv", "facts.csv", "facts.jsonl", "facts.nt", "facts.ttl", "facts.rdf", "facts.jsonld",
+    "facts.parquet", "facts.tsv.gz", "neo4j.csv", "neo4j.json",
+)  # fmt: skip
 FRONT_CODED = Path(__file__).parents[1] / "golden" / "vocabulary-2.bin"
 BETWEEN_FILES = b"\n====\n"
 COLUMNS, CELLS = 16, 4
@@ -191,6 +199,55 @@ def graph(bundle: Path, scratch: Path) -> TryBytes:
     return try_bytes
 
 
+def triples(bundle: Path, scratch: Path) -> TryBytes:
+    """A file of triples: its name up to a line end, then its content."""
+
+    def try_bytes(data: bytes) -> bool:
+        suffix, _, content = data.partition(b"\n")
+        name = suffix.decode("ascii", "ignore")
+        path = scratch / (name if name in TRIPLE_FILES else "facts.txt")
+        path.write_bytes(content)
+        try:
+            found = read_graph(path)
+        except DatasetError:
+            return False
+        entities, relations = found.facts.size
+        assert (
+            (found.facts.triples >= 0) & (found.facts.triples < [entities, relations, entities])
+        ).all()
+        assert found.report.text()
+        return True
+
+    return try_bytes
+
+
+def _triple_files() -> list[bytes]:
+    """One sound file of each format."""
+    made = io.BytesIO()
+    parquet.write_table(pa.table({"s": ["a", "b"], "p": ["r", "r"], "o": ["b", "c"]}), made)
+    texts = {
+        "facts.parquet": made.getvalue(),
+        "facts.tsv": b"a\tr\tb\nb\tr\tc\nc\ts\td\n",
+        "facts.csv": b's,p,o\na,r,"b ""x"", y"\nb,r,c\n',
+        "facts.jsonl": b'{"s": "a", "p": "r", "o": "b"}\n{"s": "b", "p": "r", "o": "c"}\n',
+        "neo4j.json": b'{"type": "node", "id": "0", "labels": ["P"], "properties": {"name": "A"}}\n'
+        b'{"type": "relationship", "id": "0", "label": "R",'
+        b' "start": {"id": "0"}, "end": {"id": "1"}}\n',
+        "neo4j.csv": b'"_id","_labels","name","_start","_end","_type"\n'
+        b'"0",":P","A",,,\n,,,"0","1","R"\n',
+        "facts.nt": b'<http://e/a> <http://e/r> <http://e/b> .\n_:x <http://e/r> "l"@en .\n',
+        "facts.ttl": b"@prefix e: <http://e/> .\ne:a e:r e:b, [ e:r e:c ] ; a e:T .\n",
+        "facts.rdf": b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
+        b' xmlns:e="http://e/">'
+        b'<rdf:Description rdf:about="http://e/a"><e:r rdf:resource="http://e/b"/></rdf:Description>'
+        b"</rdf:RDF>",
+        "facts.jsonld": b'{"@id": "http://e/a", "http://e/r": {"@id": "http://e/b"}}',
+        "facts.tsv.gz": gzip.compress(b"a\tr\tb\n", mtime=0),
+    }
+    assert set(texts) <= set(TRIPLE_FILES)
+    return [name.encode() + b"\n" + content for name, content in texts.items()]
+
+
 def _check_rows(found: Graph) -> None:
     limits = [found.num_entities, found.num_relations, found.num_entities]
     for split in SPLITS:
@@ -201,6 +258,7 @@ def _check_rows(found: Graph) -> None:
 
 READERS = (
     manifest, vocabulary, known, types, search, calibration, measures, table, encoder, graph,
+    triples,
 )  # fmt: skip
 
 
@@ -212,6 +270,8 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
     }  # fmt: skip
     if name == "measures":
         return [_measured(data / MEASURES)]
+    if name == "triples":
+        return _triple_files()
     if name == "vocabulary":  # whole names, and front-coded ones
         return [(bundle / VOCABULARY).read_bytes(), FRONT_CODED.read_bytes()]
     if name != "graph":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as python_csv
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def _batches(file: BoundedFile, layout: FileLayout) -> Iterator[Any]:
     )
     reading = {"column_names": names, "encoding": layout.encoding}
     if layout.quoted or layout.encoding != "utf-8":
-        options = csv.ReadOptions(**reading, skip_rows=int(layout.header), block_size=_BLOCK_BYTES)
+        options = csv.ReadOptions(
+            **reading, skip_rows=layout.skipped_lines, block_size=_BLOCK_BYTES
+        )
         yield from csv.open_csv(pa.PythonFile(file, "r"), options, parsing, converting)
         return
 
@@ -72,13 +75,15 @@ def _batches(file: BoundedFile, layout: FileLayout) -> Iterator[Any]:
         table = csv.read_csv(pa.BufferReader(block), options, parsing, converting)
         return table.combine_chunks().to_batches()
 
-    blocks = _without_header(line_blocks(file), layout.header)
+    blocks = _after(line_blocks(file), layout.skipped_lines)
     yield from chain.from_iterable(in_threads(parse, blocks))
 
 
-def _without_header(blocks: Iterator[bytes], header: bool) -> Iterator[bytes]:
+def _after(blocks: Iterator[bytes], lines: int) -> Iterator[bytes]:
+    """Blocks without the first lines, a byte order mark and empty blocks."""
     first = next(blocks, b"").removeprefix(b"\xef\xbb\xbf")
-    first = first.partition(b"\n")[2] if header else first
+    for _ in range(lines):
+        first = first.partition(b"\n")[2]
     yield from (block for block in chain([first], blocks) if block.strip())
 
 
@@ -137,7 +142,8 @@ def csv_rows(lines: Iterable[str], separator: str, quoted: bool) -> Iterator[tup
     """Rows of text with columns, each with the number of its last line."""
     if quoted:
         reader = python_csv.reader(lines, delimiter=separator)
-        yield from ((reader.line_num, row) for row in reader)
+        with suppress(python_csv.Error):  # what Python cannot divide stays Arrow's sentence
+            yield from ((reader.line_num, row) for row in reader)
         return
     for number, line in enumerate(lines, start=1):
         yield number, line.rstrip("\r\n").split(separator)

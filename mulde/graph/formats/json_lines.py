@@ -61,11 +61,13 @@ def _read_neo4j(path: Path, options: ReadOptions, found: Collector) -> None:
 def _batches(path: Path, schema: Any, options: ReadOptions) -> Any:
     with BoundedFile(path, options.progress) as file:
         try:
-            yield from arrow_json.open_json(
+            for batch in arrow_json.open_json(
                 pa.PythonFile(file, "r"),
                 arrow_json.ReadOptions(block_size=_BLOCK_BYTES),
                 arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-            )
+            ):
+                batch.validate(full=True)  # Arrow does not look whether JSON is UTF-8
+                yield batch
         except pa.ArrowInvalid as error:
             raise DatasetError(path, *_explained(path, str(error))) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mulde.errors import DatasetError, shorten
+from mulde.errors import ConfigError, DatasetError, shorten
 from mulde.graph.columns import find_columns, header_roles
 from mulde.graph.compressed import BoundedFile, plain_suffix
 from mulde.graph.options import ReadOptions
@@ -16,7 +16,7 @@ from mulde.graph.options import ReadOptions
 SAMPLE_BYTES = 1 << 16
 _SEPARATORS = ("\t", ",", ";", "|")
 _SHOWN_LINES = 3
-_NEO4J = {"_start", "_end", "_type"}
+_NEO4J = {"_id", "_start", "_end", "_type"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class FileLayout:
         columns: places of subject, predicate and object.
         time: place of the time, or None.
         header: whether the first line names the columns.
+        skipped_lines: blank lines and the header, before the first fact.
         certain: whether the user or well-known names say so.
     """
 
@@ -38,6 +39,7 @@ class FileLayout:
     columns: tuple[int, ...]
     time: int | None
     header: bool
+    skipped_lines: int
     certain: bool
 
     @property
@@ -63,15 +65,17 @@ def layout_of(path: Path, options: ReadOptions) -> FileLayout:
         raw = b""
         while len(raw) < SAMPLE_BYTES and (piece := file.read(SAMPLE_BYTES - len(raw))):
             raw += piece
-    if not raw.strip():
-        raise DatasetError(path, "expected at least one triple, found an empty file")
     encoding = options.encoding or _encoding(path, raw)
-    text = _decoded(path, raw, encoding)
+    text = _decoded(raw, encoding)
     lines = text.splitlines() if len(raw) < SAMPLE_BYTES else text.splitlines()[:-1] or [text]
+    blank = next((place for place, line in enumerate(lines) if line.strip()), None)
+    if blank is None:
+        raise DatasetError(path, "expected at least one triple, found an empty file")
+    lines = lines[blank:]
     separator = options.separator or _separator(path, lines)
     quoted = separator != "\t" or _all_quoted(lines[0], separator)
     rows = _split(lines, separator, quoted)
-    return _resolve(path, options, encoding, separator, quoted, rows, lines)
+    return _resolve(path, options, encoding, separator, quoted, rows, lines, blank)
 
 
 def _encoding(path: Path, raw: bytes) -> str:
@@ -83,12 +87,11 @@ def _encoding(path: Path, raw: bytes) -> str:
     return "utf-8"
 
 
-def _decoded(path: Path, raw: bytes, encoding: str) -> str:
+def _decoded(raw: bytes, encoding: str) -> str:
     try:
-        text = raw.decode(encoding, errors="ignore" if encoding == "utf-8" else "strict")
-    except (LookupError, UnicodeDecodeError):
-        text = raw[: len(raw) // 4 * 4].decode(encoding, errors="ignore")
-    return text.removeprefix("\ufeff")
+        return raw.decode(encoding, errors="replace").removeprefix("\ufeff")
+    except LookupError:
+        raise ConfigError("--encoding", "the name of an encoding", encoding) from None
 
 
 def _separator(path: Path, lines: Sequence[str]) -> str:
@@ -109,7 +112,10 @@ def _all_quoted(line: str, separator: str) -> bool:
 def _split(lines: Sequence[str], separator: str, quoted: bool) -> list[list[str]]:
     if not quoted:
         return [line.split(separator) for line in lines]
-    return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=separator))
+    try:
+        return list(csv.reader(io.StringIO("\n".join(lines)), delimiter=separator))
+    except csv.Error:  # such as a field of more than 128 KiB
+        return [line.split(separator) for line in lines]
 
 
 def _resolve(
@@ -120,6 +126,7 @@ def _resolve(
     quoted: bool,
     rows: list[list[str]],
     lines: Sequence[str],
+    blank: int,
 ) -> FileLayout:
     """Which columns to take."""
     first = rows[0]
@@ -142,7 +149,8 @@ def _resolve(
     if len(columns) != (2 if options.relation is not None else 3):
         raise DatasetError(path, _unknown(names, separator, lines, width))
     certain = header or options.header is not None
-    return FileLayout(encoding, separator, quoted, names, columns, time, header, certain)
+    skipped = blank + header
+    return FileLayout(encoding, separator, quoted, names, columns, time, header, skipped, certain)
 
 
 def _usual(names: Sequence[str], width: int, roles: tuple[int, int, int] | None) -> tuple[str, ...]:
@@ -161,7 +169,11 @@ def _unknown(names: Sequence[str], separator: str, lines: Sequence[str], width: 
 
 def _what_to_type(names: Sequence[str], separator: str, lines: Sequence[str]) -> str:
     shown = "".join(f"\n    {shorten(line, 120)}" for line in lines[:_SHOWN_LINES])
-    guessed = f"columns {', '.join(map(shorten, names[:20]))}, separated by {separator!r}"
+    first = names if names[0] != "1" else _split(lines[:1], separator, separator != "\t")[0]
+    listed = ", ".join(f"{place} {shorten(name)}" for place, name in enumerate(first[:20], start=1))
+    guessed = f"columns {listed}, separated by {separator!r}"
+    if len(names) == 1 and len(lines[0].split()) == 3:
+        return f"the first lines are{shown}\n  read as {guessed}; type --separator ' '"
     option = "type --columns SUBJECT,PREDICATE,OBJECT with their names or numbers"
     pairs = " (or --columns SUBJECT,OBJECT --relation NAME for pairs)" if len(names) == 2 else ""
     return f"the first lines are{shown}\n  read as {guessed}; {option}{pairs}"

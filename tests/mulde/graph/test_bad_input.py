@@ -41,6 +41,7 @@ def refused(path: Path, content: str | bytes) -> str:
         ("empty.parquet", "", "cannot be read as Parquet"),
         ("header.csv", "subject,predicate,object\n", "expected at least one triple, found none"),
         ("one.txt", "anna\nben\n", "expected columns of subject, predicate and object, found 1"),
+        ("spaces.txt", "a r b\nb r c\n", "type --separator ' '"),
         ("two.csv", "a,b\nc,d\n", "or --columns SUBJECT,OBJECT --relation NAME for pairs"),
         ("binary.tsv", bytes(range(256)) * 4, "found binary content"),
         ("text.parquet", "a\tr\tb\n", "cannot be read as Parquet"),
@@ -71,7 +72,7 @@ def test_an_unknown_layout_shows_lines_columns_and_what_to_type(tmp_path: Path) 
     message = refused(tmp_path / "people.csv", "name,age,city,friend\nanna,7,bonn,ben\n")
     assert "name,age,city,friend" in message
     assert "anna,7,bonn,ben" in message
-    assert "columns 'name', 'age', 'city', 'friend'" in message or "columns '1'" in message
+    assert "columns 1 'name', 2 'age', 3 'city', 4 'friend', separated by ','" in message
     assert "type --columns SUBJECT,PREDICATE,OBJECT" in message
 
 

@@ -18,6 +18,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import rdflib
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rdflib.namespace import RDF, RDFS, SKOS
 
 from mulde.errors import ConfigError, DatasetError
@@ -376,3 +378,32 @@ def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
 def test_text_in_memory_is_not_taken_for_triples() -> None:
     with pytest.raises(DatasetError, match="item 1: expected three names"):
         read_graph(io.StringIO("a\tr\tb\n"))
+
+
+def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
+    for name in ("facts.csv", "facts.tsv"):
+        separator = "," if name == "facts.csv" else "\t"
+        lines = ["", "", separator.join(NAMES), *map(separator.join, FACTS)]
+        (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
+        assert facts(read_graph(tmp_path / name)) == sorted(FACTS)
+
+
+WRITTEN: dict[str, Callable[[dict[str, list[str]], Path], Any]] = {
+    "csv": lambda columns, path: pd.DataFrame(columns).to_csv(path, index=False),
+    "parquet": lambda columns, path: pl.DataFrame(columns).write_parquet(path),
+    "jsonl": lambda columns, path: pl.DataFrame(columns).write_ndjson(path),
+}
+cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.lists(st.tuples(cell, cell, cell), min_size=1), suffix=st.sampled_from(sorted(WRITTEN))
+)
+def test_any_table_is_read_back_as_pandas_or_polars_wrote_it(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Fact], suffix: str
+) -> None:
+    path = tmp_path_factory.mktemp("any") / f"facts.{suffix}"
+    columns = dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True))
+    WRITTEN[suffix](columns, path)
+    assert facts(read_graph(path, header=True if suffix == "csv" else None)) == sorted(set(rows))
