@@ -24,23 +24,22 @@ def self_loop_relations(graph: Graph, recipe: Recipe) -> tuple[int, ...] | None:
 
 
 def served_priors(
-    scorer: Scorer,
+    scores: Scores,
     graph: Graph,
     recipe: Recipe,
     valid: RankingTask,
     report: Callable[[str], None] = lambda step: None,
 ) -> RelationPriors:
-    """Choose the relation priors of a finished model on valid, self-loops left out."""
+    """Choose the relation priors of a finished model's scores on valid, self-loops left out."""
     if not recipe.most_priors:
         return RelationPriors.none(graph.num_entities, graph.num_relations)
     mask = loopless(self_loop_relations(graph, recipe), graph.num_relations)
-    scores = without_loops(scores_of(scorer), mask)
-    return choose_priors(scores, graph, valid, recipe.most_priors, report)
+    return choose_priors(without_loops(scores, mask), graph, valid, recipe.most_priors, report)
 
 
 def as_served(scorer: Scorer, graph: Graph, recipe: Recipe, valid: RankingTask) -> Scores:
     """Return the scores that a bundle ranks by: without self-loops, with relation priors."""
-    priors = served_priors(scorer, graph, recipe, valid)
+    priors = served_priors(scores_of(scorer), graph, recipe, valid)
     mask = loopless(self_loop_relations(graph, recipe), graph.num_relations)
     return without_loops(priors.added(scores_of(scorer)), mask)
 

@@ -155,6 +155,29 @@ class Distillation:
 
 
 @dataclass(frozen=True)
+class Text:
+    """How text columns are fitted (``training/text``).
+
+    Attributes:
+        columns: n, numbers of an entity that are made of its label and description.
+        epochs: passes over the distinct training queries.
+        batch: queries per step.
+        negatives: random entities per step, beside the batch's own.
+        rate: learning rate of Adam, down to zero on a cosine.
+        dropout: share of the hidden numbers that a step leaves out.
+    """
+
+    __pydantic_config__ = TABLE
+
+    columns: Annotated[int, Field(ge=1, le=128, strict=True)] = 32
+    epochs: Count = 8
+    batch: Count = 1024
+    negatives: Count = 1536
+    rate: Positive = 2e-3
+    dropout: Fraction = 0.1
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run: teachers, Junior, distillation, and what is served of the Junior.
 
@@ -172,6 +195,7 @@ class Recipe:
         relation_priors: how many relation priors the exporter may choose on valid
             (``training/export/train_priors.py``); absent: 2, or 0 with a ``distance`` score.
             Decides what is served, not what is trained.
+        text: numbers of an entity made of its text, beside the Junior's; absent: none.
         seed: of the Junior's and the baseline's initial values and batches.
         notes: a sentence for the card.
     """
@@ -187,6 +211,7 @@ class Recipe:
     distillation: Distillation = field(default_factory=Distillation)
     self_loops_below: Fraction = 0.01
     relation_priors: Priors | None = None
+    text: Text | None = None
     seed: Whole = 0
     notes: str = ""
 

@@ -60,10 +60,12 @@ class Layout:
     Attributes:
         dimension: D, at least 1.
         trait_count: J, at least 0.
+        text_count: how many of the J, the last ones, are text columns.
     """
 
     dimension: int
     trait_count: int = 0
+    text_count: int = 0
 
     def __post_init__(self) -> None:
         """Refuse a dimension that no table can have."""
@@ -71,6 +73,9 @@ class Layout:
             raise ValueError(f"expected a dimension of at least 1, found {self.dimension}")
         if self.trait_count < 0:
             raise ValueError(f"expected no traits or some, found {self.trait_count}")
+        if not 0 <= self.text_count <= self.trait_count:
+            expected = f"0 to {self.trait_count} text columns"
+            raise ValueError(f"expected {expected}, found {self.text_count}")
 
     @property
     def width(self) -> int:
@@ -103,6 +108,16 @@ class Layout:
         """Columns of the traits, one each."""
         start = self.dimension + _SCALARS * _PARTS
         return slice(start, start + self.trait_count)
+
+    @property
+    def priors(self) -> slice:
+        """Columns of the relation priors, the first of the traits."""
+        return slice(self.traits.start, self.text.start)
+
+    @property
+    def text(self) -> slice:
+        """Columns made of labels and descriptions, the last of the traits."""
+        return slice(self.traits.stop - self.text_count, self.traits.stop)
 
     @property
     def whole(self) -> Rows:

@@ -159,6 +159,7 @@ class Manifest:
         loops: relations in which an entity may be the answer to its own query, rows in [0, R);
             None: all. In the others it is left out (``mulde.evaluation.self_loops``).
         traits: J, numbers of an entity besides its point (``mulde.bundle.entity_table``).
+        text: how many of them, the last ones, are made of the entity's label and description.
         dimension: D of the points; width: W of the table (``mulde.bundle.entity_table``).
         precision: in which the table is stored.
         entities, relations: E and R (without reciprocal relations).
@@ -183,6 +184,7 @@ class Manifest:
     recipe: RecipeStamp
     loops: tuple[Whole, ...] | None = None
     traits: Whole = 0
+    text: Whole = 0
     libraries: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Figures] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
@@ -207,7 +209,7 @@ class Manifest:
     @property
     def layout(self) -> Layout:
         """The columns of the table."""
-        return Layout(self.dimension, self.traits)
+        return Layout(self.dimension, self.traits, self.text)
 
     def to_json(self) -> str:
         """Text of ``manifest.json``; equal manifests give equal bytes."""

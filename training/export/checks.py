@@ -23,6 +23,7 @@ from training.export.onnx_encoder import Encoder
 from training.export.train_priors import Array, RelationPriors
 from training.ops import hyperbolic
 from training.scorers import Scorer
+from training.text.columns import TextColumns
 
 Report = Callable[[str], None]
 
@@ -46,7 +47,11 @@ ROUNDED_MRR: dict[Precision, float] = {
 
 
 def rounded_scores(
-    scorer: Scorer, layout: Layout, table: NDArray[np.float32], weights: Array
+    scorer: Scorer,
+    layout: Layout,
+    table: NDArray[np.float32],
+    weights: Array,
+    text: TextColumns,
 ) -> Scores:
     """Scores of the table as stored, computed by the trainer's code in double precision.
 
@@ -55,11 +60,14 @@ def rounded_scores(
         layout: of the table.
         table: [E, W].
         weights: of the relation priors, [2R, J].
+        text: whose columns follow the priors'.
     """
     exact = copy.deepcopy(scorer).double()
     points = layout.unpack(table)
-    spatial, y, tail_bias, head_bias, filled = (torch.from_numpy(part) for part in points)
+    spatial, y, tail_bias, head_bias, added = (torch.from_numpy(part) for part in points)
     pulls = torch.from_numpy(weights).double()
+    filled, columns = added.split([weights.shape[1], text.count], dim=1)
+    matrix, shift = (torch.from_numpy(part).double() for part in (text.matrix, text.shift))
 
     @torch.inference_mode()
     def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -70,7 +78,8 @@ def rounded_scores(
         score = point @ spatial.T + pull[:, None] * y + offset[:, None]
         if exact.kind == "distance":
             score = -scale[:, None] * hyperbolic.squared_distance(-score)
-        score = score + pulls[relations] @ filled.T
+        own = torch.einsum("bi,bij->bj", columns[rows], matrix[relations]) + shift[relations]
+        score = score + pulls[relations] @ filled.T + own @ columns.T
         found: NDArray[np.float64] = (head_bias[rows][:, None] + tail_bias + score).numpy()
         return found
 
@@ -84,6 +93,7 @@ def measure(
     engine: Engine,
     valid: RankingTask,
     priors: RelationPriors,
+    text: TextColumns,
     report: Report = lambda step: None,
 ) -> dict[str, float]:
     """Compare trained and rounded model, and the queries and answers of the served one.
@@ -95,17 +105,19 @@ def measure(
         fetched_p50, fetched_p90: rows that the engine scored exactly to be certain of a top 10.
         mrr_trained, mrr_rounded: valid MRR of the checkpoint, and of the rounded table in double
             precision, self-loops left out and priors added as in what is served.
-        mrr_with_self_loops, mrr_without_priors: the first without that rule; only where the rule
-            is in force.
+        mrr_with_self_loops, mrr_without_priors, mrr_without_text: the first without that rule or
+            those columns; only where there are any.
     """
     report("comparing encoders and answers")
     checks = {"onnx_error": onnx_error(encoder, table, engine, valid), **answers(engine, valid)}
     ranked: dict[str, Scores] = {
-        "trained": priors.added(scores_of(scorer)),
-        "rounded": rounded_scores(scorer, engine.manifest.layout, table, priors.weights),
+        "trained": priors.added(text.added(scores_of(scorer))),
+        "rounded": rounded_scores(scorer, engine.manifest.layout, table, priors.weights, text),
     }
     if priors.slots:
-        ranked["without_priors"] = scores_of(scorer)
+        ranked["without_priors"] = text.added(scores_of(scorer))
+    if text.count:
+        ranked["without_text"] = priors.added(scores_of(scorer))
     mask = engine.manifest.loopless
     served = {name: without_loops(scores, mask) for name, scores in ranked.items()}
     if mask.any():

@@ -30,10 +30,11 @@ from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError, ConfigError
 from mulde.evaluation.calibration import Calibration
 from mulde.evaluation.metrics import RankingTask
+from mulde.evaluation.self_loops import loopless, without_loops
 from mulde.graph.graph import SPLITS, Graph, read_folder
 from serving.engine.engine import Engine
 from serving.engine.index.index_benchmark import Bench
-from training.evaluate import self_loop_relations, served_priors
+from training.evaluate import scores_of, self_loop_relations, served_priors
 from training.export.calibrate import calibrate, measure_calibration
 from training.export.card import Provenance, card
 from training.export.checks import measure, refuse_differences, sample
@@ -47,6 +48,9 @@ from training.hardware import describe_machine
 from training.recipe import Recipe
 from training.recipe_file import read_recipe
 from training.scorers import RESCAL, Scorer
+from training.text.columns import TextColumns, choose_weights
+from training.text.features import read_texts, text_features
+from training.text.fit import fit_text
 from training.train import load_scorer
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
@@ -129,20 +133,25 @@ def export(
     source = Source.read(checkpoint, data, recipe)
     with draft_bundle(out, overwrite=overwrite) as draft:
         valid = RankingTask.of(source.graph, "valid")
-        priors = served_priors(source.scorer, source.graph, source.recipe, valid, report)
-        layout = Layout(source.scorer.dimension, len(priors.slots))
+        text = served_text(source, valid, report)
+        scores = text.added(scores_of(source.scorer))
+        priors = served_priors(scores, source.graph, source.recipe, valid, report)
+        count = len(priors.slots) + text.count
+        layout = Layout(source.scorer.dimension, count, text.count)
         report("writing encoder and names")
         slopes = choose_slopes(source.scorer, valid)
-        encoder = Encoder(source.scorer, layout, slopes, torch.from_numpy(priors.weights))
+        weights = torch.from_numpy(priors.weights)
+        encoder = Encoder(source.scorer, layout, slopes, weights, text)
         _write_files(draft.path, source, encoder, known)
         checked = given or _fitting(wish, out, draft.path, source.graph.num_entities, layout)
         report(f"writing the table in {checked}")
-        table = _write_table(draft.path, source.scorer, layout, checked, out, priors.filled)
+        more = np.concatenate([priors.filled, text.columns], axis=1)
+        table = _write_table(draft.path, source.scorer, layout, checked, out, more)
         manifest = _first_manifest(source, *called, checked, layout)
         draft.seal(manifest)
         with Engine.open(draft.path) as engine:
             manifest = _index(manifest, wish, out, draft.path, engine, valid, report)
-            checks = measure(source.scorer, encoder, table, engine, valid, priors, report)
+            checks = measure(source.scorer, encoder, table, engine, valid, priors, text, report)
             report("ranking valid as served")
             quality = {"valid": valid.quality(engine.scores)}
             checks["mrr_served"] = quality["valid"]["total"]["mrr"]
@@ -154,6 +163,19 @@ def export(
         open_bundle(draft.path)
         draft.publish()
     return manifest
+
+
+def served_text(source: Source, valid: RankingTask, report: Report) -> TextColumns:
+    """Fit the recipe's text columns and choose their weights on valid, self-loops left out."""
+    graph, settings = source.graph, source.recipe.text
+    if settings is None:
+        return TextColumns.none(graph.num_entities, graph.num_relations)
+    report("reading labels and descriptions")
+    features = text_features(*read_texts(source.folder, graph.entity_ids), source.recipe.seed)
+    fitted = fit_text(features, graph, settings, source.recipe.seed, report)
+    mask = loopless(self_loop_relations(graph, source.recipe), graph.num_relations)
+    scores = without_loops(scores_of(source.scorer), mask)
+    return fitted.weighted(choose_weights(scores, fitted, valid, report))
 
 
 def _first_manifest(
@@ -175,6 +197,7 @@ def _first_manifest(
         relations=graph.num_relations,
         loops=self_loop_relations(graph, source.recipe),
         traits=layout.trait_count,
+        text=layout.text_count,
         dataset=Dataset(graph.name, graph.digest, {s: len(graph.split(s)) for s in SPLITS}),
         recipe=RecipeStamp(source.recipe.name, source.recipe.digest),
         libraries={module.__name__: module.__version__ for module in LIBRARIES},

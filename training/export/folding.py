@@ -31,6 +31,7 @@ from training.scorers import Scorer
 from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH
 from training.scorers.transh import TransH
+from training.text.query import TextQuery
 
 _LEAST_TURN = 0.5
 Columns = dict[str, NDArray[np.float32]]
@@ -38,7 +39,7 @@ Columns = dict[str, NDArray[np.float32]]
 
 @torch.inference_mode()
 def folded_graph(
-    scorer: Scorer, slopes: Tensor, layout: Layout, rest: Tensor
+    scorer: Scorer, slopes: Tensor, layout: Layout, rest: Tensor, text: TextQuery | None = None
 ) -> onnx.ModelProto | None:
     """The short graph of a scorer; None for one that does something else.
 
@@ -47,20 +48,25 @@ def folded_graph(
         slopes: [2R], what multiplies u for each relation.
         layout: of the table whose rows come in.
         rest: [2R, W - D - 4], each relation's part of a query from the head bias on.
+        text: the text's part of a query; None for none.
 
     Raises:
         ValueError: for a block of zeros, which no training makes: it does not keep inner products.
     """
     nodes = Nodes()
     nodes.constant("axis", np.array([1]))
+    if text is not None:
+        rest = rest[:, : text.start - layout.head_bias.start]
     if isinstance(scorer, RESCAL):
-        _map(nodes, scorer, slopes, layout, rest)
+        first = _map(nodes, scorer, slopes, layout, rest)
     elif isinstance(scorer, (RotH, RefH, TransH)):
         moves = moves_of(scorer)
         nodes.look_up(_columns(moves, slopes, rest), "relation")
-        _queries(nodes, _moved(nodes, moves, layout))
+        first = _queries(nodes, _moved(nodes, moves, layout))
     else:
         return None
+    more = () if text is None else (_text(nodes, text),)
+    nodes.add("Concat", *first, *more, to=["query"], axis=1)
     _head_bias(nodes, layout)
     return nodes.encoder(layout.width)
 
@@ -79,6 +85,18 @@ def _head_bias(nodes: Nodes, layout: Layout) -> None:
     nodes.add("MatMul", "head", nodes.constant("bias_columns", chosen), to=["bias"])
 
 
+def _text(nodes: Nodes, text: TextQuery) -> str:
+    """The text's part of a query and what follows it, [B, Z]; matrices in half precision."""
+    first = nodes.constant("text_start", np.array([text.start]))
+    stop = nodes.constant("text_stop", np.array([text.stop]))
+    row = nodes.add("Unsqueeze", nodes.add("Slice", "head", first, stop, "axis"), "axis")
+    halves = nodes.constant("text_matrices", text.matrix.half().numpy())
+    matrix = nodes.as_float(nodes.add("Gather", halves, "relation"))
+    mapped = nodes.add("Squeeze", nodes.add("MatMul", row, matrix), "axis")
+    moved = nodes.add("Gather", nodes.constant("text_shifts", text.shift.numpy()), "relation")
+    return nodes.add("Add", mapped, moved)
+
+
 def _last(rest: Tensor) -> Tensor:
     """What follows the excess in a relation's queries: 1, 1 and the rest; [2R, W - D - 2]."""
     return torch.cat([torch.ones(len(rest), 2), rest], 1)
@@ -88,7 +106,9 @@ def _numbers(parts: dict[str, Tensor]) -> Columns:
     return {name: part.double().numpy().astype(np.float32) for name, part in parts.items()}
 
 
-def _map(nodes: Nodes, scorer: RESCAL, slopes: Tensor, layout: Layout, rest: Tensor) -> None:
+def _map(
+    nodes: Nodes, scorer: RESCAL, slopes: Tensor, layout: Layout, rest: Tensor
+) -> tuple[str, ...]:
     """``query = (g (h M_r + v_r), 0, 0, 1, 1, 0, 0, traits)``, offset 0, slope g.
 
     The matrices are most of a small bundle, so they are stored in half precision; a scorer that is
@@ -107,9 +127,9 @@ def _map(nodes: Nodes, scorer: RESCAL, slopes: Tensor, layout: Layout, rest: Ten
     row = nodes.add("Unsqueeze", _point(nodes, layout), "axis")
     mapped = nodes.add("Squeeze", nodes.add("MatMul", row, matrix), "axis")
     scaled = nodes.add("Mul", nodes.add("Add", mapped, "step"), "gain")
-    nodes.add("Concat", scaled, "last", to=["query"], axis=1)
     nodes.add("Squeeze", "none", "axis", to=["offset"])
     nodes.add("Squeeze", "gain", "axis", to=["slope"])
+    return scaled, "last"
 
 
 @dataclass(frozen=True)
@@ -212,12 +232,12 @@ def _time_plus_one(nodes: Nodes, square: str) -> str:
     return nodes.add("Add", nodes.add("Sqrt", nodes.add("Add", square, one)), one)
 
 
-def _queries(nodes: Nodes, point: str) -> None:
+def _queries(nodes: Nodes, point: str) -> tuple[str, ...]:
     """``(g Q, -g (1 + x), -g (1 + x), 1, 1, 0, 0, traits)``, offset ``-g x`` and slope g."""
     square = nodes.add("ReduceSumSquare", point, "axis")
     offset = nodes.add("Mul", nodes.add("Div", square, _time_plus_one(nodes, square)), "loss")
     pull = nodes.add("Sub", offset, "gain")
     scaled = nodes.add("Mul", point, "gain")
-    nodes.add("Concat", scaled, pull, pull, "last", to=["query"], axis=1)
     nodes.add("Squeeze", offset, "axis", to=["offset"])
     nodes.add("Squeeze", "gain", "axis", to=["slope"])
+    return scaled, pull, pull, "last"

@@ -22,6 +22,8 @@ from mulde.evaluation.metrics import RankingTask
 from training.export.folding import folded_graph
 from training.export.onnx_nodes import OPSET
 from training.scorers import HyperbolicScorer, Scorer
+from training.text.columns import TextColumns
+from training.text.query import TextQuery
 
 _TYPICAL_PLACE = 10
 _QUERIES_PER_RELATION = 64
@@ -40,10 +42,16 @@ class Encoder(nn.Module):
         layout: of the table.
         slopes: [2R], above 0; what multiplies u for each relation (``choose_slopes``).
         priors: [2R, J], weights of the relation priors; None for zeros.
+        text: the text columns that follow the priors; None for none.
     """
 
     def __init__(
-        self, scorer: Scorer, layout: Layout, slopes: Tensor, priors: Tensor | None = None
+        self,
+        scorer: Scorer,
+        layout: Layout,
+        slopes: Tensor,
+        priors: Tensor | None = None,
+        text: TextColumns | None = None,
     ) -> None:
         super().__init__()
         self.scorer, self.layout = scorer, layout
@@ -52,8 +60,9 @@ class Encoder(nn.Module):
         self.register_buffer("slopes", slopes)
         rest = torch.zeros(len(slopes), layout.width - layout.head_bias.start)
         if priors is not None:
-            rest[:, 2 : 2 + layout.trait_count] = priors
+            rest[:, 2 : 2 + priors.shape[1]] = priors
         self.register_buffer("rest", rest)
+        self.text = TextQuery(text, layout) if text is not None and text.count else None
 
     def forward(self, head: Tensor, relation: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Queries of head rows [B, W] and relations [B].
@@ -66,7 +75,11 @@ class Encoder(nn.Module):
         point, pull, offset = self.scorer.product(head[:, layout.spatial], relation, slope)
         pulls = pull.unsqueeze(-1).expand(-1, 2)
         ones = torch.ones_like(head[:, layout.tail_bias])
-        query = torch.cat([point, pulls, ones, self.rest[relation]], -1)
+        rest = self.rest[relation]
+        if self.text is not None:
+            first = self.text.start - layout.head_bias.start
+            rest = torch.cat([rest[:, :first], self.text(head, relation)], -1)
+        query = torch.cat([point, pulls, ones, rest], -1)
         return query, offset, head[:, layout.head_bias].sum(-1), slope
 
 
@@ -132,7 +145,9 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
         BundleError: for a scorer that cannot be exported, naming what is wrong with it.
     """
     try:
-        model = folded_graph(encoder.scorer, encoder.slopes, encoder.layout, encoder.rest)
+        model = folded_graph(
+            encoder.scorer, encoder.slopes, encoder.layout, encoder.rest, encoder.text
+        )
     except ValueError as error:
         raise BundleError(path, f"not published; {error}") from error
     if model is None:

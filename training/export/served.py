@@ -63,5 +63,5 @@ class Served:
     def _alone(self, entities: Rows, relations: Rows) -> Query:
         query = self.engine.encode(entities, relations)
         vector = query.vector.copy()
-        vector[:, self.engine.manifest.layout.traits] = 0
+        vector[:, self.engine.manifest.layout.priors] = 0
         return replace(query, vector=vector)

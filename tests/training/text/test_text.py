@@ -1,0 +1,198 @@
+"""Text columns: what a label says of an entity without facts, and how the bundle keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.entity_table import Layout
+from mulde.bundle.known_facts import KnownFacts
+from mulde.errors import DatasetError
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph, read_folder
+from serving.engine.encoder import Encoder as ServedEncoder
+from serving.engine.engine import Engine
+from training.export.export import export
+from training.export.onnx_encoder import Encoder, write_onnx
+from training.recipe import Text
+from training.recipe_file import read_recipe
+from training.scorers import ScoreKind, ScorerName, build_scorer
+from training.text.columns import TextColumns, choose_weights
+from training.text.features import read_texts, text_features
+from training.text.fit import fit_text
+from training.train import stages, train_stage
+
+COLOURS = ("red", "green", "blue", "grey", "pink", "black")
+MEMBERS = 12
+SETTINGS = Text(columns=8, epochs=40, batch=16, negatives=16, rate=0.01)
+RECIPE = """
+name = "colours"
+data = "colours"
+relation_priors = 0
+[junior]
+scorer = "RotH"
+dimension = 4
+score = "linear"
+spread = 0.1
+[junior_training]
+epochs = 4
+batch = 16
+negatives = 16
+rate = 0.01
+validate_every = 4
+[text]
+columns = 8
+epochs = 40
+batch = 16
+negatives = 16
+rate = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Things of six colours; each colour's last two have no fact in train."""
+    folder = tmp_path_factory.mktemp("data") / "colours"
+    folder.mkdir()
+    lines: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    labels = [f"c{place}\tthe colour {name}\t{name} things" for place, name in enumerate(COLOURS)]
+    for place, name in enumerate(COLOURS):
+        for member in range(MEMBERS):
+            split = {MEMBERS - 1: "test", MEMBERS - 2: "valid"}.get(member, "train")
+            lines[split].append(f"t{place}{member:02d}\thas_colour\tc{place}")
+            labels.append(f"t{place}{member:02d}\tthing {member}\tsomething {name}")
+    for split, facts in lines.items():
+        (folder / f"{split}.txt").write_text("\n".join(facts) + "\n", encoding="utf-8")
+    (folder / "labels.tsv").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graph(folder: Path) -> Graph:
+    return read_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path, graph: Graph) -> TextColumns:
+    features = text_features(*read_texts(folder, graph.entity_ids), seed=0)
+    return fit_text(features, graph, SETTINGS, seed=0)
+
+
+def test_text_tells_the_colour_of_things_that_train_lacks(
+    fitted: TextColumns, graph: Graph
+) -> None:
+    things, _, colours = graph.test.astype(np.int64).T
+    queries = fitted.queries(things, np.zeros_like(things))
+    scores = queries @ fitted.columns[: len(COLOURS)].T
+    np.testing.assert_array_equal(scores.argmax(axis=1), colours)
+
+
+def test_the_same_seed_gives_the_same_columns(folder: Path, graph: Graph) -> None:
+    texts = read_texts(folder, graph.entity_ids)
+    few = Text(columns=4, epochs=1, batch=32, negatives=16)
+    first, second = (fit_text(text_features(*texts, seed=0), graph, few, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.columns, second.columns)
+    np.testing.assert_array_equal(first.matrix, second.matrix)
+
+
+def test_a_label_file_that_is_missing_is_named(graph: Graph, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"labels\.tsv.*text columns"):
+        read_texts(tmp_path, graph.entity_ids)
+
+
+def test_an_entity_without_a_line_has_empty_texts(tmp_path: Path) -> None:
+    (tmp_path / "labels.tsv").write_text("a\tlabel\n", encoding="utf-8")
+    assert read_texts(tmp_path, ["a", "b"]) == (["label", ""], ["", ""])
+
+
+def test_text_that_says_nothing_gets_no_weight() -> None:
+    generator = np.random.default_rng(0)
+    entity, relation = np.tile(np.arange(50), 2), np.repeat([0, 1], 50)
+    target = generator.integers(0, 50, size=100)
+    task = RankingTask(entity, relation, target, KnownFacts.build(np.zeros((0, 3)), 50, 1))
+    text = TextColumns(
+        generator.normal(size=(50, 4)).astype(np.float32),
+        np.stack([np.eye(4, dtype=np.float32)] * 2),
+        np.zeros((2, 4), np.float32),
+    )
+
+    def scores(entity: np.ndarray, relation: np.ndarray) -> np.ndarray:
+        """Right about every query of ``task``."""
+        found = np.zeros((len(entity), 50), np.float32)
+        found[np.arange(len(entity)), target[50 * relation + entity]] = 9
+        return found
+
+    assert not choose_weights(scores, text, task).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "dimension"),
+    [
+        ("RotH", "linear", 8),
+        ("RefH", "linear", 8),
+        ("RESCAL", "bilinear", 6),
+        ("ComplEx", "bilinear", 8),
+        ("DistH", "linear", 8),
+    ],
+)
+@pytest.mark.parametrize("columns", [3, 8])
+@torch.inference_mode()
+def test_onnx_gives_the_queries_of_torch(
+    name: ScorerName, score: ScoreKind, dimension: int, columns: int, tmp_path: Path
+) -> None:
+    scorer = build_scorer(
+        name, entities=20, relations=2, dimension=dimension, score=score, spread=0.3, seed=0
+    )
+    if name == "RESCAL":
+        scorer.round_matrices()
+    generator = np.random.default_rng(0)
+    text = TextColumns(
+        generator.normal(size=(20, columns)).astype(np.float32),
+        generator.normal(size=(4, columns, columns)).astype(np.float16).astype(np.float32),
+        generator.normal(size=(4, columns)).astype(np.float32),
+    )
+    priors = torch.from_numpy(generator.normal(size=(4, 2)).astype(np.float32))
+    layout = Layout(dimension, 2 + columns, columns)
+    encoder = Encoder(scorer, layout, torch.ones(4), priors, text)
+    write_onnx(encoder, tmp_path / "encoder.onnx")
+    parts = (p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias))
+    more = np.concatenate([np.zeros((20, 2), np.float32), text.columns], axis=1)
+    table = layout.pack(*parts, "fp32", more)
+    entity, relation = np.arange(8), np.arange(8) % 4
+    wanted = encoder(torch.from_numpy(table[entity]), torch.from_numpy(relation))[0].numpy()
+    served = ServedEncoder(tmp_path / "encoder.onnx", layout.width).encode(table[entity], relation)
+    np.testing.assert_allclose(served.vector, wanted, atol=1e-5)
+    own = served.vector[:, layout.text]
+    np.testing.assert_allclose(own, text.queries(entity, relation), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path, graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "colours"
+    run.mkdir()
+    (run / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    recipe = read_recipe(run / "recipe.toml")
+    junior = next(stage for stage in stages(recipe, run) if stage.name == "junior")
+    checkpoint = train_stage(junior, recipe, graph, torch.device("cpu"))
+    out = run.parent / "colours-4"
+    export(checkpoint, folder, out)
+    return out
+
+
+def test_a_bundle_with_text_answers_for_things_that_train_lacks(bundle: Path, graph: Graph) -> None:
+    things, relations, colours = graph.test.T
+    with Engine.open(bundle) as engine:
+        found = engine.predict(things, relations, 1, allow=np.arange(len(COLOURS)))
+    np.testing.assert_array_equal(found.rows, colours)
+
+
+def test_a_bundle_says_how_much_of_it_is_text(bundle: Path) -> None:
+    manifest = open_bundle(bundle).manifest
+    assert (manifest.dimension, manifest.text, manifest.width) == (4, 8, 24)
+    assert manifest.checks["mrr_without_text"] < manifest.checks["mrr_trained"]
+    card = (bundle / "card.md").read_text(encoding="utf-8")
+    assert "an entity has 4 numbers of the graph and 8 that are made of its label" in card

@@ -1,0 +1,37 @@
+"""The text's part of a query, computed from the head's own row.
+
+Shape letters: B queries, W width of the table, R relations, n text columns, Z columns from the
+first text column to the end of the row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from mulde.bundle.entity_table import Layout
+from training.text.columns import TextColumns
+
+
+class TextQuery(nn.Module):
+    """``x_h M_r + v_r`` in the text columns, and zeros where the row goes on.
+
+    Args:
+        text: with the relations' weights in it.
+        layout: of the table.
+    """
+
+    def __init__(self, text: TextColumns, layout: Layout) -> None:
+        super().__init__()
+        self.start, self.stop = layout.text.start, layout.text.stop
+        padding = 0, layout.width - self.stop
+        self.matrix: Tensor
+        self.shift: Tensor
+        self.register_buffer("matrix", pad(torch.from_numpy(text.matrix), padding))
+        self.register_buffer("shift", pad(torch.from_numpy(text.shift), padding))
+
+    def forward(self, head: Tensor, relation: Tensor) -> Tensor:
+        """Return [B, Z] of head rows [B, W] and relations [B]."""
+        row = head[:, self.start : self.stop].unsqueeze(1)
+        return torch.bmm(row, self.matrix[relation]).squeeze(1) + self.shift[relation]
