@@ -83,7 +83,7 @@ def test_a_wrong_type_names_its_key(changes: dict[str, Any], problem: str) -> No
         ({"junior__dimension": 3}, "junior.dimension: expected a multiple of 2, found 3"),
         ({"junior__dimension": 0}, "junior.dimension: expected greater than or equal to 2"),
         ({"junior__spread": 0}, "junior.spread: expected greater than 0, found 0"),
-        ({"junior__scorer": "TransE"}, "junior.scorer: expected 'RotH', 'RefH',"),
+        ({"junior__scorer": "TransD"}, "junior.scorer: expected 'RotH', 'RefH',"),
         ({"junior__score": "bilinear"}, 'junior: expected score "distance" or "linear" with RotH'),
         ({"seed": -1}, "seed: expected greater than or equal to 0, found -1"),
         ({"seed": 2**40}, "seed: expected less than"),
