@@ -22,7 +22,7 @@ from training.distillation.queries import QuerySet
 from training.evaluate import scores_of
 from training.loop import Progress, Run
 from training.optimiser import build_optimiser
-from training.recipe import Model, Training
+from training.recipe import ScorerSettings, Training
 from training.scorers import build_scorer
 
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::addmm_", "aten::mv")
@@ -38,19 +38,19 @@ SAMPLED: dict[str, Any] = {
 }
 MODELS = {
     "RotH": (
-        Model("RotH", NUMBERS, score="linear", spread=0.05),
+        ScorerSettings("RotH", NUMBERS, score="linear", spread=0.05),
         Training(**SAMPLED),
     ),
     "TransH": (
-        Model("TransH", NUMBERS, score="linear", spread=0.05),
+        ScorerSettings("TransH", NUMBERS, score="linear", spread=0.05),
         Training(**SAMPLED),
     ),
     "RESCAL": (
-        Model("RESCAL", NUMBERS, score="bilinear", spread=0.1),
+        ScorerSettings("RESCAL", NUMBERS, score="bilinear", spread=0.1),
         Training(LONG, 300, "cross-entropy", penalty=0.02, rate=3e-3, validate_every=LONG),
     ),
     "ComplEx": (
-        Model("ComplEx", NUMBERS, score="bilinear", spread=0.01),
+        ScorerSettings("ComplEx", NUMBERS, score="bilinear", spread=0.01),
         Training(
             LONG, 300, "cross-entropy", 0.005, optimiser="adagrad", rate=0.1, validate_every=LONG
         ),
@@ -62,7 +62,7 @@ class _Enough(Exception):  # noqa: N818 - what it does to a run
     """Ends a run from its report."""
 
 
-def objective_of(graph: Graph, model: Model, training: Training) -> HardLabels:
+def objective_of(graph: Graph, model: ScorerSettings, training: Training) -> HardLabels:
     """A fresh scorer and what its training minimises."""
     scorer = build_scorer(
         model.scorer,

@@ -32,7 +32,7 @@ TABLE = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
-class Model:
+class ScorerSettings:
     """A scorer, its size, its score and its initial values.
 
     Attributes:
@@ -98,7 +98,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Teacher(Model):
+class Teacher(ScorerSettings):
     """A teacher: the keys of a model, and two of its own.
 
     Attributes:
@@ -112,9 +112,11 @@ class Teacher(Model):
     training: Training | None = None
 
     @property
-    def model(self) -> Model:
+    def model(self) -> ScorerSettings:
         """The model without its training."""
-        return Model(**{item.name: getattr(self, item.name) for item in fields(Model)})
+        return ScorerSettings(
+            **{item.name: getattr(self, item.name) for item in fields(ScorerSettings)}
+        )
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class Recipe:
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     data: str
-    junior: Model
+    junior: ScorerSettings
     junior_training: Training
     teachers: tuple[Teacher, ...] = ()
     teacher_training: Training | None = None

@@ -29,7 +29,7 @@ from training.checkpoint import read_checkpoint
 from training.distillation.objective import Distilled, HardLabels
 from training.distillation.queries import QuerySet
 from training.loop import Progress, Run
-from training.recipe import Model, Recipe, Training, decisive, digest_of
+from training.recipe import Recipe, ScorerSettings, Training, decisive, digest_of
 from training.scorers import Scorer, build_scorer
 
 Report = Callable[[str, Progress], None]
@@ -43,7 +43,7 @@ class Stage:
 
     name: str
     folder: Path
-    model: Model
+    model: ScorerSettings
     training: Training
     seed: int
     teachers: tuple[Path, ...] = ()
@@ -156,7 +156,7 @@ def load_scorer(path: Path, graph: Graph) -> tuple[Scorer, dict[str, Any]]:
         problem = f"was trained on another graph than {graph.name} (digest {graph.digest[:12]})"
         raise CheckpointError(path, problem)
     try:
-        scorer = new_scorer(Model(**identity["model"]), graph, identity["seed"])
+        scorer = new_scorer(ScorerSettings(**identity["model"]), graph, identity["seed"])
         scorer.load_state_dict(state["model"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(path, f"does not hold the model it names: {error}") from error
@@ -169,7 +169,7 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def new_scorer(model: Model, graph: Graph, seed: int) -> Scorer:
+def new_scorer(model: ScorerSettings, graph: Graph, seed: int) -> Scorer:
     """A model before its first step."""
     return build_scorer(
         model.scorer,

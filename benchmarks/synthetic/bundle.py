@@ -30,7 +30,7 @@ from mulde.bundle.vocabulary import NameTable, Vocabulary
 from mulde.storage.strings import StringColumn
 from mulde.typing import Bytes
 from training.export.index_selection import write_cell_index
-from training.export.onnx_encoder import Encoder, write_onnx
+from training.export.onnx_encoder import EncoderGraph, write_onnx
 from training.ops import hyperbolic
 from training.scorers.roth import RotH
 
@@ -72,7 +72,7 @@ def write_synthetic_bundle(
         report("encoder and names")
         scorer = junior_of(graph)
         slopes = scorer.scale(torch.arange(2 * graph.relations))
-        write_onnx(Encoder(scorer, layout, slopes), draft.path / files.ENCODER)
+        write_onnx(EncoderGraph(scorer, layout, slopes), draft.path / files.ENCODER)
         vocabulary = _vocabulary(graph)
         vocabulary.write(draft.path / files.VOCABULARY)
         if search:

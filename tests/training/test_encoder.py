@@ -15,7 +15,7 @@ from mulde.bundle.entity_table import Layout
 from mulde.bundle.known_facts import KnownFacts
 from mulde.evaluation.metrics import RankingTask
 from training.export.folding import moves_of
-from training.export.onnx_encoder import Encoder, choose_slopes, write_onnx
+from training.export.onnx_encoder import EncoderGraph, choose_slopes, write_onnx
 from training.scorers import HYPERBOLIC, HyperbolicScorer, ScoreKind, ScorerName, build_scorer
 from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH
@@ -65,7 +65,7 @@ def test_the_product_with_the_table_is_the_bilinear_score() -> None:
     parts = [p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias)]
     table = torch.from_numpy(LAYOUT.pack(parts[0], parts[1], parts[2], "fp32"))
     entity, relation = torch.arange(ENTITIES), torch.arange(ENTITIES) % (2 * RELATIONS)
-    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    encoder = EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
     query, offset, bias, slope = encoder(table[entity], relation)
     found = query @ table.T + (offset + bias)[:, None]
     torch.testing.assert_close(found, scorer.score_shared(scorer.query(entity, relation)))
@@ -77,7 +77,7 @@ def test_the_product_with_the_table_is_the_bilinear_score() -> None:
 def test_the_product_with_the_table_is_the_linear_score(name: ScorerName) -> None:
     scorer = make(name, "linear")
     table = table_of(scorer)
-    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    encoder = EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
     entity = torch.arange(20)
     relation = torch.arange(20) % (2 * RELATIONS)
     query, offset, bias, _ = encoder(table[entity], relation)
@@ -90,7 +90,7 @@ def test_the_product_with_the_table_is_the_linear_score(name: ScorerName) -> Non
 def test_a_distance_score_follows_from_the_product() -> None:
     scorer = make("RotH", "distance")
     table, curvature = table_of(scorer), scorer.curvature()
-    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    encoder = EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
     entity, relation = torch.arange(6), torch.arange(6)
     query, offset, bias, slope = encoder(table[entity], relation)
     product = query @ table.T + offset[:, None]
@@ -105,7 +105,7 @@ def test_a_distance_score_follows_from_the_product() -> None:
 @torch.inference_mode()
 def test_onnx_is_torch_for_any_batch(name: ScorerName, batch: int, tmp_path: Path) -> None:
     scorer = make(name, "linear")
-    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    encoder = EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
     write_onnx(encoder, tmp_path / "encoder.onnx")
     session = ort.InferenceSession(str(tmp_path / "encoder.onnx"))
     head, relation = table_of(scorer)[:batch], torch.arange(batch) % (2 * RELATIONS)
@@ -117,7 +117,9 @@ def test_onnx_is_torch_for_any_batch(name: ScorerName, batch: int, tmp_path: Pat
 @pytest.mark.parametrize(("name", "most"), [("RotH", 37), ("RefH", 27), ("TransH", 23)])
 def test_a_query_costs_few_operators(name: ScorerName, most: int, tmp_path: Path) -> None:
     scorer = make(name, "linear")
-    write_onnx(Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task())), tmp_path / "e.onnx")
+    write_onnx(
+        EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task())), tmp_path / "e.onnx"
+    )
     assert len(onnx.load(tmp_path / "e.onnx").graph.node) <= most
 
 
@@ -134,7 +136,7 @@ def test_a_served_query_is_that_of_double_precision_far_out_and_near_the_origin(
     unit = torch.nn.functional.normalize(scorer.entity.detach(), dim=-1)
     scorer.entity.copy_(unit * radii.unsqueeze(-1) / scorer.curvature().sqrt())
     scorer.translation.mul_(4)
-    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    encoder = EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
     write_onnx(encoder, tmp_path / "encoder.onnx")
     session = ort.InferenceSession(str(tmp_path / "encoder.onnx"))
     head = table_of(scorer)
@@ -155,7 +157,7 @@ def test_a_map_is_served_as_it_is_trained(batch: int, tmp_path: Path) -> None:
     assert isinstance(scorer, RESCAL)
     scorer.translation.normal_(generator=torch.Generator().manual_seed(2))
     scorer.round_matrices()
-    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    encoder = EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
     write_onnx(encoder, tmp_path / "encoder.onnx")
     assert len(onnx.load(tmp_path / "encoder.onnx").graph.node) <= 14
     session = ort.InferenceSession(str(tmp_path / "encoder.onnx"))
@@ -170,7 +172,9 @@ def test_a_map_is_served_as_it_is_trained(batch: int, tmp_path: Path) -> None:
 def test_equal_encoders_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         scorer = make("RotH", "linear")
-        write_onnx(Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task())), tmp_path / name)
+        write_onnx(
+            EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task())), tmp_path / name
+        )
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
@@ -187,7 +191,7 @@ def test_a_relation_that_moves_nothing_is_served(tmp_path: Path) -> None:
     scorer = make("RotH", "linear")
     assert isinstance(scorer, RotH)
     scorer.translation[1] = scorer.before[1] = 0
-    encoder = Encoder(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
+    encoder = EncoderGraph(scorer, LAYOUT, choose_slopes(scorer, valid_task()))
     write_onnx(encoder, tmp_path / "encoder.onnx")
     session = ort.InferenceSession(str(tmp_path / "encoder.onnx"))
     head, relation = table_of(scorer)[:3], torch.ones(3, dtype=torch.int64)

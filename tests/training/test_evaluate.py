@@ -10,14 +10,14 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import SPLITS, Graph
 from training.distillation.objective import Distilled
 from training.evaluate import scores_of, scores_of_senior
-from training.recipe import Distillation, Model, Training
+from training.recipe import Distillation, ScorerSettings, Training
 from training.scorers import Scorer
 from training.train import new_scorer
 
 
 @pytest.fixture(scope="module")
 def scorer(graph: Graph) -> Scorer:
-    return new_scorer(Model("RefH", 4, spread=0.5), graph, seed=2)
+    return new_scorer(ScorerSettings("RefH", 4, spread=0.5), graph, seed=2)
 
 
 def score(scorer: Scorer, entity: int, relation: int, target: int) -> float:
@@ -60,7 +60,7 @@ def test_scores_are_numbers_without_gradients(graph: Graph, scorer: Scorer) -> N
 
 def test_the_senior_answers_with_what_training_calls_soft_labels(graph: Graph) -> None:
     """On the Junior's K candidates its scores are those of the distilling step itself."""
-    made = [new_scorer(Model("RotH", 4, spread=0.5), graph, seed) for seed in range(3)]
+    made = [new_scorer(ScorerSettings("RotH", 4, spread=0.5), graph, seed) for seed in range(3)]
     junior, *teachers = made
     objective = Distilled(junior, Training(epochs=1), Distillation(candidates=5), teachers)
     with torch.no_grad():

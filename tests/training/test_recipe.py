@@ -12,7 +12,7 @@ import pytest
 
 from mulde.errors import ConfigError
 from tests.support.tiny import tiny_recipe
-from training.recipe import Distillation, Model, Recipe, Training, decisive, digest_of
+from training.recipe import Distillation, Recipe, ScorerSettings, Training, decisive, digest_of
 from training.recipe_file import parse_recipe, read_recipe
 
 COMMITTED = sorted((Path(__file__).parents[2] / "models" / "recipes").rglob("*.toml"))
@@ -37,7 +37,7 @@ def test_toml_becomes_typed_values(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     recipe = read_recipe(path)
-    assert recipe == Recipe("a", "b", Model("RotH", 4), Training(3, rate=1.0))
+    assert recipe == Recipe("a", "b", ScorerSettings("RotH", 4), Training(3, rate=1.0))
     assert isinstance(recipe.junior_training.rate, float)
     assert (recipe.teachers, recipe.distillation) == ((), Distillation())
 
@@ -204,11 +204,11 @@ def test_a_teacher_may_have_its_own_training_and_seed() -> None:
     recipe = parse(teachers=[own], teacher_training=None)
     (teacher,) = recipe.teachers
     assert (teacher.training, teacher.seed) == (Training(9), 5)
-    assert teacher.model == Model("RotH", 8)
+    assert teacher.model == ScorerSettings("RotH", 8)
 
 
 def test_only_what_differs_from_the_defaults_identifies_a_model() -> None:
-    assert decisive(Model("RotH", 8)) == {"scorer": "RotH", "dimension": 8}
+    assert decisive(ScorerSettings("RotH", 8)) == {"scorer": "RotH", "dimension": 8}
     assert decisive(Training(epochs=3, rate=0.5)) == {"epochs": 3, "rate": 0.5}
     assert decisive(Distillation()) == {}
     assert parse(distillation={"candidates": 500}).digest == parse(distillation={}).digest

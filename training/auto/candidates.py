@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from mulde.graph.graph import Graph
-from training.recipe import Model, Training
+from training.recipe import ScorerSettings, Training
 
 _LARGEST_CROSS_ENTROPY = 1 << 17
 """Entities above which a loss over all entities is not tried: a step scores all of them."""
@@ -27,7 +27,7 @@ class Candidate:
         setting: the varied setting in words, for the report.
     """
 
-    model: Model
+    model: ScorerSettings
     training: Training
     setting: str
 
@@ -101,7 +101,7 @@ def _roth(size: Size, dimension: int) -> Iterator[Candidate]:
         warmup=0.05,
     )
     for weight in (10.0, 30.0, 100.0):
-        model = Model("RotH", dimension, "linear", spread=0.05)
+        model = ScorerSettings("RotH", dimension, "linear", spread=0.05)
         yield Candidate(
             model, replace(training, negative_weight=weight), f"negative_weight {weight:g}"
         )
@@ -118,7 +118,7 @@ def _complex(size: Size, dimension: int) -> Iterator[Candidate]:
         rate=0.1,
     )
     for penalty in (0.002, 0.005, 0.02, 0.05, 0.15):
-        model = Model("ComplEx", dimension, "bilinear", spread=0.01)
+        model = ScorerSettings("ComplEx", dimension, "bilinear", spread=0.01)
         yield Candidate(model, replace(training, penalty=penalty), f"penalty {penalty:g}")
 
 
@@ -134,5 +134,5 @@ def _rescal(size: Size, dimension: int) -> Iterator[Candidate]:
         warmup=0.05,
     )
     for penalty in (0.005, 0.02, 0.05, 0.15):
-        model = Model("RESCAL", dimension, "bilinear", spread=0.1)
+        model = ScorerSettings("RESCAL", dimension, "bilinear", spread=0.1)
         yield Candidate(model, replace(training, penalty=penalty), f"penalty {penalty:g}")

@@ -17,7 +17,7 @@ from typing import Any
 from mulde.storage.atomic import new_file
 from training.auto.candidates import Candidate, Size, lasting
 from training.auto.race import Result
-from training.recipe import Distillation, Model, Recipe, Teacher, Training, decisive
+from training.recipe import Distillation, Recipe, ScorerSettings, Teacher, Training, decisive
 from training.recipe_file import parse_recipe
 
 LARGE = {"ComplEx": 128, "RESCAL": 64, "RotH": 64}
@@ -230,7 +230,7 @@ def _notes(results: Sequence[Result]) -> str:
 
 def fallback_recipe(result: Result, name: str, data: str, seed: int) -> Recipe:
     """Return the recipe of a race's model itself, for when there is no time to distil."""
-    model: Model = result.candidate.model
+    model: ScorerSettings = result.candidate.model
     return Recipe(
         name=name,
         data=data,

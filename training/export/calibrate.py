@@ -32,7 +32,7 @@ _SCORES = 1 << 24
 
 
 @dataclass(frozen=True)
-class Ranked:
+class RankedQueries:
     """The best candidates of queries of a split that are not known from the other splits.
 
     Attributes:
@@ -67,7 +67,7 @@ def _fit_ranked(scores: Scores, served: Served, valid: RankingTask) -> Curves:
     return fit_curves(items, len(served.no_self_loops))[0]
 
 
-def observe_ranked(task: RankingTask, scores: Scores, no_self_loops: Mask) -> Ranked:
+def observe_ranked(task: RankingTask, scores: Scores, no_self_loops: Mask) -> RankedQueries:
     """Return the best candidates of the distinct queries of a task; thinned after the tenth."""
     queries = np.stack([task.entity, task.relation], axis=1)
     unique, owner = np.unique(queries, axis=0, return_inverse=True)
@@ -78,7 +78,7 @@ def observe_ranked(task: RankingTask, scores: Scores, no_self_loops: Mask) -> Ra
         _observe_batch(task, scores, unique[s : s + step], owner - s, target, no_self_loops)
         for s in range(0, len(unique), step)
     ]
-    return Ranked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return RankedQueries(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _observe_batch(

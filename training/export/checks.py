@@ -19,7 +19,7 @@ from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.self_loops import without_loops
 from serving.engine.engine import Engine
 from training.evaluate import scores_of
-from training.export.onnx_encoder import Encoder
+from training.export.onnx_encoder import EncoderGraph
 from training.export.train_priors import Array, RelationPriors
 from training.ops import hyperbolic
 from training.scorers import Scorer
@@ -88,7 +88,7 @@ def rounded_scores(
 
 def measure(
     scorer: Scorer,
-    encoder: Encoder,
+    encoder: EncoderGraph,
     table: NDArray[np.float32],
     engine: Engine,
     valid: RankingTask,
@@ -156,7 +156,7 @@ def refuse_differences(
 
 @torch.inference_mode()
 def onnx_error(
-    encoder: Encoder, table: NDArray[np.float32], engine: Engine, valid: RankingTask
+    encoder: EncoderGraph, table: NDArray[np.float32], engine: Engine, valid: RankingTask
 ) -> float:
     """Largest difference of served queries from double precision, relative to their size."""
     rows = sample(valid)

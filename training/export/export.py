@@ -40,7 +40,7 @@ from training.export.card import Provenance, card
 from training.export.checks import measure, refuse_differences, sample
 from training.export.entity_table import write_quantised, write_table
 from training.export.index_selection import Wish, choose_index, choose_precision
-from training.export.onnx_encoder import Encoder, choose_slopes, write_onnx
+from training.export.onnx_encoder import EncoderGraph, choose_slopes, write_onnx
 from training.export.paper_differences import departures
 from training.export.served import Served
 from training.export.train_priors import RelationPriors
@@ -60,7 +60,7 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """What a bundle is made from: a graph and its folder, a model, its checkpoint and recipe."""
 
     graph: Graph
@@ -71,7 +71,7 @@ class Source:
     recipe_path: Path
 
     @classmethod
-    def read(cls, checkpoint: Path, data: Path, recipe: Path | None) -> Source:
+    def read(cls, checkpoint: Path, data: Path, recipe: Path | None) -> ExportSource:
         """Read them; without ``recipe``, the one in the run's folder is taken."""
         path = recipe or checkpoint.resolve().parent.parent / files.RECIPE
         if not path.is_file():
@@ -130,7 +130,7 @@ def export(
     given = None if precision is None else _precision(precision)
     called = _name("name", name or out.resolve().name), _name("version", version)
     report("reading graph and checkpoint")
-    source = Source.read(checkpoint, data, recipe)
+    source = ExportSource.read(checkpoint, data, recipe)
     with draft_bundle(out, overwrite=overwrite) as draft:
         valid = RankingTask.of(source.graph, "valid")
         text = served_text(source, valid, report)
@@ -141,7 +141,7 @@ def export(
         report("writing encoder and names")
         slopes = choose_slopes(source.scorer, valid)
         weights = torch.from_numpy(priors.weights)
-        encoder = Encoder(source.scorer, layout, slopes, weights, text)
+        encoder = EncoderGraph(source.scorer, layout, slopes, weights, text)
         _write_files(draft.path, source, encoder, known)
         checked = given or _fitting(wish, out, draft.path, source.graph.num_entities, layout)
         report(f"writing the table in {checked}")
@@ -165,7 +165,7 @@ def export(
     return manifest
 
 
-def served_text(source: Source, valid: RankingTask, report: Report) -> TextColumns:
+def served_text(source: ExportSource, valid: RankingTask, report: Report) -> TextColumns:
     """Fit the recipe's text columns and choose their weights on valid, self-loops left out."""
     graph, settings = source.graph, source.recipe.text
     if settings is None:
@@ -179,7 +179,7 @@ def served_text(source: Source, valid: RankingTask, report: Report) -> TextColum
 
 
 def _first_manifest(
-    source: Source, name: str, version: str, precision: Precision, layout: Layout
+    source: ExportSource, name: str, version: str, precision: Precision, layout: Layout
 ) -> Manifest:
     """All that is known before anything is measured."""
     graph, scorer = source.graph, source.scorer
@@ -206,8 +206,8 @@ def _first_manifest(
 
 def _write_files(
     folder: Path,
-    source: Source,
-    encoder: Encoder,
+    source: ExportSource,
+    encoder: EncoderGraph,
     known: bool,
 ) -> None:
     """All files that need no measurement but the table; types come from train alone."""
@@ -306,7 +306,7 @@ def _write_table(
     return table
 
 
-def _provenance(source: Source, licence: str, priors: RelationPriors) -> Provenance:
+def _provenance(source: ExportSource, licence: str, priors: RelationPriors) -> Provenance:
     identity, progress = source.state["identity"], source.state["progress"]
     kept = self_loop_relations(source.graph, source.recipe)
     return Provenance(

@@ -30,7 +30,7 @@ _QUERIES_PER_RELATION = 64
 _SCORES = 1 << 24
 
 
-class Encoder(nn.Module):
+class EncoderGraph(nn.Module):
     """A scorer's queries in the columns of the entity table.
 
     ``<query, row_t> + offset = b_t - slope u``, with u = cosh(sqrt(c) d) - 1 between query point
@@ -135,7 +135,7 @@ def _some_of_each(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.sort(order[place % step == 0])
 
 
-def write_onnx(encoder: Encoder, path: Path) -> None:
+def write_onnx(encoder: EncoderGraph, path: Path) -> None:
     """Write ``encoder.onnx``: standard operators, weights inside, any batch size.
 
     A scorer that can be folded gets the short graph of ``folding.py``; the others get what
@@ -156,7 +156,7 @@ def write_onnx(encoder: Encoder, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _exported(encoder: Encoder) -> onnx.ModelProto:
+def _exported(encoder: EncoderGraph) -> onnx.ModelProto:
     """The graph that torch's exporter makes.
 
     What it notes about source files, this machine and itself is taken out.

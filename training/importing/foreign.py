@@ -17,7 +17,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
 from training.checkpoint import write_checkpoint
 from training.evaluate import scores_of
-from training.recipe import Model, Recipe, Training, decisive
+from training.recipe import Recipe, ScorerSettings, Training, decisive
 from training.scorers import Scorer
 from training.train import new_scorer
 
@@ -61,7 +61,7 @@ def convert(foreign: ForeignModel, graph: Graph, source: Path) -> Scorer:
     """
     entities = _rows(source, "entities", foreign.entity_ids, graph.entity_ids)
     relations = _rows(source, "relations", foreign.relation_ids, graph.relation_ids)
-    model = Model(foreign.scorer, foreign.dimension, "bilinear")  # type: ignore[arg-type]
+    model = ScorerSettings(foreign.scorer, foreign.dimension, "bilinear")  # type: ignore[arg-type]
     scorer = new_scorer(model, graph, 0)
     size = len(foreign.relation_ids)
     both = torch.cat([relations, relations + size])
@@ -102,7 +102,7 @@ def write_imported(foreign: ForeignModel, graph: Graph, source: Path, path: Path
     scorer = convert(foreign, graph, source)
     valid = RankingTask.of(graph, "valid")
     quality = valid.quality(scores_of(scorer)) if len(valid.target) else {"total": {"mrr": 0.0}}
-    model = Model(foreign.scorer, foreign.dimension, "bilinear")  # type: ignore[arg-type]
+    model = ScorerSettings(foreign.scorer, foreign.dimension, "bilinear")  # type: ignore[arg-type]
     mrr = quality["total"]["mrr"]
     state = {
         "identity": {
@@ -124,7 +124,7 @@ def write_imported(foreign: ForeignModel, graph: Graph, source: Path, path: Path
 
 def imported_recipe(foreign: ForeignModel, data: str) -> Recipe:
     """Return the recipe of an imported model: what it is, not how it was trained."""
-    model = Model(foreign.scorer, foreign.dimension, "bilinear")  # type: ignore[arg-type]
+    model = ScorerSettings(foreign.scorer, foreign.dimension, "bilinear")  # type: ignore[arg-type]
     name = f"imported-{foreign.scorer.lower()}-{foreign.dimension}"
     notes = f"Imported: {foreign.origin}. How it was trained is not known here."
     return Recipe(

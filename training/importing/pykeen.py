@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mulde.errors import CheckpointError
 from training.importing.foreign import ForeignModel
-from training.importing.torch_archive import Call, read_archive, tensors_of
+from training.importing.torch_archive import PickledCall, read_archive, tensors_of
 
 Tensors = dict[str, Tensor]
 _ENTITY, _RELATION = "entity_representations", "relation_representations"
@@ -33,7 +33,7 @@ def read_pykeen(folder: Path) -> ForeignModel:
     """
     path = folder / "trained_model.pkl"
     model = read_archive(path)
-    name = model.name.rpartition(".")[2] if isinstance(model, Call) else type(model).__name__
+    name = model.name.rpartition(".")[2] if isinstance(model, PickledCall) else type(model).__name__
     if name not in _FAMILIES:
         expected = f"expected a PyKEEN model of {', '.join(sorted(_FAMILIES))}, found {name}"
         raise CheckpointError(path, expected)
@@ -51,21 +51,21 @@ def read_pykeen(folder: Path) -> ForeignModel:
     )
 
 
-def _check_norm(path: Path, name: str, model: Call) -> None:
+def _check_norm(path: Path, name: str, model: PickledCall) -> None:
     """Refuse distances other than the Euclidean: no inner product gives their ranking."""
     interaction: Any = dict(_modules(model)).get("interaction")
-    p = interaction.state.get("p", 2) if isinstance(interaction, Call) else 2
+    p = interaction.state.get("p", 2) if isinstance(interaction, PickledCall) else 2
     if name in ("TransE", "MuRE") and p != 2:
         problem = f"expected {name} with the Euclidean norm (p = 2), found p = {p}"
         raise CheckpointError(path, problem)
-    squared = interaction.state.get("power_norm") if isinstance(interaction, Call) else True
+    squared = interaction.state.get("power_norm") if isinstance(interaction, PickledCall) else True
     if name == "MuRE" and not squared:
         raise CheckpointError(path, "expected MuRE with power_norm = True, found False")
 
 
-def _modules(model: Call) -> dict[str, Any]:
+def _modules(model: PickledCall) -> dict[str, Any]:
     found = model.state.get("_modules")
-    return dict(found.items if isinstance(found, Call) else found)
+    return dict(found.items if isinstance(found, PickledCall) else found)
 
 
 def _ids(path: Path) -> list[str]:

@@ -3,7 +3,7 @@
 A file of ``torch.save`` is a zip archive with a pickle and raw tensor bytes. A whole model, as
 PyKEEN saves it, names classes and functions that unpickling would import and call. This reader
 interprets the pickle's opcodes (``pickletools``, PEP 307 and 3154) over plain values instead: a
-name stays a ``Name``, a call stays a ``Call``, and only tensors are built, from their bytes.
+name stays a ``Name``, a call stays a ``PickledCall``, and only tensors are built, from their bytes.
 ``torch.load(weights_only=True)`` follows the same idea, but knows no names but its own.
 """
 
@@ -44,7 +44,7 @@ class Name:
 
 
 @dataclass
-class Call:
+class PickledCall:
     """An object that unpickling would make by a call: never made.
 
     Attributes:
@@ -69,7 +69,7 @@ class Storage:
 
 
 def read_archive(path: Path) -> Any:
-    """Return what a torch file holds: plain values, tensors, and ``Call`` for everything else.
+    """Return the content of a torch file: plain values, tensors, and ``PickledCall`` for the rest.
 
     Raises:
         CheckpointError: if it is no such archive, is damaged or uses opcodes that are not known.
@@ -177,16 +177,16 @@ class _Reader:
         name, args = self._stack[-2:]
         path = name.path if isinstance(name, Name) else str(name)
         tensor = self._tensor(path, args)
-        self._stack[-2:] = [Call(path, args) if tensor is None else tensor]
+        self._stack[-2:] = [PickledCall(path, args) if tensor is None else tensor]
 
     def _call_with_keywords(self) -> None:
         name, args, keywords = self._stack[-3:]
-        self._stack[-3:] = [Call(name.path, args, dict(keywords))]
+        self._stack[-3:] = [PickledCall(name.path, args, dict(keywords))]
 
     def _build(self) -> None:
         state = self._stack.pop()
         made = self._stack[-1]
-        if isinstance(made, Call):
+        if isinstance(made, PickledCall):
             made.state = state
 
     def _extend(self, values: list[Any]) -> None:
@@ -196,7 +196,7 @@ class _Reader:
 
     def _set(self, values: list[Any]) -> None:
         made, pairs = self._stack[-1], _pairs(values)
-        if isinstance(made, Call):
+        if isinstance(made, PickledCall):
             made.items.update(pairs)
         else:
             made.update(pairs)
@@ -228,7 +228,7 @@ def _pairs(values: list[Any]) -> dict[Any, Any]:
 
 def tensors_of(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
     """Yield (name, tensor) of a saved ``torch.nn.Module``, named as in its state dict."""
-    if not isinstance(module, Call) or not isinstance(module.state, dict):
+    if not isinstance(module, PickledCall) or not isinstance(module.state, dict):
         return
     for part in ("_parameters", "_buffers"):
         for name, value in _items(module.state.get(part)).items():
@@ -239,6 +239,6 @@ def tensors_of(module: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
 
 
 def _items(value: Any) -> dict[str, Any]:
-    if isinstance(value, Call):
+    if isinstance(value, PickledCall):
         return value.items
     return value if isinstance(value, dict) else {}

@@ -17,7 +17,7 @@ from mulde.graph.graph import Graph, read_folder
 from serving.engine.encoder import Encoder as ServedEncoder
 from serving.engine.engine import Engine
 from training.export.export import export
-from training.export.onnx_encoder import Encoder, write_onnx
+from training.export.onnx_encoder import EncoderGraph, write_onnx
 from training.recipe import Text
 from training.recipe_file import read_recipe
 from training.scorers import ScoreKind, ScorerName, build_scorer
@@ -157,7 +157,7 @@ def test_onnx_gives_the_queries_of_torch(
     )
     priors = torch.from_numpy(generator.normal(size=(4, 2)).astype(np.float32))
     layout = Layout(dimension, 2 + columns, columns)
-    encoder = Encoder(scorer, layout, torch.ones(4), priors, text)
+    encoder = EncoderGraph(scorer, layout, torch.ones(4), priors, text)
     write_onnx(encoder, tmp_path / "encoder.onnx")
     parts = (p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias))
     more = np.concatenate([np.zeros((20, 2), np.float32), text.columns], axis=1)
