@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from mulde.commands.client_options import with_options
-from mulde.commands.data import Files, LayoutOptions
+from mulde.commands.layout_options import Files, LayoutOptions
 from mulde.commands.progress import file_progress
 from mulde.storage.printable import printable
 
