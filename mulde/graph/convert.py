@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from mulde.errors import ConfigError, DatasetError
+from mulde.graph.arrow import arrow_rows
 from mulde.graph.folder import lines_of
 from mulde.graph.labels import label_lines, type_lines
 from mulde.graph.read import GraphData
@@ -71,5 +72,5 @@ def _write(data: GraphData, suffix: str, path: Path) -> None:
 def _table(data: GraphData) -> Any:
     facts, names = data.facts, ("subject", "predicate", "object")
     ids = (facts.entity_ids, facts.relation_ids, facts.entity_ids)
-    columns = [one.take(pa.array(facts.triples[:, place])) for place, one in enumerate(ids)]
+    columns = [one.take(arrow_rows(facts.triples[:, place])) for place, one in enumerate(ids)]
     return pa.table(dict(zip(names, columns, strict=True)))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
+from mulde.graph.arrow import arrow_names, numpy_of
 from mulde.graph.graph import Graph, keys_of, triples_of
 from mulde.graph.intern import TripleColumns
 from mulde.graph.labels import one_line
@@ -43,10 +44,7 @@ class Facts:
     @classmethod
     def of_train(cls, graph: Graph) -> Facts:
         """The train facts of a graph, in their order there."""
-        ids = (
-            pa.array(names, pa.large_string()) for names in (graph.entity_ids, graph.relation_ids)
-        )
-        return cls(graph.train, *ids)
+        return cls(graph.train, arrow_names(graph.entity_ids), arrow_names(graph.relation_ids))
 
     def __len__(self) -> int:
         """n."""
@@ -151,10 +149,10 @@ class Collector:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             times = times.cast(pa.string())
         encoded = times.combine_chunks().dictionary_encode()
-        order = pc.sort_indices(encoded.dictionary).to_numpy()
+        order = numpy_of(pc.sort_indices(encoded.dictionary))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        ranks: NDArray[np.int64] = rank[encoded.indices.to_numpy()]
+        ranks: NDArray[np.int64] = rank[numpy_of(encoded.indices)]
         return ranks
 
 
@@ -176,9 +174,9 @@ def _encoded(column: Any, source: str | Path, name: str, row: int) -> Any:
     except pa.ArrowInvalid as error:
         raise DatasetError(source, f"column {name}: expected UTF-8: {error}") from error
     encoded = pa.DictionaryArray.from_arrays(encoded.indices, names)
-    if (pc.min(pc.binary_length(names)).as_py() or 0) == 0 and len(names):
-        empty = pc.index(names, pa.scalar("", pa.large_string())).as_py()
-        place = int(np.argmax(encoded.indices.to_numpy(zero_copy_only=False) == empty))
+    empty = np.flatnonzero(numpy_of(pc.binary_length(names)) == 0)
+    if len(empty):
+        place = int(np.argmax(numpy_of(encoded.indices) == empty[0]))
         raise DatasetError(source, f"row {row + place}: no {name}")
     return encoded
 
@@ -190,9 +188,8 @@ def _is_text(kind: Any) -> bool:
 
 
 def _refuse_long(source: str, ids: Any) -> None:
-    sizes = pc.binary_length(ids)
-    most = pc.max(sizes).as_py()
-    if most > MAX_BYTES:
-        name = ids[pc.index(sizes, pa.scalar(most, sizes.type)).as_py()].as_py()
-        problem = f"expected names of at most {MAX_BYTES} bytes, found {most}: {shorten(name)}"
-        raise DatasetError(source, problem)
+    sizes = numpy_of(pc.binary_length(ids))
+    row = int(np.argmax(sizes))
+    if sizes[row] > MAX_BYTES:
+        found = f"found {sizes[row]}: {shorten(ids[row].as_py())}"
+        raise DatasetError(source, f"expected names of at most {MAX_BYTES} bytes, {found}")

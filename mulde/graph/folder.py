@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from mulde.errors import DatasetError
+from mulde.graph.arrow import arrow_rows, arrow_scalar
 from mulde.graph.compressed import Progress, no_progress
 from mulde.graph.facts import Facts
 from mulde.graph.graph import SPLITS, Graph, assemble
@@ -69,12 +69,12 @@ def _write_lines(
 def lines_of(facts: Facts, triples: Triples) -> Iterator[memoryview]:
     """Lines of triples as UTF-8, some at a time."""
     ids = (facts.entity_ids, facts.relation_ids, facts.entity_ids)
-    end = pa.scalar("\n", pa.large_string())
+    end = arrow_scalar("\n")
     for start in range(0, len(triples), _LINES):
         part = triples[start : start + _LINES]
-        names = [one.take(pa.array(part[:, place])) for place, one in enumerate(ids)]
-        lines = pc.binary_join_element_wise(*names, pa.scalar("\t", pa.large_string()))
-        lines = pc.binary_join_element_wise(lines, end, pa.scalar("", pa.large_string()))
+        names = [one.take(arrow_rows(part[:, place])) for place, one in enumerate(ids)]
+        lines = pc.binary_join_element_wise(*names, arrow_scalar("\t"))
+        lines = pc.binary_join_element_wise(lines, end, arrow_scalar(""))
         yield memoryview(lines.buffers()[2])[: pc.sum(pc.binary_length(lines)).as_py()]
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mulde.graph.arrow import arrow_rows, numpy_of
 from mulde.typing import Triples
 
 Codes = NDArray[np.int32]
@@ -32,7 +33,7 @@ class Column:
     def append(self, values: Any) -> None:
         """Add an Arrow array of strings, encoded or not."""
         encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
-        self.codes.append(encoded.indices.to_numpy(zero_copy_only=False).astype(np.int32))
+        self.codes.append(numpy_of(encoded.indices).astype(np.int32))
         self.distinct.append(encoded.dictionary.cast(pa.large_string()))
 
     def release(self) -> None:
@@ -87,8 +88,8 @@ def _sorted_ids(distinct: Sequence[Any]) -> tuple[Any, list[Codes], int]:
     rank[order] = np.arange(len(ids), dtype=np.int32)
     if cleaned_to is not None:
         rank = rank[cleaned_to]
-    chunks = [rank[chunk.indices.to_numpy()] for chunk in encoded.chunks]
-    return ids.take(pa.array(order)), _chunked_as(distinct, chunks), cleaned
+    chunks = [rank[numpy_of(chunk.indices)] for chunk in encoded.chunks]
+    return ids.take(arrow_rows(order)), _chunked_as(distinct, chunks), cleaned
 
 
 def sorted_rows(names: Any) -> NDArray[np.int64]:
@@ -112,7 +113,7 @@ def sorted_rows(names: Any) -> NDArray[np.int64]:
     tied = np.flatnonzero(equal[1:] | equal[:-1])
     if len(tied):
         rows = order[tied]
-        order[tied] = rows[pc.sort_indices(names.take(pa.array(rows))).to_numpy()]
+        order[tied] = rows[numpy_of(pc.sort_indices(names.take(arrow_rows(rows))))]
     return order
 
 
@@ -141,4 +142,4 @@ def _clean(ids: Any) -> tuple[Any, Codes | None, int]:
     if not dirty:
         return ids, None, 0
     encoded = pc.replace_substring_regex(ids, _CONTROL, " ").dictionary_encode()
-    return encoded.dictionary, encoded.indices.to_numpy(), dirty
+    return encoded.dictionary, numpy_of(encoded.indices), dirty

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 
 from mulde.errors import ConfigError, DatasetError, shorten
+from mulde.graph.arrow import find
 from mulde.graph.compressed import BoundedFile, plain_suffix
 from mulde.graph.facts import Collector, Facts
 from mulde.graph.formats import delimited, json_lines, objects, rdf, tables
@@ -162,7 +162,7 @@ def _refuse_hidden_header(facts: Facts, first: Sequence[tuple[str, tuple[str, st
         return
     for path, names in first:
         ids = (facts.entity_ids, facts.relation_ids, facts.entity_ids)
-        rows = [pc.index(i, name).as_py() for i, name in zip(ids, names, strict=True)]
+        rows = [find(i, name) for i, name in zip(ids, names, strict=True)]
         with_relation = facts.triples[:, 1] == rows[1]
         if np.count_nonzero(with_relation) > 1:
             continue
@@ -179,6 +179,6 @@ def _refuse_doubtful_header(facts: Facts, headers: Sequence[tuple[str, str]]) ->
         DatasetError: it may be a fact; the user knows.
     """
     for path, name in headers:
-        if pc.index(facts.relation_ids, name).as_py() >= 0:
+        if find(facts.relation_ids, name) >= 0:
             problem = f"the first line looks like a header, but {name!r} is a relation too"
             raise DatasetError(path, f"{problem}; type --header or --no-header", 1)

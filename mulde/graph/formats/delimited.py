@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import csv
 
 from mulde.errors import DatasetError, shorten
+from mulde.graph.arrow import arrow_names
 from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
 from mulde.graph.formats import neo4j
@@ -95,7 +96,7 @@ def _collect(
         return
     columns = [batch.column(str(place)) for place in layout.columns]
     if options.relation is not None:
-        columns.insert(1, pa.array([options.relation] * batch.num_rows))
+        columns.insert(1, arrow_names([options.relation] * batch.num_rows))
     if row == 1 and not layout.certain and batch.num_rows:
         found.first.append((str(path), tuple(column[0].as_py() for column in columns)))
     times = None

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mulde.errors import DatasetError, shorten
+from mulde.graph.arrow import arrow_rows
 from mulde.graph.facts import Collector
 from mulde.graph.formats.neo4j import NAMES
 from mulde.graph.options import ReadOptions
@@ -39,17 +40,16 @@ def read_networkx(graph: Any, options: ReadOptions, found: Collector) -> None:
 
 def _edges(graph: Any, relation: str | None) -> Iterator[tuple[Any, Any, Any]]:
     multi = graph.is_multigraph()
-    for head, tail, *key, attributes in (
-        graph.edges(data=True, keys=True) if multi else graph.edges(data=True)
-    ):
-        names = [attributes[name] for name in _EDGE_NAMES if name in attributes]
-        names += [one for one in key if isinstance(one, str)]
-        names += [relation] if relation is not None else []
-        if not names:
+    edges = graph.edges(data=True, keys=True) if multi else graph.edges(data=True)
+    for head, tail, *key, attributes in edges:
+        name = next((attributes[one] for one in _EDGE_NAMES if one in attributes), None)
+        if name is None:
+            name = key[0] if key and isinstance(key[0], str) else relation
+        if name is None:
             expected = f"expected an attribute {', '.join(_EDGE_NAMES)} of each edge"
             problem = f"{expected}, found none at {shorten((head, tail))}; or give relation="
             raise DatasetError("networkx graph", problem)
-        yield head, names[0], tail
+        yield head, name, tail
 
 
 def read_factory(factory: Any, found: Collector) -> None:
@@ -60,7 +60,7 @@ def read_factory(factory: Any, found: Collector) -> None:
     found.add(
         "TriplesFactory",
         [
-            pa.DictionaryArray.from_arrays(pa.array(rows[:, place]), _names(ids))
+            pa.DictionaryArray.from_arrays(arrow_rows(rows[:, place]), _names(ids))
             for place, ids in enumerate(maps)
         ],
     )
@@ -94,5 +94,5 @@ def read_iterable(name: str, triples: Iterable[Any], found: Collector) -> None:
 
 
 def _column(values: tuple[Any, ...]) -> Any:
-    whole = all(isinstance(value, (int, np.integer)) for value in values)
+    whole = all(issubclass(kind, (int, np.integer)) for kind in set(map(type, values)))
     return pa.array(values, pa.int64() if whole else pa.string()).cast(pa.string())

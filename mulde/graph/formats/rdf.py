@@ -21,9 +21,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
-import pyarrow as pa
-
 from mulde.errors import DatasetError
+from mulde.graph.arrow import arrow_names
 from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
 from mulde.graph.options import ReadOptions
@@ -51,7 +50,7 @@ def read_rdf(path: Path, options: ReadOptions, found: Collector) -> None:
     found.counts.sources.append(f"{path.name}: {options.format}")
     while batch := list(islice(statements, _BATCH)):
         columns = reader.facts_of(batch)
-        found.add(path, [pa.array(column, pa.string()) for column in columns])
+        found.add(path, [arrow_names(column) for column in columns])
 
 
 def _parse(path: Path, options: ReadOptions) -> Iterator[Any]:
