@@ -171,7 +171,7 @@ class Swapper:
 
 
 class Killer:
-    """Kills a worker, but never the first, in which growth shows."""
+    """Kills a worker or freezes it, in turn; but never the first, in which growth shows."""
 
     def __init__(self, served: ServerProcess, disturbances: Disturbances) -> None:
         self._served, self._disturbances = served, disturbances
@@ -179,10 +179,10 @@ class Killer:
         self.kills = 0
 
     def step(self) -> None:
-        """Kill, and wait until another has taken its place."""
+        """Kill or freeze, and wait until another has taken its place."""
         victim = next(pid for pid in self._served.children() if pid != self.veteran)
         with self._disturbances.one(_SETTLING_S):
-            os.kill(victim, signal.SIGKILL)
+            os.kill(victim, (signal.SIGKILL, signal.SIGSTOP)[self.kills % 2])
             self.kills += 1
             eventually(lambda: self._replaced() == self.kills, timeout=_MOST_PATIENCE_S)
 

@@ -60,7 +60,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
             assert version == folder.name
     (tmp_path / "tokens").write_text(f"admin {ADMIN}\n")
     flags = ("--workers", "2", "--api-key-file", str(tmp_path / "tokens"))
-    with server(tmp_path / "repository", *flags, log=tmp_path / "log") as process:
+    more = {"MULDE_SERVER__HEARTBEAT_TIMEOUT_S": "3"}
+    with server(tmp_path / "repository", *flags, log=tmp_path / "log", **more) as process:
         yield Place(tmp_path, process, asked, truth)
 
 
@@ -105,7 +106,8 @@ def test_no_answer_is_wrong_lost_doubled_or_mixed_and_nothing_grows(
     )
     assert ledger.wrong == []
     assert min(ledger.versions["1"], ledger.versions["2"]) > 0
-    assert min(swapper.swaps, killer.kills) > 0
+    assert swapper.swaps > 0
+    assert killer.kills > 1  # one was killed, one frozen
     assert counted(process) <= ledger.calls  # none was answered twice
     assert watch.grown_mib() < most_grown_mib
     gone = {"1": "2", "2": "repository/toy/1"}[lineup.state[0]]

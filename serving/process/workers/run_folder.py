@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 import time
@@ -75,8 +76,12 @@ class RunFolder:
 
     @classmethod
     def create(cls) -> RunFolder:
-        """Make a folder that only this user can enter."""
+        """Make a folder that only this user can enter.
+
+        It is locked, so that services which clean temporary folders leave it alone.
+        """
         folder = cls(Path(tempfile.mkdtemp(prefix="mulde-run-")))
+        fcntl.flock(os.open(folder.path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
         folder.metrics.mkdir()
         folder.workers.mkdir()
         return folder

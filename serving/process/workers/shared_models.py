@@ -25,7 +25,6 @@ from serving.registry.registry import Registry
 from serving.registry.served_models import Lineup
 
 _POLL_S = 0.05
-_FOLLOW_S = 5.0
 
 
 class SharedModels:
@@ -108,7 +107,7 @@ class SharedModels:
         if not _places(lineup) <= _places(served.lineup):
             self._load_everywhere(number, lineup)
         self._folder.decide(Generation(number, lineup))
-        self._wait_for(0, lambda record: record.generation >= number, _FOLLOW_S)
+        self._wait_for(0, lambda record: record.generation >= number, self._timeout_s)
 
     def _load_everywhere(self, number: int, lineup: Lineup) -> None:
         """Have every worker load a generation; withdraw it where one cannot."""
@@ -151,8 +150,10 @@ class SharedModels:
                 if stamps != seen or 0 < staged.expires_s < time.monotonic():
                     staged = self._look(staged)
                     seen = stamps
-            except Exception as error:
+            except Exception as error:  # the supervisor replaces a worker that failed
                 self._log.error("cannot follow a change of models", error=str(error))
+                self._say(state="failed", error=str(error))
+                return
             time.sleep(_POLL_S)
 
     def _look(self, staged: Generation) -> Generation:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from mulde.errors import MuldeError
 from serving.process.logs import Log
@@ -23,7 +22,8 @@ from serving.process.reload import reloaded
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent
 from serving.process.systemd import notify
-from serving.process.workers.run_folder import RunFolder, WorkerRecord
+from serving.process.workers.run_folder import RunFolder
+from serving.process.workers.worker_process import WorkerProcess
 from serving.registry.served_models import Lineup
 
 _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -33,62 +33,6 @@ _LONG_LIFE_S = 10.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _IMPORT_S = 60.0
 _DRAIN_MARGIN_S = 5.0
-
-
-class WorkerProcess:
-    """A worker as the supervisor sees it."""
-
-    def __init__(self, number: int, folder: RunFolder, environment: Mapping[str, str]) -> None:
-        """Start the process."""
-        self.number, self._folder = number, folder
-        command = [sys.executable, "-m", "serving.process.workers.worker"]
-        # The end of the pipe tells a worker that the supervisor has ended. A session of its own
-        # keeps signals of the terminal from it.
-        self.process = subprocess.Popen(
-            [*command, str(folder.path), str(number)],
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            start_new_session=True,
-        )
-        self.born = self._beaten = time.monotonic()
-        self._beat = 0
-
-    @property
-    def record(self) -> WorkerRecord:
-        """What the worker says about itself."""
-        record = self._folder.record(self.number)
-        return record or WorkerRecord(self.process.pid)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the process is gone."""
-        return self.process.poll() is not None
-
-    @property
-    def silence_s(self) -> float:
-        """Seconds since its last heartbeat, or since it was started."""
-        beat, now = self._folder.heartbeat(self.number), time.monotonic()
-        if beat != self._beat:
-            self._beat, self._beaten = beat, now
-        return now - self._beaten
-
-    @property
-    def has_beaten(self) -> bool:
-        """Whether there was a heartbeat."""
-        return self._beat != 0
-
-    def forgive(self) -> None:
-        """Count its silence from now on."""
-        self._beaten = time.monotonic()
-
-    def end(self) -> int:
-        """Kill it, and remove what it said; its exit status."""
-        self.process.kill()
-        status = self.process.wait()
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self._folder.forget(self.number)
-        return status
 
 
 class Supervisor:
