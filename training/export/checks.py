@@ -23,7 +23,7 @@ from training.export.onnx_encoder import EncoderGraph
 from training.export.train_priors import Array, RelationPriors
 from training.ops import hyperbolic
 from training.scorers import Scorer
-from training.text.columns import TextColumns
+from training.text.columns import TINY, TextColumns
 
 Report = Callable[[str], None]
 
@@ -67,7 +67,9 @@ def rounded_scores(
     spatial, y, tail_bias, head_bias, added = (torch.from_numpy(part) for part in points)
     pulls = torch.from_numpy(weights).double()
     filled, columns = added.split([weights.shape[1], text.count], dim=1)
-    matrix, shift = (torch.from_numpy(part).double() for part in (text.matrix, text.shift))
+    matrix, shift, sizes = (
+        torch.from_numpy(part).double() for part in (text.matrix, text.shift, text.scale)
+    )
 
     @torch.inference_mode()
     def scores(entity: NDArray[np.int64], relation: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -79,6 +81,7 @@ def rounded_scores(
         if exact.kind == "distance":
             score = -scale[:, None] * hyperbolic.squared_distance(-score)
         own = torch.einsum("bi,bij->bj", columns[rows], matrix[relations]) + shift[relations]
+        own *= (sizes[relations] / (own.square().sum(-1) + TINY).sqrt()).unsqueeze(-1)
         score = score + pulls[relations] @ filled.T + own @ columns.T
         found: NDArray[np.float64] = (head_bias[rows][:, None] + tail_bias + score).numpy()
         return found

@@ -171,7 +171,7 @@ def served_text(source: ExportSource, valid: RankingTask, report: Report) -> Tex
     if settings is None:
         return TextColumns.none(graph.num_entities, graph.num_relations)
     report("reading labels and descriptions")
-    features = text_features(*read_texts(source.folder, graph.entity_ids), source.recipe.seed)
+    features = text_features(read_texts(source.folder, graph.entity_ids), source.recipe.seed)
     fitted = fit_text(features, graph, settings, source.recipe.seed, report)
     mask = loopless(self_loop_relations(graph, source.recipe), graph.num_relations)
     scores = without_loops(scores_of(source.scorer), mask)

@@ -31,6 +31,7 @@ from training.scorers import Scorer
 from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH
 from training.scorers.transh import TransH
+from training.text.columns import TINY
 from training.text.query import TextQuery
 
 _LEAST_TURN = 0.5
@@ -94,7 +95,11 @@ def _text(nodes: Nodes, text: TextQuery) -> str:
     matrix = nodes.as_float(nodes.add("Gather", halves, "relation"))
     mapped = nodes.add("Squeeze", nodes.add("MatMul", row, matrix), "axis")
     moved = nodes.add("Gather", nodes.constant("text_shifts", text.shift.numpy()), "relation")
-    return nodes.add("Add", mapped, moved)
+    query = nodes.add("Add", mapped, moved)
+    tiny = nodes.constant("tiny", np.array([TINY], np.float32))
+    square = nodes.add("Add", nodes.add("ReduceSumSquare", query, "axis"), tiny)
+    scale = nodes.add("Gather", nodes.constant("text_scales", text.scale.numpy()), "relation")
+    return nodes.add("Mul", query, nodes.add("Div", scale, nodes.add("Sqrt", square)))
 
 
 def _last(rest: Tensor) -> Tensor:

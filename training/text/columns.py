@@ -1,8 +1,9 @@
 """Text columns: numbers of an entity that are made of its text, and each relation's use of them.
 
-    score'(h, r, t) = score(h, r, t) + w_r <x_h M_r + v_r, x_t>
+    score'(h, r, t) = score(h, r, t) + s_r <q / |q|, x_t>        q = x_h M_r + v_r
 
-x_e [n] is made of the entity's label and description alone, so an entity without facts has it too.
+x_e [n], of length 1, is made of the entity's label and description alone, so an entity without
+facts has it too.
 The sum is one inner product with the row of t: an index stays exact, and a server needs no text.
 
 Shape letters: E entities, R relations, n text columns, B queries, S steps, Q queries of valid.
@@ -25,6 +26,9 @@ STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 FEWEST = 10
 """Queries of valid that each half of a relation's must hold, or it takes the weight of all."""
 
+TINY = 1e-12
+"""Under the root of a length, so that a query of zeros stays one."""
+
 _SCORES = 1 << 24
 
 
@@ -34,18 +38,20 @@ class TextColumns:
 
     Attributes:
         columns: [E, n], x, rows of length 1.
-        matrix: [2R, n, n], w_r M_r.
-        shift: [2R, n], w_r v_r.
+        matrix: [2R, n, n], M, rounded to the half precision of an encoder.
+        shift: [2R, n], v.
+        scale: [2R], s.
     """
 
     columns: Float32
     matrix: Float32
     shift: Float32
+    scale: Float32
 
     @classmethod
     def none(cls, entities: int, relations: int) -> TextColumns:
         """No columns."""
-        sizes = (entities, 0), (2 * relations, 0, 0), (2 * relations, 0)
+        sizes = (entities, 0), (2 * relations, 0, 0), (2 * relations, 0), (2 * relations,)
         return cls(*(np.zeros(size, np.float32) for size in sizes))
 
     @property
@@ -56,8 +62,10 @@ class TextColumns:
     def queries(self, entity: Rows, relation: Rows) -> Float32:
         """Return [B, n], what a query multiplies the columns of a candidate by."""
         heads = self.columns[entity][:, None]
-        queries: Float32 = (heads @ self.matrix[relation])[:, 0] + self.shift[relation]
-        return queries
+        mapped: Float32 = (heads @ self.matrix[relation])[:, 0] + self.shift[relation]
+        length = np.sqrt(np.square(mapped).sum(axis=1) + TINY)
+        mapped *= (self.scale[relation] / length)[:, None]
+        return mapped
 
     def added(self, scores: Scores) -> Scores:
         """Return the scores with the text's part added."""
@@ -69,13 +77,8 @@ class TextColumns:
         return with_text if self.count else scores
 
     def weighted(self, weights: Float32) -> TextColumns:
-        """Multiply weights w [2R] in; matrices are rounded to the encoder's half precision."""
-        matrix = self.matrix * weights[:, None, None]
-        return replace(
-            self,
-            matrix=matrix.astype(np.float16).astype(np.float32),
-            shift=self.shift * weights[:, None],
-        )
+        """Return the same columns with weights w [2R] multiplied in."""
+        return replace(self, scale=self.scale * weights)
 
 
 def choose_weights(
@@ -84,7 +87,7 @@ def choose_weights(
     valid: RankingTask,
     report: Callable[[str], None] = lambda step: None,
 ) -> Float32:
-    """Choose each relation's weight w [2R] on valid.
+    """Choose on valid by what w [2R] each relation's scale is multiplied.
 
     It is the step with the greatest gain of MRR on the half of the relation's queries that gains
     less, and 0 where no step helps both halves. A relation with few queries takes the weight that

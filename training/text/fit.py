@@ -1,7 +1,8 @@
 """Fit text columns: which numbers of a text tell its answers.
 
-x_e = MLP(features of e) / |..|; the score of t for (h, r, ?) is <x_h M_r + v_r, x_t>. The loss is
-the cross entropy of a query's targets among the batch's targets and heads and random entities.
+x_e = MLP(features of e) / |..|; the score of t for (h, r, ?) is s_r <q, x_t> / |q| with
+q = x_h M_r + v_r. The loss is the cross entropy of a query's targets among the targets and heads of
+the batch and random entities.
 
 Shape letters: E entities, F features, R relations, n text columns, B queries, P targets,
 C candidates.
@@ -25,14 +26,14 @@ from training.text.columns import TextColumns
 _HIDDEN = 512
 _NOISE = 0.1
 _WARMUP = 0.1
-_SHARPNESS = 20.0
-"""First scale of M: products of unit rows differ too little for a softmax."""
+_SCALE = 20.0
+"""First scale s: products of two vectors of length 1 differ too little for a softmax."""
 
 Report = Callable[[str], None]
 
 
 class TextScorer(nn.Module):
-    """Scores of texts, ``<x_h M_r + v_r, x_t>`` with x of length 1.
+    """Scores of texts, ``s_r <q, x_t> / |q|`` with ``q = x_h M_r + v_r`` and x of length 1.
 
     Args:
         features: [E, F] of all entities.
@@ -48,13 +49,14 @@ class TextScorer(nn.Module):
         size, count = features.shape[1], settings.columns
         self.features, self.dropout = features, settings.dropout
         self.first, self.second = (
-            nn.Parameter(torch.randn(*shape, generator=generator) / math.sqrt(shape[0]))
+            nn.Parameter((2 * torch.rand(*shape, generator=generator) - 1) / math.sqrt(shape[0]))
             for shape in ((size, _HIDDEN), (_HIDDEN, count))
         )
         self.bias = nn.Parameter(torch.zeros(_HIDDEN))
         noise = torch.randn(2 * relations, count, count, generator=generator) * _NOISE
-        self.matrix = nn.Parameter(_SHARPNESS * (torch.eye(count) + noise))
+        self.matrix = nn.Parameter(torch.eye(count) + noise)
         self.shift = nn.Parameter(torch.zeros(2 * relations, count))
+        self.log_scale = nn.Parameter(torch.full((2 * relations,), math.log(_SCALE)))
 
     def columns(self, rows: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return x [C, n] of entity rows [C]; a generator drops hidden numbers, for training."""
@@ -76,7 +78,8 @@ class TextScorer(nn.Module):
         x = self.columns(rows, generator)
         heads = x[torch.searchsorted(rows, batch.entity)]
         mapped = torch.bmm(heads.unsqueeze(1), self.matrix[batch.relation]).squeeze(1)
-        scores = (mapped + self.shift[batch.relation]) @ x.T
+        queries = normalize(mapped + self.shift[batch.relation], dim=-1)
+        scores = self.log_scale[batch.relation].exp().unsqueeze(-1) * (queries @ x.T)
         own = scores[batch.owner, torch.searchsorted(rows, batch.target)]
         weight = batch.count.sqrt()
         per_target = (weight / batch.count)[batch.owner]
@@ -110,5 +113,5 @@ def fit_text(
         report(f"fitting text columns: epoch {epoch} of {settings.epochs}")
     with torch.inference_mode():
         x = scorer.columns(torch.arange(graph.num_entities))
-    parts = (x, scorer.matrix.detach(), scorer.shift.detach())
-    return TextColumns(*(part.numpy() for part in parts))
+        parts = (x, scorer.matrix.half().float(), scorer.shift, scorer.log_scale.exp())
+        return TextColumns(*(part.numpy() for part in parts))

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from mulde.bundle.entity_table import Layout
-from training.text.columns import TextColumns
+from training.text.columns import TINY, TextColumns
 
 
 class TextQuery(nn.Module):
-    """``x_h M_r + v_r`` in the text columns, and zeros where the row goes on.
+    """``s_r q / |q|`` with ``q = x_h M_r + v_r`` in the text columns, and zeros to the row's end.
 
     Args:
-        text: with the relations' weights in it.
+        text: the columns and what relations make of them.
         layout: of the table.
     """
 
@@ -28,10 +28,14 @@ class TextQuery(nn.Module):
         padding = 0, layout.width - self.stop
         self.matrix: Tensor
         self.shift: Tensor
+        self.scale: Tensor
         self.register_buffer("matrix", pad(torch.from_numpy(text.matrix), padding))
         self.register_buffer("shift", pad(torch.from_numpy(text.shift), padding))
+        self.register_buffer("scale", torch.from_numpy(text.scale).unsqueeze(-1))
 
     def forward(self, head: Tensor, relation: Tensor) -> Tensor:
         """Return [B, Z] of head rows [B, W] and relations [B]."""
         row = head[:, self.start : self.stop].unsqueeze(1)
-        return torch.bmm(row, self.matrix[relation]).squeeze(1) + self.shift[relation]
+        mapped = torch.bmm(row, self.matrix[relation]).squeeze(1) + self.shift[relation]
+        length = torch.sqrt(mapped.square().sum(-1, keepdim=True) + TINY)
+        return self.scale[relation] * mapped / length

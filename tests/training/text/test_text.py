@@ -22,7 +22,7 @@ from training.recipe import Text
 from training.recipe_file import read_recipe
 from training.scorers import ScoreKind, ScorerName, build_scorer
 from training.text.columns import TextColumns, choose_weights
-from training.text.features import read_texts, text_features
+from training.text.features import Texts, read_texts, text_features
 from training.text.fit import fit_text
 from training.train import stages, train_stage
 
@@ -78,7 +78,7 @@ def graph(folder: Path) -> Graph:
 
 @pytest.fixture(scope="module")
 def fitted(folder: Path, graph: Graph) -> TextColumns:
-    features = text_features(*read_texts(folder, graph.entity_ids), seed=0)
+    features = text_features(read_texts(folder, graph.entity_ids), seed=0)
     return fit_text(features, graph, SETTINGS, seed=0)
 
 
@@ -94,7 +94,7 @@ def test_text_tells_the_colour_of_things_that_train_lacks(
 def test_the_same_seed_gives_the_same_columns(folder: Path, graph: Graph) -> None:
     texts = read_texts(folder, graph.entity_ids)
     few = Text(columns=4, epochs=1, batch=32, negatives=16)
-    first, second = (fit_text(text_features(*texts, seed=0), graph, few, seed=3) for _ in range(2))
+    first, second = (fit_text(text_features(texts, seed=0), graph, few, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.columns, second.columns)
     np.testing.assert_array_equal(first.matrix, second.matrix)
 
@@ -106,7 +106,33 @@ def test_a_label_file_that_is_missing_is_named(graph: Graph, tmp_path: Path) -> 
 
 def test_an_entity_without_a_line_has_empty_texts(tmp_path: Path) -> None:
     (tmp_path / "labels.tsv").write_text("a\tlabel\n", encoding="utf-8")
-    assert read_texts(tmp_path, ["a", "b"]) == (["label", ""], ["", ""])
+    assert read_texts(tmp_path, ("a", "b")) == Texts(["label", ""], ["", ""])
+
+
+def test_vectors_follow_the_lines_of_the_label_file(tmp_path: Path) -> None:
+    (tmp_path / "labels.tsv").write_text("b\tsecond\na\tfirst\n", encoding="utf-8")
+    np.save(tmp_path / "vectors.npy", np.array([[0.0, 2.0], [3.0, 0.0]]))
+    found = read_texts(tmp_path, ("a", "b", "c")).vectors
+    np.testing.assert_array_equal(found, [[1, 0], [0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "problem"),
+    [
+        (np.zeros((3, 2)), r"a row for each of the 2 lines .* found float64 of shape \(3, 2\)"),
+        (np.zeros(2), "found float64 of shape"),
+        (np.zeros((2, 2), int), "floating-point numbers"),
+        (np.full((2, 2), np.nan), "expected finite numbers"),
+        (np.array([[object()]] * 2), "expected a .npy array"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_refused(
+    vectors: np.ndarray, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.tsv").write_text("a\tfirst\nb\tsecond\n", encoding="utf-8")
+    np.save(tmp_path / "vectors.npy", vectors, allow_pickle=True)
+    with pytest.raises(DatasetError, match=problem):
+        read_texts(tmp_path, ("a", "b"))
 
 
 def test_text_that_says_nothing_gets_no_weight() -> None:
@@ -118,6 +144,7 @@ def test_text_that_says_nothing_gets_no_weight() -> None:
         generator.normal(size=(50, 4)).astype(np.float32),
         np.stack([np.eye(4, dtype=np.float32)] * 2),
         np.zeros((2, 4), np.float32),
+        np.ones(2, np.float32),
     )
 
     def scores(entity: np.ndarray, relation: np.ndarray) -> np.ndarray:
@@ -154,6 +181,7 @@ def test_onnx_gives_the_queries_of_torch(
         generator.normal(size=(20, columns)).astype(np.float32),
         generator.normal(size=(4, columns, columns)).astype(np.float16).astype(np.float32),
         generator.normal(size=(4, columns)).astype(np.float32),
+        generator.uniform(1, 20, size=4).astype(np.float32),
     )
     priors = torch.from_numpy(generator.normal(size=(4, 2)).astype(np.float32))
     layout = Layout(dimension, 2 + columns, columns)
