@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-compression protos wheel lock audit sbom fuzz check-arm clean
+.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-compression bench-growth gpu-check protos wheel lock audit sbom fuzz check-arm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -164,6 +164,13 @@ bench-training: $(STAMP) $(PEERS)/.ready ## Measure the training loop beside PyK
 	@$(PY) -m benchmarks.training_speed measure $(or $(MULDE_DATA),data)/$(SPEED) --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.training_speed ways $(or $(MULDE_DATA),data)/$(SPEED)
 	@$(PY) -m benchmarks.training_speed page
+
+bench-growth: $(STAMP) ## Measure an epoch at 10^4, 10^5 and 10^6 entities, and write benchmarks/growth.md
+	@for size in 10000 100000 1000000; do $(PY) -m benchmarks.growth measure $$size || exit 1; done
+	@$(PY) -m benchmarks.growth page
+
+gpu-check: $(STAMP) ## Train the paper's and the best recipes on a GPU in 9 minutes: DATA_ROOT=data
+	@$(PY) -m benchmarks.gpu_check --data '$(or $(DATA_ROOT),$(MULDE_DATA),data)'
 
 bench-compression: $(STAMP) ## One large model, compressed or as a teacher, beside small teachers: benchmarks/compression.md
 	@$(PY) -m benchmarks.compression run models/recipes/best/codex-s-32.toml --data $(or $(MULDE_DATA),data)/codex-s

@@ -21,7 +21,7 @@ from training.distillation.objective import HardLabels
 from training.distillation.queries import QuerySet
 from training.evaluate import scores_of
 from training.loop import Progress, Run
-from training.optimiser import build_optimiser
+from training.optimiser import Optimiser
 from training.recipe import ScorerSettings, Training
 from training.scorers import build_scorer
 
@@ -110,7 +110,7 @@ def trained(graph: Graph, name: str, seconds: float) -> dict[str, Any]:
         "name": "mulde",
         "model": f"{name}-{NUMBERS}",
         "batch": f"{training.batch} queries",
-        "negatives": "all entities" if entire else training.distillation.negatives,
+        "negatives": "all entities" if entire else training.negatives,
         "queries_per_s": len(queries) / epoch,
         "triples_per_s": 2 * len(graph.train) / epoch,
         "curve": curve,
@@ -164,7 +164,8 @@ class _Step:
         model, training = MODELS[name]
         self.objective = objective_of(graph, model, replace(training, epochs=1))
         self._queries = queries_of(graph)
-        self._optimiser = build_optimiser(list(self.objective.scorer.parameters()), training)
+        training = replace(training, epochs=LONG)
+        self._optimiser = Optimiser(self.objective, training, self._queries)
         self._generator = torch.Generator().manual_seed(1)
         self._batch = training.batch
 
@@ -173,8 +174,9 @@ class _Step:
         begin = process_time()
         for _ in range(steps):
             index = torch.randint(len(self._queries), (self._batch,), generator=self._generator)
-            loss, _ = self.objective(self._queries.batch(index), 0, self._generator)
-            self._optimiser.zero_grad()
-            loss.backward()
-            self._optimiser.step()
+            shape = (self.objective.settings.negatives,)
+            entities = self.objective.scorer.num_entities
+            negatives = torch.randint(entities, shape, generator=self._generator)
+            step = self.objective.step(self._queries.batch(index), negatives)
+            self._optimiser.take(step, 0)
         return process_time() - begin

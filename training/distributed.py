@@ -11,7 +11,7 @@ Shape letters: B queries of a batch, Q all queries.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,6 @@ from torch import distributed as dist
 
 from mulde.errors import CheckpointError, ConfigError
 from mulde.evaluation.metrics import RankingTask, Scores
-from mulde.evaluation.ranking import summarise
 
 
 @contextmanager
@@ -119,39 +118,31 @@ def summed(value: Tensor) -> Tensor:
     return value
 
 
-def shared_out(
-    count: int, device: torch.device, work: Callable[[Tensor], Sequence[Tensor]]
-) -> list[Tensor]:
-    """What ``work`` finds for rows 0..count-1, each process doing an equal part of them.
-
-    Args:
-        count: Q, at least 1.
-        device: of the rows.
-        work: rows [B] -> tensors [B, ...].
-    """
-    rank, processes = place()
-    size = -(-count // processes)
-    mine = torch.arange(rank * size, (rank + 1) * size, device=device).clamp_max(count - 1)
-    parts = [work(part) for part in mine.split(1024)]
-    return [_gathered(torch.cat(own), processes)[:count] for own in zip(*parts, strict=True)]
+def own_part(count: int) -> tuple[int, int]:
+    """Return the first row of this process' part of ``count`` rows, and the row after its last."""
+    return _part(count, *place())
 
 
-def _gathered(own: Tensor, processes: int) -> Tensor:
-    if processes == 1:
-        return own
-    found = [torch.empty_like(own) for _ in range(processes)]
-    dist.all_gather(found, own.contiguous())
-    return torch.cat(found)
+def _part(count: int, rank: int, processes: int) -> tuple[int, int]:
+    return rank * count // processes, (rank + 1) * count // processes
 
 
-def quality(task: RankingTask, scores: Scores, device: torch.device) -> dict[str, dict[str, float]]:
-    """``task.quality(scores)``, each process ranking its share."""
+def share_parts(rows: Tensor) -> None:
+    """Fill in the other processes' parts of ``rows``, of which each has filled its own."""
+    _, processes = place()
+    for rank in range(processes if processes > 1 else 0):
+        first, end = _part(len(rows), rank, processes)
+        dist.broadcast(rows[first:end], rank)
+
+
+def ranks(task: RankingTask, scores: Scores, device: torch.device) -> NDArray[np.float64]:
+    """Return ``task.ranks(scores)``, each process ranking its share."""
     rank, processes = place()
     mine: NDArray[np.int64] = np.arange(rank, len(task.target), processes)
     part = replace(
         task, entity=task.entity[mine], relation=task.relation[mine], target=task.target[mine]
     )
-    ranks = torch.zeros(len(task.target), dtype=torch.float64, device=device)
-    ranks[torch.from_numpy(mine).to(device)] = torch.from_numpy(part.ranks(scores)).to(device)
-    tails, heads = np.split(summed(ranks).cpu().numpy(), 2)
-    return summarise(tails, heads)
+    found = torch.zeros(len(task.target), dtype=torch.float64, device=device)
+    found[torch.from_numpy(mine).to(device)] = torch.from_numpy(part.ranks(scores)).to(device)
+    every: NDArray[np.float64] = summed(found).cpu().numpy()
+    return every

@@ -16,6 +16,9 @@ from training.export.train_priors import RelationPriors, choose_priors
 from training.recipe import Recipe
 from training.scorers import Scorer
 
+VALIDATION_SCORES = 1 << 33
+"""Most scores of a validation during training; a larger valid split is sampled."""
+
 
 def self_loop_relations(graph: Graph, recipe: Recipe) -> tuple[int, ...] | None:
     """Return the relations that keep the query's entity among their answers; None: all."""
@@ -42,6 +45,26 @@ def as_served(scorer: Scorer, graph: Graph, recipe: Recipe, valid: RankingTask) 
     priors = served_priors(scores_of(scorer), graph, recipe, valid)
     mask = loopless(self_loop_relations(graph, recipe), graph.num_relations)
     return without_loops(priors.added(scores_of(scorer)), mask)
+
+
+def sampled(task: RankingTask, entities: int, most: int = VALIDATION_SCORES) -> RankingTask:
+    """Return the task, or evenly spread triples of it whose queries need at most ``most`` scores.
+
+    Both queries of a triple are kept or left out together.
+    """
+    triples = len(task.target) // 2
+    kept = max(1, min(triples, most // (2 * entities)))
+    if kept == triples:
+        return task
+    rows = np.linspace(0, triples - 1, kept).astype(np.int64)
+    both = np.concatenate([rows, rows + triples])
+    entity, relation, target = task.entity[both], task.relation[both], task.target[both]
+    return RankingTask(entity, relation, target, task.known)
+
+
+def half_width(ranks: NDArray[np.float64]) -> float:
+    """Return half the 95 % confidence interval of the MRR of ranks of sampled queries."""
+    return float(1.96 * np.std(1 / ranks) / np.sqrt(len(ranks)))
 
 
 def scores_of(scorer: Scorer) -> Scores:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulde.errors import TrainingDiverged
+from mulde.errors import CheckpointError, TrainingDiverged
 from mulde.evaluation.metrics import RankingTask, Scores
+from mulde.evaluation.ranking import summarise
 from mulde.storage.atomic import new_file
 from training import distributed as parallel
 from training.checkpoint import alone, expect, read_checkpoint, write_checkpoint, writing
 from training.distillation.objective import HardLabels
 from training.distillation.queries import QuerySet
-from training.evaluate import scores_of
+from training.evaluate import half_width, sampled, scores_of
 from training.hardware import describe_machine
-from training.optimiser import build_optimiser, rate_factor
+from training.optimiser import Optimiser
 from training.recipe import Training
-from training.scorers import Scorer
+from training.scorers import BilinearScorer, Scorer
 
 Report = Callable[["Progress"], None]
+_FALL = 0.05
+"""Share of the best valid MRR by which a later one may be lower."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Progress:
     """What a run knows after an epoch.
 
     ``mrr`` is the valid MRR of the last validation, in epoch ``validated``; ``best`` is the best.
+    ``error`` is half the 95 % confidence interval of ``mrr`` where valid was sampled, else 0.
+    ``warning`` tells what is wrong with the training as a whole.
     """
 
     epoch: int
@@ -53,6 +57,8 @@ class Progress:
     best: float = 0.0
     best_epoch: int = 0
     validated: int = 0
+    error: float = 0.0
+    warning: str = ""
 
 
 class Run:
@@ -78,15 +84,13 @@ class Run:
         identity: dict[str, Any],
         seed: int,
     ) -> None:
-        self.objective, self.queries, self.valid = objective, queries, valid
+        self.objective, self.queries = objective, queries
+        self.valid = sampled(valid, objective.scorer.num_entities)
+        self._all_valid = len(self.valid.target) == len(valid.target)
         self.settings, self.folder, self.identity = settings, folder, identity
         self.scorer: Scorer = objective.scorer
-        self.generator = torch.Generator(queries.entity.device).manual_seed(seed)
-        self.optimiser = build_optimiser(self._weights(), settings)
-        steps = math.ceil(len(queries) / settings.batch) * settings.epochs
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: rate_factor(step / steps, settings)
-        )
+        self.generator = torch.Generator().manual_seed(seed)
+        self.optimiser = Optimiser(objective, settings, queries)
         self.progress = Progress(0, settings.epochs, {}, 0.0, len(queries))
 
     def fit(self, report: Report = lambda progress: None) -> Path:
@@ -125,19 +129,14 @@ class Run:
                 self._validate()
             report(self.progress)
 
-    def _weights(self) -> list[torch.nn.Parameter]:
-        """All that is trained: the scorer's and the objective's own."""
-        both = [*self.scorer.parameters(), *self.objective.parameters()]
-        return [weight for weight in both if weight.requires_grad]
-
     def _refuse_divergence(self, epoch: int, loss: dict[str, float]) -> None:
         """Also after a finite loss: the last step may have left weights that are not."""
         if not all(map(math.isfinite, loss.values())):
             raise self._diverged(epoch, "the loss")
-        if not _all_finite(self._weights()):
+        if not _all_finite(self.optimiser.weights.values()):
             raise self._diverged(epoch, "a weight")
-        moments = chain.from_iterable(kept.values() for kept in self.optimiser.state.values())
-        if not _all_finite(value for value in moments if isinstance(value, torch.Tensor)):
+        moments = self.optimiser.moments().values()
+        if not _all_finite(value for kept in moments for value in kept.values()):
             raise self._diverged(epoch, "a moment of the optimiser")
 
     def _finite(self, scores: Scores) -> Scores:
@@ -156,28 +155,31 @@ class Run:
         return TrainingDiverged(epoch, what, last if last.exists() else None)
 
     def _epoch(self) -> dict[str, float]:
-        """One pass over all queries in a fresh order; mean losses, of all processes."""
-        epoch, device = self.progress.epoch, self.queries.entity.device
+        """One pass over all queries in a fresh order; mean losses, of all processes.
+
+        Order and negatives are drawn on the host, so that all devices draw the same.
+        """
+        epoch, settings = self.progress.epoch, self.settings
         self.objective.begin_epoch(epoch, self.queries)
-        order = torch.randperm(len(self.queries), generator=self.generator, device=device)
+        order = torch.randperm(len(self.queries), generator=self.generator)
+        steps = math.ceil(len(order) / settings.batch)
+        shape = (steps, settings.negatives)
+        entities = self.scorer.num_entities
+        negatives = torch.randint(entities, shape, generator=self.generator)
+        batches = self.queries.batches(order, settings.batch, *parallel.place())
         sums: dict[str, torch.Tensor] = {}
-        parts = torch.split(order, self.settings.batch)
-        for index in parts:
-            batch = self.queries.share(index, *parallel.place())
-            loss, shares = self.objective(batch, epoch, self.generator)
-            self.optimiser.zero_grad()
-            loss.backward()
-            parallel.sum_gradients(self._weights())
-            self.optimiser.step()
-            self.schedule.step()
+        for batch, drawn in zip(batches, negatives.to(self.queries.entity.device), strict=True):
+            shares = self.optimiser.take(self.objective.step(batch, drawn), epoch)
             for name, value in shares.items():
                 sums[name] = sums[name] + value if name in sums else value
-        return {name: float(parallel.summed(v)) / len(parts) for name, v in sums.items()}
+        return {name: float(parallel.summed(v)) / steps for name, v in sums.items()}
 
     def _validate(self) -> None:
         """Rank the valid split; if this process writes, keep what is to be kept."""
         device = self.queries.entity.device
-        quality = parallel.quality(self.valid, self._finite(scores_of(self.scorer)), device)
+        self.optimiser.flush()
+        ranks = parallel.ranks(self.valid, self._finite(scores_of(self.scorer)), device)
+        quality = summarise(*np.split(ranks, 2))
         mrr, progress = quality["total"]["mrr"], self.progress
         best = mrr > progress.best or not (self.folder / "best.pt").exists()
         self.progress = replace(
@@ -186,6 +188,11 @@ class Run:
             best=mrr if best else progress.best,
             best_epoch=progress.epoch if best else progress.best_epoch,
             validated=progress.epoch,
+            error=0.0 if self._all_valid else half_width(ranks),
+        )
+        settings, has_penalty = self.settings, isinstance(self.scorer, BilinearScorer)
+        self.progress = replace(
+            self.progress, warning=overfits(self.progress, settings, has_penalty)
         )
         if parallel.leads():
             self._keep(quality, best)
@@ -199,7 +206,7 @@ class Run:
                 **facts,
                 "machine": describe_machine(self.queries.entity.device) + parallel.described(),
                 "model": weights,
-                "objective": self.objective.state_dict(),
+                "objective": self.objective.own_state(),
             }
             write_checkpoint(self.folder / "best.pt", {**kept, "valid": quality})
         self._record({**asdict(self.progress), "valid": quality})
@@ -213,10 +220,9 @@ class Run:
     def _state(self) -> dict[str, Any]:
         return {
             "model": self.scorer.state_dict(),
-            "objective": self.objective.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "generator": self.generator.get_state().cpu(),
+            "objective": self.objective.own_state(),
+            "optimiser": self.optimiser.state(),
+            "generator": self.generator.get_state(),
         }
 
     def _resume(self) -> None:
@@ -226,12 +232,16 @@ class Run:
             return
         state = read_checkpoint(path)
         expect(path, state.get("identity"), self.identity, "identity")
-        self.scorer.load_state_dict(state["model"])
-        self.objective.load_state_dict(state["objective"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.generator.set_state(state["generator"])
         self.progress = Progress(**state["progress"])
+        if self.progress.epoch >= self.settings.epochs:
+            return
+        if "schedule" in state:
+            problem = "is of an older version that stopped within a training; train it anew"
+            raise CheckpointError(path, problem)
+        self.scorer.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["objective"], strict=False)
+        self.optimiser.load(state["optimiser"])
+        self.generator.set_state(state["generator"])
 
     def _cut_record(self) -> None:
         """Drop what an interrupted run recorded after the checkpoint that we continue from."""
@@ -245,3 +255,20 @@ class Run:
 
 def _all_finite(tensors: Iterable[torch.Tensor]) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def overfits(progress: Progress, settings: Training, has_penalty: bool) -> str:
+    """Return a warning if the first validation was the best and valid MRR has fallen well below it.
+
+    The warning names the key to change; it is empty otherwise.
+    """
+    first = min(settings.validate_every, settings.epochs)
+    if progress.best_epoch != first or progress.mrr > (1 - _FALL) * progress.best:
+        return ""
+    change = f"lower rate (now {settings.rate:g})"
+    if has_penalty:
+        change = f"raise penalty (now {settings.penalty:g})"
+    return (
+        f"valid MRR was best at the first validation ({progress.best:.4f} in epoch {first}) and "
+        f"has fallen to {progress.mrr:.4f}: the model overfits; {change} in its training table"
+    )

@@ -64,13 +64,18 @@ class TrainingReport:
         """Show that ``name`` has finished another epoch."""
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=progress.epochs, note="")
-        figures = f"valid MRR {progress.mrr:.4f} (best {progress.best:.4f})"
+        error = f" ± {progress.error:.4f}" if progress.error else ""
+        figures = f"valid MRR {progress.mrr:.4f}{error} (best {progress.best:.4f})"
         note = figures if progress.validated else ""
         self._bars.update(self._tasks[name], completed=progress.epoch, note=note)
         if progress.validated == progress.epoch and not self._console.is_terminal:
             text = f"{name}: epoch {progress.epoch}/{progress.epochs}, {note}"
             self._console.print(
                 f"{text}, {progress.seconds:.0f} s", highlight=False, soft_wrap=True
+            )
+        if progress.warning and progress.epoch == progress.epochs:
+            self._console.print(
+                f"{name}: {progress.warning}", highlight=False, markup=False, soft_wrap=True
             )
         if self._folder is not None:
             self._write_scalars(name, progress)

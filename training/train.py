@@ -89,7 +89,9 @@ def train_stage(
         asked = [load_scorer(path, graph)[0].to(device) for path in stage.teachers]
         identity["distillation"] = decisive(recipe.distillation)
         identity["teachers"] = [path.parent.name for path in stage.teachers]
-        objective = Distilled(scorer, stage.training, recipe.distillation, asked).to(device)
+        objective = Distilled(scorer, stage.training, recipe.distillation, asked, stage.folder).to(
+            device
+        )
     queries = QuerySet.of(graph.train, graph.num_relations, graph.num_entities).to(device)
     run = Run(
         objective,

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "mulde" / "v1"
 
-RENAME = {"Answers", "Found", "Looks", "Product", "Query", "Scorer"}
+RENAME = {"Answers", "Found", "Looks", "Scorer"}
 """Names that two classes still have."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ import torch
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import SPLITS, Graph
 from training.distillation.objective import Distilled
-from training.evaluate import scores_of, scores_of_senior
+from training.distillation.queries import QuerySet
+from training.evaluate import half_width, sampled, scores_of, scores_of_senior
 from training.recipe import Distillation, ScorerSettings, Training
 from training.scorers import Scorer
 from training.train import new_scorer
@@ -62,11 +65,15 @@ def test_the_senior_answers_with_what_training_calls_soft_labels(graph: Graph) -
     """On the Junior's K candidates its scores are those of the distilling step itself."""
     made = [new_scorer(ScorerSettings("RotH", 4, spread=0.5), graph, seed) for seed in range(3)]
     junior, *teachers = made
-    objective = Distilled(junior, Training(epochs=1), Distillation(candidates=5), teachers)
+    objective = Distilled(
+        junior, Training(epochs=1), Distillation(candidates=5), teachers, Path("none")
+    )
     with torch.no_grad():
         objective.senior.weight.normal_(generator=torch.Generator().manual_seed(1))
-        entity, relation = torch.tensor([0, 3, 5]), torch.tensor([0, 1, graph.num_relations])
-        rows, opinions = objective.ask(entity, relation)
+        queries = QuerySet.of(graph.train, graph.num_relations, graph.num_entities)
+        batch = queries.batch(torch.tensor([0, 20, 90]))
+        entity, relation, chosen = batch.entity, batch.relation, objective.chooser()(batch)
+        rows, opinions = chosen.rows, chosen.opinions
         own = junior.score_own(junior.query(entity, relation), rows.long())
         expected = objective.senior(opinions, own, relation, 2.0)
     scores = scores_of_senior(objective.senior, teachers, junior, 5, 2.0)
@@ -74,3 +81,15 @@ def test_the_senior_answers_with_what_training_calls_soft_labels(graph: Graph) -
     assert found.shape == (3, graph.num_entities)
     on_candidates = np.take_along_axis(found, rows.long().numpy(), 1)
     assert on_candidates == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_a_large_valid_split_is_sampled_by_triples_and_its_error_is_stated(graph: Graph) -> None:
+    task = RankingTask.of(graph, "train")
+    triples = len(graph.train)
+    assert sampled(task, graph.num_entities) is task
+    part = sampled(task, graph.num_entities, most=2 * 20 * graph.num_entities)
+    assert len(part.target) == 40
+    heads, tails = part.entity[:20].tolist(), part.target[:20].tolist()
+    assert (part.target[20:].tolist(), part.entity[20:].tolist()) == (heads, tails)
+    assert part.target[-1] == task.target[2 * triples - 1]
+    assert half_width(np.array([1.0, 2.0] * 50)) == pytest.approx(1.96 * 0.25 / 10)

@@ -24,7 +24,7 @@ from tests.support.runs import (
 )
 from training.checkpoint import alone
 from training.evaluate import scores_of
-from training.loop import Progress
+from training.loop import Progress, overfits
 from training.popularity import popularity
 from training.recipe import Training
 from training.train import load_scorer, read_record
@@ -314,25 +314,27 @@ def test_every_setting_of_a_training_changes_the_result(
     assert not identical(*found)
 
 
+# A training as a whole
+
+
 @pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("constant", [0.0001, 0.05, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]),
-        ("cosine", [0.0001, 0.05, 0.1, 0.0933, 0.075, 0.05, 0.025, 0.0067]),
-    ],
+    ("has_penalty", "change"),
+    [(True, "raise penalty (now 0.005)"), (False, "lower rate (now 0.1)")],
 )
-def test_the_rate_follows_its_schedule(
-    graph: Graph, tmp_path: Path, schedule: str, expected: list[float]
+def test_a_model_that_falls_from_its_first_validation_on_is_told_the_key_to_change(
+    has_penalty: bool, change: str
 ) -> None:
-    rates = []
-    for epochs_done in range(1, 8):  # one step per epoch: the rate of the next
-        changes = {"batch": 1000, "epochs": 8, "rate": 0.1, "schedule": schedule, "warmup": 0.25}
-        recipe = recipe_of(
-            **{f"junior_training__{key}": value for key, value in changes.items()},
-            junior_training__validate_every=1,
-        )
-        with pytest.raises(Stop):
-            train(recipe, graph, tmp_path, "baseline", report=stopping(epochs_done))
-        state = state_of(tmp_path / "baseline" / "last.pt")
-        rates.append(state["optimiser"]["param_groups"][0]["lr"])
-    assert rates == pytest.approx(expected[1:], abs=1e-4)
+    settings = Training(20, rate=0.1, penalty=0.005, validate_every=5)
+    fallen = Progress(20, 20, {}, 1.0, 9, mrr=0.28, best=0.31, best_epoch=5, validated=20)
+    assert overfits(fallen, settings, has_penalty) == (
+        "valid MRR was best at the first validation (0.3100 in epoch 5) and has fallen to 0.2800: "
+        f"the model overfits; {change} in its training table"
+    )
+
+
+@pytest.mark.parametrize("changes", [{"best_epoch": 10}, {"mrr": 0.305}])
+def test_a_model_that_was_best_later_or_fell_little_is_not_warned_about(
+    changes: dict[str, Any],
+) -> None:
+    fallen = Progress(20, 20, {}, 1.0, 9, mrr=0.28, best=0.31, best_epoch=5, validated=20)
+    assert overfits(replace(fallen, **changes), Training(20, validate_every=5), True) == ""

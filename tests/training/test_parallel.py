@@ -16,7 +16,7 @@ from mulde.graph.graph import Graph
 from tests.support.runs import CPU, HARDEST_TO_RESUME, LEARNS, recipe_of, stage_of, state_of, train
 from training.distillation.objective import Distilled, HardLabels
 from training.distillation.queries import Batch, QuerySet
-from training.distributed import quality, shared_out, started_by_torchrun
+from training.distributed import own_part, ranks, started_by_torchrun
 from training.evaluate import scores_of
 from training.recipe import Recipe
 from training.recipe_file import to_toml
@@ -46,13 +46,14 @@ def queries(graph: Graph) -> QuerySet:
 
 def gradient(objective: HardLabels, batches: list[Batch]) -> tuple[list[torch.Tensor], float]:
     """Summed over batches that all draw the same negatives; with the summed losses."""
-    weights = [*objective.scorer.parameters(), *objective.parameters()]
-    total = 0.0
+    total, drawn = 0.0, torch.Generator().manual_seed(5)
+    shape = (objective.settings.negatives,)
+    negatives = torch.randint(objective.scorer.num_entities, shape, generator=drawn)
     for batch in batches:
-        loss, shares = objective(batch, 3, torch.Generator().manual_seed(5))
+        loss, shares = objective(objective.step(batch, negatives), 3)
         loss.backward()
         total += float(sum(shares.values()))
-    found = [weight.grad for weight in weights if weight.grad is not None]
+    found = [weight.grad for weight in objective.parameters() if weight.grad is not None]
     return found, total
 
 
@@ -66,7 +67,7 @@ def objective_of(recipe: Recipe, graph: Graph, shelf: Path) -> HardLabels:
     paths = stage_of(recipe, shelf.parent, "junior", shelf).teachers
     teachers = [load_scorer(path, graph)[0] for path in paths]
     scorer = fresh(recipe, graph)
-    return Distilled(scorer, recipe.junior_training, recipe.distillation, teachers)
+    return Distilled(scorer, recipe.junior_training, recipe.distillation, teachers, Path("none"))
 
 
 @pytest.mark.parametrize("processes", [2, 3, 7])
@@ -79,7 +80,7 @@ def test_the_shares_of_a_batch_add_up_to_its_gradient(
     graph: Graph, shelf: Path, queries: QuerySet, processes: int, changes: dict[str, Any]
 ) -> None:
     index = torch.tensor([40, 3, 17, 60, 8])  # fewer than seven
-    shares = [queries.share(index, rank, processes) for rank in range(processes)]
+    shares = [next(queries.batches(index, 5, rank, processes)) for rank in range(processes)]
     recipe = recipe_of(**changes)
     whole, loss = gradient(objective_of(recipe, graph, shelf), [queries.batch(index)])
     summed, also = gradient(objective_of(recipe, graph, shelf), shares)
@@ -90,7 +91,7 @@ def test_the_shares_of_a_batch_add_up_to_its_gradient(
 
 def test_the_shares_of_a_batch_hold_each_query_once(queries: QuerySet) -> None:
     index = torch.randperm(len(queries))[:10]
-    shares = [queries.share(index, rank, 3) for rank in range(3)]
+    shares = [next(queries.batches(index, 10, rank, 3)) for rank in range(3)]
     assert torch.cat([part.index for part in shares]).sort().values.equal(index.sort().values)
     assert sum(part.of_queries for part in shares) == pytest.approx(1)
     assert float(sum(part.of_triples for part in shares)) == pytest.approx(1)
@@ -99,11 +100,11 @@ def test_the_shares_of_a_batch_hold_each_query_once(queries: QuerySet) -> None:
 def test_without_torchrun_nothing_is_shared(graph: Graph, queries: QuerySet) -> None:
     with started_by_torchrun(CPU, jobs=2) as device:
         assert device == CPU
-    (found,) = shared_out(2500, CPU, lambda rows: [rows * 2])
-    assert found.equal(torch.arange(2500) * 2)
+    assert own_part(2500) == (0, 2500)
     scorer = objective_of(recipe_of(teachers=[]), graph, Path("none")).scorer
     task = RankingTask.of(graph, "valid")
-    assert quality(task, scores_of(scorer), CPU) == task.quality(scores_of(scorer))
+    expected = task.ranks(scores_of(scorer))
+    assert ranks(task, scores_of(scorer), CPU).tolist() == expected.tolist()
 
 
 # Processes

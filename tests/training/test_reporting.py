@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_without_a_terminal_there_is_one_line_for_each_validation() -> None:
     assert shown(terminal=False).splitlines() == [
         "junior: epoch 2/4, valid MRR 0.2500 (best 0.2500), 2 s",
         "junior: epoch 4/4, valid MRR 0.2500 (best 0.2500), 4 s",
+    ]
+
+
+def test_a_warning_and_the_error_of_a_sampled_validation_are_shown() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=200)
+    last = replace(STEPS[-1], error=0.0123, warning="it overfits")
+    with TrainingReport(console) as report:
+        report("junior", last)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().splitlines() == [
+        "junior: epoch 4/4, valid MRR 0.2500 ± 0.0123 (best 0.2500), 4 s",
+        "junior: it overfits",
     ]
 
 

@@ -15,6 +15,7 @@ from torch.nn.functional import kl_div, log_softmax, softplus
 
 from training.distillation.queries import Batch
 
+_QUERIES_OF_A_TILE = 64
 _IMPOSSIBLE = -1e9
 """A score with no share of a softmax; finite, so that a row of nothing else is no NaN."""
 
@@ -55,43 +56,38 @@ def binary_cross_entropy(
 class LinearCrossEntropy(torch.autograd.Function):
     """1-vs-all cross entropy of scores that are one product of matrices, mean over the triples.
 
-    ``mean(logsumexp(q T^T) - <q, t>)``. Scores and their gradient live for a few rows at a time
-    and never as a whole [B, E] matrix: the gradient is formed in the forward pass, so each tile
-    is read while it is still in the cache.
+    ``mean(logsumexp(q T^T) - <q, t>)``. The gradient is formed in the forward pass, a tile of
+    queries at a time, so scores and their gradient never exist as a whole [B, E] matrix on a CPU
+    and each tile is read while it is still in the cache.
 
     Args:
         queries: [B, D].
         table: [E, D].
-        batch: says which entities are the targets, and how many each query has.
+        batch: the targets, and how many each query has.
     """
-
-    TILE = 64
 
     @staticmethod
     def forward(ctx: Any, queries: Tensor, table: Tensor, batch: Batch) -> Tensor:  # noqa: D102
         left, right = torch.zeros_like(queries), torch.zeros_like(table)
-        losses = []
-        bounds = torch.arange(0, len(queries) + 1, device=queries.device)
-        first = torch.searchsorted(batch.owner, bounds).tolist()
-        for start in range(0, len(queries), LinearCrossEntropy.TILE):
-            stop = min(start + LinearCrossEntropy.TILE, len(queries))
-            part = slice(first[start], first[stop])
-            owner, target = batch.owner[part] - start, batch.target[part]
-            count = batch.count[start:stop]
-            tile = queries[start:stop]
+        partition = queries.new_zeros(())
+        size = _QUERIES_OF_A_TILE if table.device.type == "cpu" else len(queries)
+        for tile, count, out in zip(
+            queries.split(size), batch.count.split(size), left.split(size), strict=True
+        ):
             scores = tile @ table.T
-            own = scores[owner, target].sum()
             top = scores.amax(-1, keepdim=True)
             scores.sub_(top).exp_()
             mass = scores.sum(-1, keepdim=True)
-            losses.append(((mass.log() + top).squeeze(-1) * count).sum() - own)
+            partition += ((mass.log() + top).squeeze(-1) * count).sum()
             scores.mul_(count.unsqueeze(-1) / mass)
-            scores[owner, target] -= 1.0
-            torch.mm(scores, table, out=left[start:stop])
+            torch.mm(scores, table, out=out)
             right.addmm_(scores.T, tile)
+        own, targets = queries[batch.owner], table[batch.target]
+        left.index_add_(0, batch.owner, targets, alpha=-1)
+        right.index_add_(0, batch.target, own, alpha=-1)
         total = len(batch.target)
         ctx.save_for_backward(left.div_(total), right.div_(total))
-        return torch.stack(losses).sum() / total
+        return (partition - (own * targets).sum()) / total
 
     @staticmethod
     def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102

@@ -69,7 +69,22 @@ class _SampledProducts(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_left = embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
         if ctx.needs_input_grad[1]:
-            shares = (weights.unsqueeze(-1) * left.unsqueeze(1)).flatten(0, 1)
-            places = rows.flatten().long().unsqueeze(-1).expand_as(shares)
-            to_table = torch.zeros_like(table).scatter_add_(0, places, shares)
+            to_table = _transposed_product(weights, left, rows, len(table))
         return to_left, to_table, None
+
+
+def _transposed_product(weights: Tensor, left: Tensor, rows: Tensor, entities: int) -> Tensor:
+    """[E, D], for each entity the sum of ``weights[b, k] left[b]`` over the places that name it.
+
+    Places are sorted by entity, so each row of the result is written once, whole.
+    """
+    flat = rows.flatten()
+    order = flat.argsort(stable=True)
+    count = torch.bincount(flat, minlength=entities)
+    return embedding_bag(
+        order // rows.shape[1],
+        left,
+        count.cumsum(0) - count,
+        mode="sum",
+        per_sample_weights=weights.flatten()[order],
+    )

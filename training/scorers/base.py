@@ -30,16 +30,16 @@ from training.ops.sampled_matmul import sampled_products
 
 ScoreKind = Literal["distance", "linear", "bilinear"]
 Start = Literal["uniform", "normal"]
-_TILE = 1 << 19
-"""Scores that are formed at once: 2 MiB, and a few temporaries of that size."""
+_CPU_SCORES, _GPU_SCORES = 1 << 19, 1 << 27
+"""Scores that are formed at once: 2 MiB stay in a CPU's cache; 512 MiB keep a GPU busy."""
 
 
 def lookup(table: Tensor, rows: Tensor) -> Tensor:
-    """``table[rows]`` [..., D], whose gradient is sparse until the table has it all.
+    """Return ``table[rows]`` [..., D]; on a CPU its gradient is sparse until the table has it all.
 
     A dense gradient would be a new [E, D] of zeros for each of the few look-ups of a step.
     """
-    return embedding(rows, table, sparse=table.requires_grad)
+    return embedding(rows, table, sparse=table.requires_grad and table.is_cpu)
 
 
 def dense_gradients(table: nn.Parameter) -> nn.Parameter:
@@ -113,6 +113,17 @@ class Scorer(nn.Module, ABC):
     def score_pairs(self, query: Any, owner: Tensor, rows: Tensor) -> Tensor:
         """Scores [P] of candidate ``rows[p]`` for query ``owner[p]``."""
 
+    def linear_table(self) -> Tensor | None:
+        """Return [E, W] whose products with ``linear_queries`` order candidates as scores do.
+
+        None for a score that no inner product orders.
+        """
+        return None
+
+    def linear_queries(self, query: Any) -> Tensor:
+        """Return [B, W], the queries' side of ``linear_table``."""
+        raise NotImplementedError
+
     def freeze(self) -> None:
         """Never change again; what can be computed once may be."""
         self.requires_grad_(False).eval()
@@ -135,7 +146,7 @@ class Scorer(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
-class Query:
+class HyperbolicQuery:
     """Encoded queries; ``product = offset + <left, columns of a candidate>``.
 
     The product is the score itself (``linear``) or u (``distance``).
@@ -150,9 +161,11 @@ class Query:
     scale: Tensor
     bias: Tensor
 
-    def part(self, rows: slice) -> Query:
+    def part(self, rows: slice) -> HyperbolicQuery:
         """Some of them."""
-        return Query(self.left[rows], self.offset[rows], self.scale[rows], self.bias[rows])
+        return HyperbolicQuery(
+            self.left[rows], self.offset[rows], self.scale[rows], self.bias[rows]
+        )
 
 
 class HyperbolicScorer(Scorer):
@@ -236,6 +249,14 @@ class HyperbolicScorer(Scorer):
         self.requires_grad_(False).eval()
         self._frozen = self.columns()
 
+    def linear_table(self) -> Tensor | None:
+        """Return the columns [E, D + 2] of a linear score."""
+        return self.columns() if self.kind == "linear" else None
+
+    def linear_queries(self, query: HyperbolicQuery) -> Tensor:
+        """Return [B, D + 2]."""
+        return query.left
+
     def product(
         self, spatial: Tensor, relation: Tensor, slope: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -244,7 +265,7 @@ class HyperbolicScorer(Scorer):
         x = hyperbolic.excess(point)
         return slope.unsqueeze(-1) * point, -slope * (1 + x), -slope * x
 
-    def query(self, entity: Tensor, relation: Tensor) -> Query:
+    def query(self, entity: Tensor, relation: Tensor) -> HyperbolicQuery:
         """Encode the queries (entity [B], relation [B])."""
         point = self.encode(self.spatial(entity), relation)
         excess, scale = hyperbolic.excess(point), self.scale(relation)
@@ -253,18 +274,18 @@ class HyperbolicScorer(Scorer):
         if self.kind == "linear":
             last = torch.stack([-scale * (1 + excess), ones], -1)
             left = torch.cat([scale.unsqueeze(-1) * point, last], -1)
-            return Query(left, bias - scale * excess, scale, bias)
+            return HyperbolicQuery(left, bias - scale * excess, scale, bias)
         last = torch.stack([1 + excess, torch.zeros_like(ones)], -1)
-        return Query(torch.cat([-point, last], -1), excess, scale, bias)
+        return HyperbolicQuery(torch.cat([-point, last], -1), excess, scale, bias)
 
-    def score_shared(self, query: Query, rows: Tensor | None = None) -> Tensor:
+    def score_shared(self, query: HyperbolicQuery, rows: Tensor | None = None) -> Tensor:
         """Scores [B, N]: one matrix product.
 
         Distances of many candidates, where no gradient is wanted, are taken a few queries at a
         time: a dozen passes over what lies in the cache instead of over the memory.
         """
         columns = self.columns(rows)
-        few = max(1, _TILE // len(columns))
+        few = max(1, (_CPU_SCORES if columns.is_cpu else _GPU_SCORES) // len(columns))
         if self.kind == "linear" or torch.is_grad_enabled() or len(query.left) <= few:
             return self._shared(query, columns)
         scores = columns.new_empty(len(query.left), len(columns))
@@ -273,14 +294,14 @@ class HyperbolicScorer(Scorer):
             scores[part] = self._shared(query.part(part), columns)
         return scores
 
-    def _shared(self, query: Query, columns: Tensor) -> Tensor:
+    def _shared(self, query: HyperbolicQuery, columns: Tensor) -> Tensor:
         product = torch.addmm(query.offset.unsqueeze(-1), query.left, columns.T)
         return self._score(product, query.scale[:, None], query.bias[:, None], columns[:, -1])
 
-    def score_own(self, query: Query, rows: Tensor) -> Tensor:
+    def score_own(self, query: HyperbolicQuery, rows: Tensor) -> Tensor:
         """Scores [B, K]; where that is less work, all columns are formed once and looked up."""
         table, places = self.columns(), rows
-        if self._frozen is None and rows.numel() <= self.num_entities:
+        if self._frozen is None and rows.numel() <= len(self.entity):
             table = self.columns(rows.flatten())
             places = torch.arange(rows.numel(), device=rows.device).view_as(rows)
         product = sampled_products(query.left, table, places) + query.offset.unsqueeze(-1)
@@ -289,7 +310,7 @@ class HyperbolicScorer(Scorer):
         tail_bias = embedding(places, table[:, -1:]).squeeze(-1)
         return self._score(product, query.scale[:, None], query.bias[:, None], tail_bias)
 
-    def score_pairs(self, query: Query, owner: Tensor, rows: Tensor) -> Tensor:
+    def score_pairs(self, query: HyperbolicQuery, owner: Tensor, rows: Tensor) -> Tensor:
         """Scores [P]."""
         columns = self.columns(rows)
         product = query.offset[owner] + (query.left[owner] * columns).sum(-1)

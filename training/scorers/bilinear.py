@@ -24,7 +24,7 @@ from training.scorers.base import Scorer
 
 
 @dataclass(frozen=True)
-class Product:
+class BilinearQuery:
     """Encoded queries: heads, relations, and what they become; head and encoded are [B, D]."""
 
     head: Tensor
@@ -86,29 +86,35 @@ class BilinearScorer(Scorer):
         none = torch.zeros_like(slope)
         return slope.unsqueeze(-1) * self.encode(spatial, relation), none, none
 
-    def query(self, entity: Tensor, relation: Tensor) -> Product:
+    def query(self, entity: Tensor, relation: Tensor) -> BilinearQuery:
         """The queries (entity [B], relation [B])."""
         head = embedding(entity, self.entity)
-        return Product(head, relation, self.encode(head, relation))
+        return BilinearQuery(head, relation, self.encode(head, relation))
 
-    def score_shared(self, query: Product, rows: Tensor | None = None) -> Tensor:
+    def score_shared(self, query: BilinearQuery, rows: Tensor | None = None) -> Tensor:
         """[B, N], one matrix product."""
         chosen = (self.entity, self.tail_bias)
         table, bias = chosen if rows is None else (part[rows] for part in chosen)
         return torch.addmm(bias, query.encoded, table.T)
 
-    def score_own(self, query: Product, rows: Tensor) -> Tensor:
+    def score_own(self, query: BilinearQuery, rows: Tensor) -> Tensor:
         """[B, K]."""
         return sampled_products(query.encoded, self.entity, rows) + self.tail_bias[rows]
 
-    def score_pairs(self, query: Product, owner: Tensor, rows: Tensor) -> Tensor:
+    def score_pairs(self, query: BilinearQuery, owner: Tensor, rows: Tensor) -> Tensor:
         """[P]."""
         return (query.encoded[owner] * self.entity[rows]).sum(-1) + self.tail_bias[rows]
 
-    def cross_entropy(self, query: Product, batch: Batch) -> Tensor:
+    def cross_entropy(self, query: BilinearQuery, batch: Batch) -> Tensor:
         """The same as the base's, without forming the matrix of scores."""
-        ones = torch.ones_like(query.encoded[:, :1])
-        left = torch.cat([query.encoded, ones], -1)
-        right = torch.cat([self.entity, self.tail_bias.unsqueeze(-1)], -1)
+        left, right = self.linear_queries(query), self.linear_table()
         loss: Tensor = LinearCrossEntropy.apply(left, right, batch)  # type: ignore[no-untyped-call]
         return loss
+
+    def linear_table(self) -> Tensor:
+        """Return [E, D + 1]: vectors and tail biases."""
+        return torch.cat([self.entity, self.tail_bias.unsqueeze(-1)], -1)
+
+    def linear_queries(self, query: BilinearQuery) -> Tensor:
+        """Return [B, D + 1]."""
+        return torch.cat([query.encoded, torch.ones_like(query.encoded[:, :1])], -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.scorers.bilinear import BilinearScorer, Product
+from training.scorers.bilinear import BilinearQuery, BilinearScorer
 
 
 class ComplEx(BilinearScorer):
@@ -46,7 +46,7 @@ class ComplEx(BilinearScorer):
         turned = head_real * imaginary + head_imaginary * real
         return torch.cat([head_real * real - head_imaginary * imaginary, turned], -1)
 
-    def penalty(self, query: Product, count: Tensor, rows: Tensor) -> Tensor:
+    def penalty(self, query: BilinearQuery, count: Tensor, rows: Tensor) -> Tensor:
         """N3: the sum of cubed moduli of head, relation and tail over the triples."""
         both = torch.stack([query.head, self.relation[query.relation]])
         heads = (_cubed_moduli(both).sum(0) * count).sum()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from training.scorers.bilinear import BilinearScorer, Product
+from training.scorers.bilinear import BilinearQuery, BilinearScorer
 
 _NOISE = 0.1
 
@@ -53,7 +53,7 @@ class RESCAL(BilinearScorer):
         mapped = torch.bmm(head.unsqueeze(1), self.matrix[relation]).squeeze(1)
         return mapped + self.translation[relation]
 
-    def penalty(self, query: Product, count: Tensor, rows: Tensor) -> Tensor:
+    def penalty(self, query: BilinearQuery, count: Tensor, rows: Tensor) -> Tensor:
         """DURA: squared norms of head, encoded query and tail over the triples."""
         both = query.head.square().sum(-1) + query.encoded.square().sum(-1)
         return (both * count).sum() + self.entity[rows].square().sum()

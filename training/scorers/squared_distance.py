@@ -16,7 +16,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from training.scorers.bilinear import BilinearScorer, Product
+from training.scorers.bilinear import BilinearQuery, BilinearScorer
 
 
 class OffsetScorer(BilinearScorer):
@@ -46,17 +46,17 @@ class OffsetScorer(BilinearScorer):
         encoded, offset = self.encode(spatial, relation), self.offset(spatial, relation)
         return slope.unsqueeze(-1) * encoded, torch.zeros_like(slope), slope * offset
 
-    def score_shared(self, query: Product, rows: Tensor | None = None) -> Tensor:
+    def score_shared(self, query: BilinearQuery, rows: Tensor | None = None) -> Tensor:
         """[B, N]."""
         offset = self.offset(query.head, query.relation)
         return super().score_shared(query, rows) + offset.unsqueeze(-1)
 
-    def score_own(self, query: Product, rows: Tensor) -> Tensor:
+    def score_own(self, query: BilinearQuery, rows: Tensor) -> Tensor:
         """[B, K]."""
         offset = self.offset(query.head, query.relation)
         return super().score_own(query, rows) + offset.unsqueeze(-1)
 
-    def score_pairs(self, query: Product, owner: Tensor, rows: Tensor) -> Tensor:
+    def score_pairs(self, query: BilinearQuery, owner: Tensor, rows: Tensor) -> Tensor:
         """[P]."""
         offset = self.offset(query.head, query.relation)
         return super().score_pairs(query, owner, rows) + offset[owner]
