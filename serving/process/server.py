@@ -111,7 +111,8 @@ class Server:
         self.settings, self.log = settings, log
         self._connections = max_connections(settings.server.max_connections, descriptor_limit())
         self._tokens = self._read_tokens(settings.auth)
-        self.admission = admission_of(settings)
+        self._batcher = Batcher(max_batch=settings.limits.max_batch_size, observe=self._count_batch)
+        self.admission = admission_of(settings, self._batcher.waited_s)
         self._auth = AuthInterceptor(self._tokens, log, settings.auth.max_failures_per_minute)
         self.metrics = Metrics(lambda: self.admission.requests)
         self.registry = Registry(tuning_of(settings), self._tell_models)
@@ -120,12 +121,17 @@ class Server:
         # Requests in flight, as many that are being received, and some to refuse others.
         threads = 2 * settings.server.max_concurrent_requests + _SPARE_THREADS
         pool = ThreadPoolExecutor(threads, "call", partial(use_threads, 1))
-        self._server = grpc.server(pool, options=_options(settings, self._connections))
+        self._server = grpc.server(
+            pool,
+            # Without a thread left to refuse a call with our status, gRPC refuses it with its own.
+            maximum_concurrent_rpcs=threads,
+            options=_options(settings, self._connections),
+        )
         self._add_services(changes(self.registry))
 
     def _add_services(self, changes: Changes) -> None:
         limits = limits_of(self.settings)
-        batcher = Batcher(max_batch=limits.max_batch_size, observe=self.metrics.batch)
+        batcher = self._batcher
         self._calls = CallLog(self.metrics, self.log, self.settings.log.requests)
         methods = {
             **LinkPrediction(self.registry, batcher, limits).methods(),
@@ -183,6 +189,9 @@ class Server:
         self.metrics.settle()
         if self._idle is not None:
             self._idle.look()
+
+    def _count_batch(self, queries: int) -> None:
+        self.metrics.batch(queries)
 
     def _busy(self) -> set[str]:
         """Addresses of callers that wait for an answer."""
@@ -251,11 +260,15 @@ def tuning_of(settings: Settings) -> Tuning:
     return Tuning(settings.limits.max_name_bytes, settings.models.low_memory)
 
 
-def admission_of(settings: Settings) -> AdmissionController:
+def admission_of(settings: Settings, waited_s: Callable[[], float]) -> AdmissionController:
     """The limits on what is in flight."""
     server = settings.server
     return AdmissionController(
-        server.max_concurrent_requests, server.max_pending_pairs, server.max_unsent_bytes
+        server.max_concurrent_requests,
+        server.max_pending_pairs,
+        server.max_unsent_bytes,
+        server.max_wait_ms / 1e3,
+        waited_s,
     )
 
 

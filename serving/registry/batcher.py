@@ -78,6 +78,13 @@ class Batcher:
         """Requests in the queue."""
         return sum(map(len, self._queues.values()))
 
+    def waited_s(self) -> float:
+        """How long the first interactive request of the queue has waited."""
+        try:
+            return monotonic() - self._queues[False][0].submitted
+        except IndexError:
+            return 0.0
+
     def chunk(self, kind: Hashable) -> int:
         """Queries of that kind that one run takes at most."""
         seconds = self._seconds.get(kind, _FIRST_S)
@@ -225,6 +232,7 @@ class _Job:
         "promoted",
         "run",
         "size",
+        "submitted",
         "work",
     )
 
@@ -240,7 +248,7 @@ class _Job:
     ) -> None:
         self.work, self.run, self.size, self.caller = work, run, size, caller
         self.kind, self.key, self.bulk = kind, key, bulk
-        self.promoted = False
+        self.promoted, self.submitted = False, monotonic()
         self._ready = threading.Lock()
         self._ready.acquire()
         self._outcome: object = None

@@ -1,6 +1,7 @@
 """Admit requests within three limits: requests in flight, queued bulk work, and response bytes.
 
-    max_concurrent_requests  requests from arrival to response, of any size
+    max_concurrent_requests  requests from arrival to response, of any size; more are refused too
+                             while one that is not bulk has waited longer than max_wait_ms
     max_pending_pairs        queries x candidates of the bulk requests in flight, added up
     max_unsent_bytes         bytes of responses being built, or not yet taken by their callers
 
@@ -29,8 +30,24 @@ _STALLED_S = 0.25
 class AdmissionController:
     """Counts what is in flight. Threads may share it."""
 
-    def __init__(self, max_requests: int, max_pairs: int, max_bytes: int) -> None:
-        """Begin empty."""
+    def __init__(
+        self,
+        max_requests: int,
+        max_pairs: int,
+        max_bytes: int,
+        max_wait_s: float = 0.05,
+        waited_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            max_requests: requests in flight.
+            max_pairs: pairs of bulk requests in flight.
+            max_bytes: bytes of responses under way.
+            max_wait_s: longest wait of a request, beyond which others are refused.
+            waited_s: tells how long the first of the queue has waited.
+        """
+        self._max_wait_s, self._waited_s = max_wait_s, waited_s
         self._max_requests, self._max_pairs, self._max_bytes = max_requests, max_pairs, max_bytes
         self._lock = threading.Lock()
         self._drains = False
@@ -69,6 +86,8 @@ class AdmissionController:
             raise Draining
         if len(self._in_flight) >= self._max_requests:
             raise Overloaded(self._max_requests, "requests in flight")
+        if self._waited_s() > self._max_wait_s:
+            raise Overloaded(round(1e3 * self._max_wait_s), "ms that a request may wait")
 
     def enter(self, context: grpc.ServicerContext) -> None:
         """Count a request whose message is there.
@@ -77,7 +96,10 @@ class AdmissionController:
             Draining, Overloaded: as ``check``.
         """
         with self._lock:
-            self.check()
+            if self._drains:
+                raise Draining
+            if len(self._in_flight) >= self._max_requests:
+                raise Overloaded(self._max_requests, "requests in flight")
             self._in_flight.add(context)
 
     def leave(self, context: grpc.ServicerContext) -> None:
