@@ -265,7 +265,7 @@ def admission_of(settings: Settings, waited_s: Callable[[], float]) -> Admission
     server = settings.server
     return AdmissionController(
         server.max_concurrent_requests,
-        server.max_pending_pairs,
+        server.max_bulk_requests,
         server.max_unsent_bytes,
         server.max_wait_ms / 1e3,
         waited_s,

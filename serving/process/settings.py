@@ -38,7 +38,7 @@ class ServerSettings(_Section):
     change_timeout_s: float = Field(default=120.0, ge=1, le=86_400)
     max_concurrent_requests: int = Field(default=64, ge=1, le=4096)
     max_wait_ms: float = Field(default=50.0, gt=0, le=3_600_000)
-    max_pending_pairs: int = Field(default=1 << 31, ge=1, le=1 << 62)
+    max_bulk_requests: int = Field(default=16, ge=1, le=4096)
     max_connections: int | None = Field(default=None, ge=1, le=1_000_000)
     max_unsent_bytes: int = Field(default=256 * _MIB, ge=1024, le=1 << 40)
     reflection: bool = True

@@ -18,6 +18,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +29,8 @@ R = TypeVar("R")
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 
 _LEAD = object()
+_FEW = 8
+"""Requests that may always wait, for they share the next run."""
 _FIRST_S = 1e-3
 """Seconds of a query before the first run of its kind."""
 _OVERHEAD = 2
@@ -47,6 +50,9 @@ class Caller(Protocol):
 
     def is_wanted(self) -> bool:
         """Whether it was neither cancelled nor out of time."""
+
+    def bulk(self) -> AbstractContextManager[None]:
+        """Admit it as a bulk request; may raise Overloaded."""
 
 
 class Batcher:
@@ -79,10 +85,13 @@ class Batcher:
         return sum(map(len, self._queues.values()))
 
     def waited_s(self) -> float:
-        """How long the first interactive request of the queue has waited."""
+        """How long the first interactive request of the queue has waited; 0 where few wait."""
+        queue = self._queues[False]
+        if len(queue) < _FEW:
+            return 0.0
         try:
-            return monotonic() - self._queues[False][0].submitted
-        except IndexError:
+            return monotonic() - queue[0].submitted
+        except IndexError:  # taken meanwhile
             return 0.0
 
     def chunk(self, kind: Hashable) -> int:
@@ -112,16 +121,21 @@ class Batcher:
 
         Raises:
             DeadlineExceeded: if the caller does not wait any more.
+            Overloaded: if it takes several chunks, and too many such requests are in flight.
             Exception: what ``run`` raises for this work.
         """
-        start, chunk = 0, self.chunk(kind)
-        bulk = size > chunk
-        while start < size:
-            stop = min(size, start + chunk)
-            yield self._submit(
-                _Job(work_of(start, stop), run, stop - start, caller, kind, key, bulk)
-            )
-            start, chunk = stop, min(self.chunk(kind), _GROWTH * chunk)
+        chunk = self.chunk(kind)
+        if size <= chunk:
+            if size:
+                yield self._submit(_Job(work_of(0, size), run, size, caller, kind, key, False))
+            return
+        with caller.bulk():
+            start = 0
+            while start < size:
+                stop = min(size, start + chunk)
+                job = _Job(work_of(start, stop), run, stop - start, caller, kind, key, True)
+                yield self._submit(job)
+                start, chunk = stop, min(self.chunk(kind), _GROWTH * chunk)
 
     def _submit(self, job: _Job) -> Any:
         with self._lock:

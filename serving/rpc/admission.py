@@ -1,8 +1,8 @@
-"""Admit requests within three limits: requests in flight, queued bulk work, and response bytes.
+"""Admit requests within three limits: requests in flight, bulk requests, and response bytes.
 
     max_concurrent_requests  requests from arrival to response, of any size; more are refused too
                              while one that is not bulk has waited longer than max_wait_ms
-    max_pending_pairs        queries x candidates of the bulk requests in flight, added up
+    max_bulk_requests        requests in flight that take more than one chunk (``batcher.py``)
     max_unsent_bytes         bytes of responses being built, or not yet taken by their callers
 
 The error says which limit refused a request.
@@ -20,9 +20,6 @@ import grpc
 
 from mulde.errors import Draining, Overloaded
 
-ALWAYS_PAIRS = 1 << 24
-"""Requests of at most so many pairs are interactive: they count as requests alone."""
-
 _STALLED_S = 0.25
 """A message that takes longer gives way to those of other requests."""
 
@@ -33,7 +30,7 @@ class AdmissionController:
     def __init__(
         self,
         max_requests: int,
-        max_pairs: int,
+        max_bulk: int,
         max_bytes: int,
         max_wait_s: float = 0.05,
         waited_s: Callable[[], float] = lambda: 0.0,
@@ -42,16 +39,16 @@ class AdmissionController:
 
         Args:
             max_requests: requests in flight.
-            max_pairs: pairs of bulk requests in flight.
+            max_bulk: bulk requests in flight.
             max_bytes: bytes of responses under way.
             max_wait_s: longest wait of a request, beyond which others are refused.
             waited_s: tells how long the first of the queue has waited.
         """
         self._max_wait_s, self._waited_s = max_wait_s, waited_s
-        self._max_requests, self._max_pairs, self._max_bytes = max_requests, max_pairs, max_bytes
+        self._max_requests, self._max_bulk, self._max_bytes = max_requests, max_bulk, max_bytes
         self._lock = threading.Lock()
         self._drains = False
-        self._pairs = self._bytes = 0
+        self._bulk = self._bytes = 0
         self._in_flight: set[grpc.ServicerContext] = set()
         self._receiving: dict[object, tuple[float, grpc.ServicerContext]] = {}
         self._unsent: dict[object, tuple[int, grpc.ServicerContext]] = {}
@@ -140,27 +137,21 @@ class AdmissionController:
             self._receiving.pop(ticket, None)
 
     @contextmanager
-    def pending(self, queries: int, candidates: int) -> Iterator[None]:
-        """Count the work of a request while it is done; interactive requests are not counted.
-
-        A request larger than the limit is admitted if no other bulk request is in flight.
+    def bulk(self) -> Iterator[None]:
+        """Count a bulk request while its work is done.
 
         Raises:
-            Overloaded: if too much bulk work is in flight.
+            Overloaded: if too many are in flight.
         """
-        pairs = queries * candidates
-        if pairs <= ALWAYS_PAIRS:
-            yield
-            return
         with self._lock:
-            if self._pairs and self._pairs + pairs > self._max_pairs:
-                raise Overloaded(self._max_pairs, "queries x candidates of bulk requests in flight")
-            self._pairs += pairs
+            if self._bulk >= self._max_bulk:
+                raise Overloaded(self._max_bulk, "bulk requests in flight")
+            self._bulk += 1
         try:
             yield
         finally:
             with self._lock:
-                self._pairs -= pairs
+                self._bulk -= 1
 
     def reserve(self, size: int) -> None:
         """Count bytes of a response that is being built, until ``send`` or ``release``.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from random import Random
 from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar, cast
@@ -88,6 +89,10 @@ class Call:
     def is_wanted(self) -> bool:
         """Whether the caller still waits: it neither cancelled nor ran out of time."""
         return bool(self.context.is_active())
+
+    def bulk(self) -> AbstractContextManager[None]:
+        """Count the call as a bulk request; see ``AdmissionController.bulk``."""
+        return self.admission.bulk()
 
     def reserve(self, size: int) -> None:
         """Count bytes of the response.

@@ -127,23 +127,17 @@ class LinkPrediction:
         key = (model, k, exclude_known, exact) if shared else None
         asked, done = relations[resolved.valid], 0
         builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
-        with self._work(call, resolved, engine.num_entities):
-            for answers in self._run(run, (entities, relations), resolved, call, kind, key):
-                part = asked[done : done + len(answers.offsets) - 1]
-                probabilities = model.probabilities(answers.scores, part[answers.owners])
-                done += len(part)
-                builder.add(*apply_thresholds(answers, probabilities, options), call)
+        for answers in self._run(run, (entities, relations), resolved, call, kind, key):
+            part = asked[done : done + len(answers.offsets) - 1]
+            probabilities = model.probabilities(answers.scores, part[answers.owners])
+            done += len(part)
+            builder.add(*apply_thresholds(answers, probabilities, options), call)
         return builder.finish(known_facts(model, exclude_known), call)
 
     def _pick(self, selector: common_pb2.ModelSelector, call: Call) -> Model:
         model = self._models.get(selector)
         call.model = f"{model.name}/{model.version}"
         return model
-
-    def _work(self, call: Call, resolved: Resolved, candidates: int) -> Any:
-        """Count the queries of a request, and its pairs while it is done."""
-        call.queries, call.failed = resolved.size, len(resolved.errors)
-        return call.admission.pending(resolved.size - call.failed, candidates)
 
     def _run(
         self,
@@ -155,6 +149,7 @@ class LinkPrediction:
         key: Hashable = None,
     ) -> Iterator[R]:
         """Results for the queries that did not fail, chunk by chunk."""
+        call.queries, call.failed = resolved.size, len(resolved.errors)
         if resolved.errors:
             valid = resolved.valid
             columns = tuple(column[valid] for column in columns)
@@ -197,9 +192,8 @@ class LinkPrediction:
             response, model, resolved, options.k, model.relations, options.view
         )
         kind = ("relations", str(model))
-        with self._work(call, resolved, 2 * engine.num_relations):
-            for answers, probabilities in self._run(run, (heads, tails), resolved, call, kind):
-                builder.add(*apply_thresholds(answers, probabilities, options), call)
+        for answers, probabilities in self._run(run, (heads, tails), resolved, call, kind):
+            builder.add(*apply_thresholds(answers, probabilities, options), call)
         return builder.finish(known_facts(model, options.exclude_known), call)
 
     def score_triples(
@@ -222,9 +216,7 @@ class LinkPrediction:
             return [score_columns(model, *part, ranks=ranks) for part in parts]
 
         kind = ("score", str(model), ranks)
-        candidates = 2 * model.engine.num_entities if ranks else 2
-        with self._work(call, resolved, candidates):
-            chunks = list(self._run(run, triples, resolved, call, kind))
+        chunks = list(self._run(run, triples, resolved, call, kind))
         response = prediction_pb2.ScoreTriplesResponse(
             model=version_of(model),
             codes=codes_of(resolved),
@@ -254,9 +246,8 @@ class LinkPrediction:
         response = prediction_pb2.SimilarEntitiesResponse()
         builder = AnswersBuilder(response, model, resolved, k, model.entities, view)
         kind = ("similar", str(model), k.bit_length())
-        with self._work(call, resolved, engine.num_entities):
-            for answers in self._run(run, (entities,), resolved, call, kind):
-                builder.add(answers, None, call)
+        for answers in self._run(run, (entities,), resolved, call, kind):
+            builder.add(answers, None, call)
         return builder.finish(common_pb2.KNOWN_FACTS_UNSPECIFIED, call)
 
 

@@ -94,7 +94,7 @@ def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Mess
     registry = Registry(Tuning(max_name_bytes=LIMITS.max_name_bytes))
     director = Director(Repository(bundle), LocalModels(registry.apply))
     director.start()
-    admission = AdmissionController(64, 1 << 40, 1 << 30)
+    admission = AdmissionController(64, 16, 1 << 30)
     batcher = Batcher(max_batch=LIMITS.max_batch_size)
     runs = {
         **LinkPrediction(registry, batcher, LIMITS).methods(),

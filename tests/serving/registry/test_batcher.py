@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pytest
@@ -27,6 +28,9 @@ class Waiting:
 
     def is_wanted(self) -> bool:
         return self.wanted
+
+    def bulk(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
 
 PATIENT = Waiting()

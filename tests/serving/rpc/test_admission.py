@@ -1,4 +1,4 @@
-"""Three limits on what is in flight: requests, queued bulk work, and response bytes."""
+"""Three limits on what is in flight: requests, bulk requests, and response bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mulde.errors import Draining, Overloaded
-from serving.rpc.admission import ALWAYS_PAIRS, AdmissionController
+from serving.rpc.admission import AdmissionController
 from tests.support.server import eventually
 
 
@@ -33,10 +33,8 @@ class Context:
         yield from ()
 
 
-def admission_of(
-    requests: int = 8, pairs: int = 1 << 30, size: int = 1 << 20
-) -> AdmissionController:
-    return AdmissionController(requests, pairs, size)
+def admission_of(requests: int = 8, bulk: int = 8, size: int = 1 << 20) -> AdmissionController:
+    return AdmissionController(requests, bulk, size)
 
 
 def test_requests_are_refused_after_drain() -> None:
@@ -69,27 +67,21 @@ def test_draining_waits_for_requests_in_flight() -> None:
     assert admission.wait_until_empty(0.05)
 
 
-def test_bulk_work_is_counted_in_pairs_and_interactive_work_is_not() -> None:
-    admission = admission_of(pairs=5 * ALWAYS_PAIRS)
-    with admission.pending(2, 2 * ALWAYS_PAIRS):
-        with (
-            pytest.raises(Overloaded, match="queries x candidates"),
-            admission.pending(2, ALWAYS_PAIRS),
-        ):
-            pass
-        with admission.pending(1, ALWAYS_PAIRS), admission.pending(1, ALWAYS_PAIRS):
-            pass
-    with admission.pending(2, ALWAYS_PAIRS):
+def test_only_so_many_bulk_requests_are_in_flight_at_once() -> None:
+    admission = admission_of(bulk=1)
+    with admission.bulk(), pytest.raises(Overloaded, match="1 bulk requests"), admission.bulk():
+        pass
+    with admission.bulk():
         pass
 
 
-def test_a_request_larger_than_the_limit_is_admitted_alone() -> None:
-    admission = admission_of(pairs=ALWAYS_PAIRS)
-    large, second = admission.pending(100, ALWAYS_PAIRS), admission.pending(2, ALWAYS_PAIRS)
-    with large, pytest.raises(Overloaded), second:
-        pass
-    with admission.pending(2, ALWAYS_PAIRS):
-        pass
+def test_requests_are_refused_while_one_has_waited_too_long() -> None:
+    waited_s = [0.0]
+    admission = AdmissionController(8, 1, 1, 0.05, lambda: waited_s[0])
+    admission.check()
+    waited_s[0] = 0.06
+    with pytest.raises(Overloaded, match="50 ms"):
+        admission.check()
 
 
 def send(admission: AdmissionController, *sizes: int) -> list[Context]:

@@ -13,8 +13,7 @@ from tests.support.server import ROOT, environment
 from tests.support.toy import Toy
 
 METHOD = "/mulde.v1.LinkPredictionService/PredictTails"
-MOST_FILES = 40
-REQUEST_PATH = []
+MOST_FILES = 30
 
 
 def request(head: str) -> bytes:
@@ -50,5 +49,5 @@ def entered_by_one_call(bundle: Path, listing: Path) -> list[str]:
 
 def test_one_prediction_enters_few_files(served_toy: Toy, tmp_path: Path) -> None:
     entered = entered_by_one_call(served_toy.path, tmp_path / "listing")
-    assert entered == REQUEST_PATH
-    assert len(entered) <= MOST_FILES
+    assert "serving/rpc/handlers.py" in entered
+    assert len(entered) <= MOST_FILES, entered
