@@ -5,7 +5,7 @@
 
 ``measure`` keeps a record in ``benchmarks/records/certificates/``; ``page`` writes
 ``certificates.md`` from those records alone. The kinds of a bundle are those that ``mulde export``
-tries (``serving/engine/index/index_benchmark.py``), and FAISS over the table in float32.
+tries (``serving/index_benchmark.py``), and FAISS over the table in float32.
 
 Shape letters: B queries, E entities.
 """
@@ -27,17 +27,14 @@ from benchmarks.index import machine
 from benchmarks.record_files import read_records, write_json
 from mulde.bundle.bundle import DIGEST
 from mulde.bundle.manifest import Index, describe
-from serving.engine.certificate import Certificate
-from serving.engine.checks.bundle import scan_table
-from serving.engine.encoder import Query
 from serving.engine.engine import Engine
-from serving.engine.entity_table import EntityIndex
-from serving.engine.exclusions import Excluded
-from serving.engine.index.faiss_lists import Lists, WholeTable
-from serving.engine.index.index_benchmark import Bench, candidates_to_try, sample_queries
-from serving.engine.results import Found
-from serving.engine.retriever import Retriever
-from serving.engine.scoring import scorer_for
+from serving.engine.entity_table import EntityTable, scan_table
+from serving.engine.exclusions import Exclusions
+from serving.engine.index.faiss_table import FaissIndex, WholeTable
+from serving.engine.results import Results
+from serving.engine.retriever import Retriever, Search
+from serving.engine.scoring import Query, scorer_for
+from serving.index_benchmark import Bench, candidates_to_try, sample_queries
 from training.export.codes import write_cells
 from training.export.entity_table import write_table
 
@@ -108,13 +105,14 @@ def _kinds(engine: Engine, count: int, folder: Path) -> Iterator[Record]:
     """What each kind finds; those that need a file write it to ``folder``."""
     query = asked(engine, count)
     bench = Bench(engine, sample_queries(engine))
-    listed = engine.search_by(Index("table"), folder)
-    least = _best(listed, query, exact=True).last
+    listed = engine.loaded.search_by(Index("table"), folder)
+    best = _best(listed, query, exact=True)
+    least = best.scores[best.offsets[1:] - 1]
     for index in candidates_to_try(engine.num_entities):
         codes = _written(engine, index, folder)
         found = {
             "name": _name(engine, index),
-            **_told(engine.search_by(index, codes), query, least),
+            **_told(engine.loaded.search_by(index, codes), query, least),
         }
         trial = bench.trial(index, codes)
         yield {**found, "single_us": trial.single_us, "exact_us": trial.exact_us}
@@ -131,28 +129,28 @@ def _name(engine: Engine, index: Index) -> str:
 def _written(engine: Engine, index: Index, folder: Path) -> Path:
     path = folder / f"{index.kind}.faiss"
     if index.kind == "ivf" and not path.exists():
-        write_cells(path, engine.table, engine.column_weights, index.cells)
+        write_cells(path, engine.loaded.table, engine.loaded.column_weights, index.cells)
     return path
 
 
 def _flat(engine: Engine, folder: Path) -> Retriever:
     """FAISS over the same numbers in float32, whatever the bundle's precision is."""
     manifest, path = engine.manifest, folder / "flat.faiss"
-    write_table(path, engine.table.decode(0, engine.num_entities), "fp32")
-    table = EntityIndex(path, engine.num_entities, manifest.layout.width)
+    write_table(path, engine.loaded.table.decode(0, engine.num_entities), "fp32")
+    table = EntityTable(path, engine.num_entities, manifest.layout.width)
     extent = scan_table(table, manifest.layout)
     scorer = scorer_for(manifest.score, manifest.layout, extent.tail_bias)
-    certificate = Certificate(scorer, extent.row_norm)
-    return Retriever(table, scorer, certificate, Lists(WholeTable(table, extent.row_norm)))
+    whole = WholeTable(table, extent.row_norm)
+    return Retriever(table, scorer, extent.row_norm, FaissIndex(whole, whole))
 
 
-def _best(retriever: Retriever, query: Query, *, exact: bool) -> Found:
+def _best(retriever: Retriever, query: Query, *, exact: bool) -> Results:
     parts = []
     for start in range(0, len(query), _CHUNK):
         part = query.take(slice(start, start + _CHUNK))
-        nothing = Excluded.nothing(len(part))
-        parts.append(retriever.by_candidates(part, K, nothing, None, exact=exact))
-    return Found.join(parts)
+        wanted = Search(K, Exclusions.none(len(part)), exact=exact)
+        parts.append(retriever.by_index(part, wanted))
+    return Results.join(parts)
 
 
 def _told(retriever: Retriever, query: Query, least: np.ndarray[Any, Any]) -> Record:

@@ -19,7 +19,7 @@ PREAMBLE = f"""# How often answers are certain
 
 Written by `make bench-certificates` from `benchmarks/records/certificates/`; not to be edited. An
 answer is certain when nothing that was not fetched can belong to it
-(docs/explanation/architecture.md, `serving/engine/certificate.py`). For each kind of index,
+(docs/explanation/architecture.md, `serving/engine/retriever.py`). For each kind of index,
 over queries with every relation in turn in both directions and entities at random,
 ten answers each:
 

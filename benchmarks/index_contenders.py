@@ -21,11 +21,11 @@ import numpy as np
 from benchmarks.serving_figures import bare
 from mulde.bundle.manifest import Index, describe
 from mulde.typing import Float32, Rows
-from serving.engine.encoder import Query
 from serving.engine.engine import Engine
-from serving.engine.exclusions import Excluded
-from serving.engine.index.index_benchmark import candidates_to_try
-from serving.engine.retriever import Retriever
+from serving.engine.exclusions import Exclusions
+from serving.engine.retriever import Retriever, Search
+from serving.engine.scoring import Query
+from serving.index_benchmark import candidates_to_try
 from training.export.codes import write_cells
 
 K = 10
@@ -75,16 +75,18 @@ class Sample:
         self.relations = np.resize(np.arange(2 * engine.num_relations), SAMPLE)
         self.entities = generator.integers(engine.num_entities, size=SAMPLE)
         self.query = engine.encode(self.entities, self.relations)
-        self.table = engine.table.decode(0, engine.num_entities)
-        listed = engine.search_by(Index("table"), engine.bundle.path)
-        found = listed.by_listing(self.query, K, Excluded.nothing(SAMPLE), None)
-        self.best, self._least = found.rows.reshape(SAMPLE, K), found.last
+        self.table = engine.loaded.table.decode(0, engine.num_entities)
+        listed = engine.loaded.search_by(Index("table"), engine.bundle.path)
+        found = listed.search(self.query, Search(K, Exclusions.none(SAMPLE)))
+        self.best = found.rows.reshape(SAMPLE, K)
+        self._least = found.scores[found.offsets[1:] - 1]
 
     def recall(self, rows: Rows) -> float:
         """Of rows [B, K], the share that scores as high as the tenth best; -1 finds nothing."""
-        asked = (np.repeat(one, K) for one in (self.entities, self.relations))
         flat = rows.reshape(-1)
-        scores = self.engine.score(*asked, np.maximum(flat, 0)).reshape(rows.shape)
+        query = self.query.take(np.repeat(np.arange(len(rows)), K))
+        table = self.engine.loaded.table.rows(np.maximum(flat, 0)[:, None])
+        scores = self.engine.loaded.scorer.scores(query, table).reshape(rows.shape)
         good = (scores >= self._least[:, None] - _TOLERANCE) & (rows >= 0)
         return float(good.mean())
 
@@ -149,7 +151,7 @@ def _kind(sample: Sample, index: Index, codes: Path) -> Iterator[Contender]:
 
 
 def _best(retriever: Retriever, query: Query, exact: bool) -> Any:
-    return retriever.best(query, K, Excluded.nothing(len(query)), None, exact=exact)
+    return retriever.search(query, Search(K, Exclusions.none(len(query)), exact=exact))
 
 
 def _ranks(counts: Rows) -> Rows:
@@ -160,8 +162,8 @@ def _retriever(sample: Sample, index: Index, codes: Path) -> Retriever:
     """Search by a kind, whose codes are written the first time."""
     engine, path = sample.engine, codes / f"{index.kind}.faiss"
     if index.kind == "ivf" and not path.exists():
-        write_cells(path, engine.table, engine.column_weights, index.cells)
-    return engine.search_by(index, path)
+        write_cells(path, engine.loaded.table, engine.loaded.column_weights, index.cells)
+    return engine.loaded.search_by(index, path)
 
 
 def _fewest_probes(sample: Sample, codes: Path) -> Index:

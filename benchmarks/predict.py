@@ -38,7 +38,7 @@ from mulde.bundle.bundle import ENTITIES, KNOWN, Bundle, open_bundle, write_bund
 from mulde.bundle.known_facts import KnownFacts
 from mulde.graph.graph import read_folder
 from serving.batch.worker_pool import available_cores
-from serving.engine.entity_table import EntityIndex
+from serving.engine.entity_table import EntityTable
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "predict"
@@ -160,7 +160,7 @@ def machine_product(bundle: Bundle, cores: int) -> float:
 
 def _products(path: Path, entities: int, width: int, size: int, threads: int) -> float:
     """Queries a second in this process."""
-    table = EntityIndex(path, entities, width).decode(0, entities)
+    table = EntityTable(path, entities, width).decode(0, entities)
     transposed, buffer = np.ascontiguousarray(table.T), np.empty((size, entities), np.float32)
     queries = np.random.default_rng(0).normal(size=(size, width)).astype(np.float32)
     with threadpool_limits(limits=threads):

@@ -23,7 +23,7 @@ from mulde.bundle.bundle import open_bundle
 from mulde.typing import Float64
 from mulde.v1 import prediction_pb2
 from serving.engine.engine import Engine
-from serving.engine.index.index_benchmark import Bench, sample_queries
+from serving.index_benchmark import Bench, sample_queries
 from tests.support.memory import limited, mapped, private_bytes
 from tests.support.server import server
 
@@ -81,7 +81,7 @@ def engine(folder: Path) -> Figures:
         exact.append(bool(answers.exact[0]))
     index = one.manifest.index
     bench = Bench(one, sample_queries(one).take(slice(0, _COMPARED)))
-    own = one.search_by(index, folder / "candidates.faiss", one.bundle.measures)
+    own = one.loaded.search_by(index, folder / "candidates.faiss", one.bundle.measures)
     return {
         "cells": index.cells,
         "probes": index.probes,

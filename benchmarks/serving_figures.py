@@ -43,8 +43,8 @@ from benchmarks.served import (
 from mulde.bundle.bundle import open_bundle
 from mulde.typing import Float64
 from mulde.v1 import model_pb2
-from serving.engine.encoder import session_options
 from serving.engine.engine import Engine
+from serving.engine.onnx_session import session_options
 
 BATCH = 256
 SIZES = (1, 16, 64, BATCH)
@@ -116,7 +116,7 @@ def bare(engine: Engine) -> tuple[Callable[[int], object], Callable[[int], objec
     by hand: product, partition, sort. It knows no names, no known facts, no encoder and no
     certificate.
     """
-    table = np.ascontiguousarray(engine.table.decode(0, engine.num_entities).T)
+    table = np.ascontiguousarray(engine.loaded.table.decode(0, engine.num_entities).T)
     graph = _product_graph(table)
     session = ort.InferenceSession(graph, session_options(1), providers=["CPUExecutionProvider"])
     queries = np.random.default_rng(0).normal(size=(BATCH, len(table))).astype(np.float32)

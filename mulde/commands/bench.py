@@ -30,7 +30,7 @@ def bench(
     """
     from mulde.bundle.files import CANDIDATES
     from serving.engine.engine import Engine
-    from serving.engine.index.index_benchmark import Bench, sample_queries
+    from serving.index_benchmark import Bench, sample_queries
 
     with Engine.open(bundle) as engine:
         compared = Bench(engine, sample_queries(engine))

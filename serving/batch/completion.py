@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mulde.bundle.bundle import Bundle
 from mulde.errors import Unsupported
+from mulde.typing import Float64 as Array
+from mulde.typing import Rows
 from serving.engine.engine import Engine
-from serving.engine.exclusions import Rows
-from serving.engine.scoring import Array
 
 _FIRST_K = 16
 _GROWTH = 8
@@ -110,9 +110,9 @@ def _ask(
     answers = engine.predict(entities, relations, k, exclude_known=True, allow=allow, exact=exact)
     curve = engine.bundle.calibration
     assert curve is not None
-    probabilities = curve.probability(answers.scores, relations[answers.owners], priors=True)
+    probabilities = curve.probability(answers.totals, relations[answers.owners], priors=True)
     rows, known = answers.rows.astype(np.int64), np.zeros(len(answers.rows), dtype=bool)
-    return Ranked(answers.owners, rows, answers.scores, probabilities, answers.exact, known)
+    return Ranked(answers.owners, rows, answers.totals, probabilities, answers.exact, known)
 
 
 def _in_order(found: list[tuple[Rows, Rows, Array, Array]], exact: NDArray[np.bool_]) -> Ranked:

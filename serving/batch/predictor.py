@@ -12,14 +12,14 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle
 from mulde.storage.atomic import replace_file
+from mulde.typing import Rows
 from serving.batch.completion import Ranked, candidates, probable
 from serving.batch.job_state import Tally, draft_of, part_path, write_record
 from serving.batch.questions import Questions
 from serving.batch.records import Names, Records, Writer, format_of, tab_separated
 from serving.batch.resolver import Resolver
-from serving.engine.answers import Answers
 from serving.engine.engine import Engine
-from serving.engine.exclusions import Rows
+from serving.engine.results import Results
 
 Asked = tuple[list[str], list[str], list[str]]
 """Heads, relations and tails of questions, [B] each."""
@@ -139,18 +139,20 @@ class Predictor:
             tally += Tally(len(part), len(ranked.rows), int(ranked.exact.sum()))
         return tally
 
-    def _ask(self, entities: Rows, relations: Rows) -> Answers:
+    def _ask(self, entities: Rows, relations: Rows) -> Results:
         options = self._options
         known = not options.include_known
         return self._engine.predict(
             entities, relations, options.k, exclude_known=known, exact=options.exact
         )
 
-    def _ranked(self, answers: Answers, relations: Rows) -> Ranked:
-        owners, scores, curve = answers.owners, answers.scores, self._bundle.calibration
+    def _ranked(self, answers: Results, relations: Rows) -> Ranked:
+        owners, scores, curve = answers.owners, answers.totals, self._bundle.calibration
         probabilities = np.full(len(scores), np.nan)
         if curve is not None:
-            probabilities = curve.probability(scores, relations[owners], priors=True)
+            probabilities = curve.probability(
+                scores, relations[owners], priors=not self._options.include_known
+            )
         known = np.zeros(len(scores), bool) if answers.known is None else answers.known
         rows = answers.rows.astype(np.int64)
         return Ranked(owners, rows, scores, probabilities, answers.exact, known)

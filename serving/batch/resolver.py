@@ -13,8 +13,8 @@ import numpy as np
 
 from mulde.bundle.vocabulary import NameTable, Vocabulary
 from mulde.errors import DatasetError, RequestError
+from mulde.typing import Rows
 from serving.batch.questions import Questions
-from serving.engine.exclusions import Rows
 
 _RECENT = 1 << 17
 

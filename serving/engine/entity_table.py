@@ -10,23 +10,23 @@ Shape letters: E entities, W width, B queries, M candidates of a query, n rows.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde.bundle.entity_table import Layout
 from mulde.bundle.quantised_table import Codec
 from mulde.errors import BundleError
 from serving.engine.checks.faiss_header import check_table
 
 Table = NDArray[np.float16] | NDArray[np.float32]
 
-# Below this many multiplications FAISS compares query by query instead of calling its BLAS.
-_BLAS_QUERIES = 8
+_SCANNED_ROWS = 8192
 
 
-class EntityIndex:
+class EntityTable:
     """``entities.faiss``, mapped."""
 
     def __init__(self, path: Path, entities: int, width: int) -> None:
@@ -93,6 +93,35 @@ class EntityIndex:
         """
         products, rows = self._index.search(queries, count)
         return products, rows
+
+
+class Extent(NamedTuple):
+    """The largest numbers of a table.
+
+    Attributes:
+        row_norm: the largest Euclidean norm of a row.
+        tail_bias: the largest tail bias.
+    """
+
+    row_norm: float
+    tail_bias: float
+
+
+def scan_table(table: EntityTable, layout: Layout) -> Extent:
+    """Read every row once and return the extent.
+
+    Raises:
+        BundleError: if a number is not finite.
+    """
+    square, bias = 0.0, -np.inf
+    for start in range(0, table.entities, _SCANNED_ROWS):
+        rows = table.decode(start, min(start + _SCANNED_ROWS, table.entities))
+        if not np.isfinite(rows).all():  # else a NaN would be lost in the maxima
+            raise BundleError(table.path, "a row is not finite")
+        wide = rows.astype(np.float64)
+        square = max(square, float(np.vecdot(wide, wide).max()))
+        bias = max(bias, float(wide[:, layout.tail_bias].sum(axis=1).max()))
+    return Extent(float(np.sqrt(square)), bias)
 
 
 def use_threads(count: int) -> None:

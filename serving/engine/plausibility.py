@@ -32,12 +32,12 @@ def plausibilities(
     heads, relations, tails = triples
     biases = np.column_stack([entity_biases(engine, heads), entity_biases(engine, tails)])
     found = calibration.plausibility(*scores, relations, biases, base_rate)
-    found[(heads == tails) & engine.manifest.loopless[relations]] = calibration.triples.floor
+    found[engine.self_loops(heads, relations, tails)] = calibration.triples.floor
     return found
 
 
 def entity_biases(engine: Engine, entities: Rows) -> Float64:
     """Tail bias and head bias of entities, [n, 2]."""
-    layout, rows = engine.manifest.layout, engine.table.rows(entities).astype(np.float64)
+    layout, rows = engine.manifest.layout, engine.loaded.table.rows(entities).astype(np.float64)
     columns = rows[:, layout.tail_bias].sum(axis=1), rows[:, layout.head_bias].sum(axis=1)
     return np.column_stack(columns)

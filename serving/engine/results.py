@@ -1,101 +1,157 @@
-"""Ranked rows for a batch, and how rows become ranked.
+"""Ranked answers to a batch, and how scored candidates become ranked.
 
-Shape letters: B queries, N candidates, n pairs of a query and a row.
+Shape letters: B queries, A answers of all queries together, K candidates, n pairs of a query and a
+row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.engine.exclusions import Rows
-from serving.engine.scoring import Array
+from mulde.typing import Array, Float64, Mask, Offsets, Rows
+
+_ANSWERS = ("rows", "scores", "priors", "known")
+_COLUMNS = (*_ANSWERS, "exact", "fetched", "candidates", "self_loop_excluded")
 
 
-@dataclass
-class Found:
-    """Ranked rows for B queries, as compressed rows.
+@dataclass(slots=True)  # a frozen one takes four times as long to make
+class Results:
+    """Ranked answers to B queries; equal ones by ascending row.
 
     Attributes:
-        counts: int64 [B], how many rows each query has.
-        rows: int64, best first, ties by ascending row; query after query.
-        scores: float64, of each row.
-        exact: bool [B], whether they are certainly those of exhaustive scoring.
+        offsets: int64 [B + 1]; query i's answers are ``offsets[i]`` to ``offsets[i + 1]``.
+        rows: int64 [A], of entities (of relations from ``Engine.relations``).
+        scores: float64 [A], the scorer's; finite.
+        exact: bool [B], whether the answers are certified to be those of exhaustive scoring.
         fetched: int64 [B], how many candidates were scored in float64.
-        rescore_s: seconds that this took.
+        candidates: int64 [B], how many answers there were before a threshold.
+        priors: float64 [A], relation priors; answers are ranked by score + prior. None: by score.
+        known: bool [A], whether the answer is a known fact; None where that was not looked up.
+        self_loop_excluded: bool [B], whether the query's own entity (or, from
+            ``Engine.relations``, a relation without self-loops) was left out as a self-loop; None
+            where no query has such an exclusion.
+        seconds: where the time went: "encode", "search", "rescore".
     """
 
-    counts: Rows
+    offsets: Offsets
     rows: Rows
-    scores: Array
-    exact: NDArray[np.bool_]
+    scores: Float64
+    exact: Mask
     fetched: Rows
-    rescore_s: float = 0.0
+    candidates: Rows
+    priors: Float64 | None = None
+    known: Mask | None = None
+    self_loop_excluded: Mask | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls) -> Results:
+        """Return the results of no query."""
+        rows = np.zeros(0, np.int64)
+        return cls(np.zeros(1, np.int64), rows, np.zeros(0), np.zeros(0, bool), rows, rows)
+
+    @classmethod
+    def join(cls, parts: list[Results]) -> Results:
+        """Return the results of batches one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        offsets = offsets_of(np.concatenate([part.counts for part in parts]))
+        columns: dict[str, Any] = {name: _joined(parts, name) for name in _COLUMNS}
+        seconds = {name: sum(p.seconds[name] for p in parts) for name in parts[0].seconds}
+        return cls(offsets=offsets, seconds=seconds, **columns)
+
+    def where(self, kept: Mask) -> Results:
+        """Return some of the answers, [A]; ``candidates`` still counts all of them."""
+        counts = np.bincount(self.owners[kept], minlength=len(self))
+        return replace(self, offsets=offsets_of(counts), **self._answers(kept))
+
+    def part(self, start: int, stop: int) -> Results:
+        """Return the answers to queries ``start`` to ``stop``."""
+        first, last = self.offsets[[start, stop]].tolist()
+        loops = self.self_loop_excluded
+        return replace(
+            self,
+            offsets=self.offsets[start : stop + 1] - first,
+            exact=self.exact[start:stop],
+            fetched=self.fetched[start:stop],
+            candidates=self.candidates[start:stop],
+            self_loop_excluded=None if loops is None else loops[start:stop],
+            **self._answers(slice(first, last)),
+        )
+
+    def _answers(self, which: Mask | slice) -> dict[str, Any]:
+        """Return the columns of some of the answers."""
+        columns = {name: getattr(self, name) for name in _ANSWERS}
+        return {name: None if c is None else c[which] for name, c in columns.items()}
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.exact)
+
+    @property
+    def counts(self) -> Rows:
+        """Number of answers of each query, [B]."""
+        counts: Rows = self.offsets[1:] - self.offsets[:-1]
+        return counts
 
     @property
     def owners(self) -> Rows:
-        """The query of each row."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
+        """The query of each answer, [A]."""
+        return np.repeat(np.arange(len(self)), self.counts)
 
     @property
-    def last(self) -> Array:
-        """The least score of each query that has any, [B]."""
-        ends = np.maximum(np.cumsum(self.counts) - 1, 0)
-        return self.scores[ends] if len(self.scores) else np.zeros(len(self.counts))
-
-    @classmethod
-    def join(cls, parts: list[Found]) -> Found:
-        """Batches one after another."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            np.concatenate([part.counts for part in parts]),
-            np.concatenate([part.rows for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.exact for part in parts]),
-            np.concatenate([part.fetched for part in parts]),
-            sum(part.rescore_s for part in parts),
-        )
+    def totals(self) -> Float64:
+        """What answers are ranked by, [A]: score + prior."""
+        return self.scores if self.priors is None else self.scores + self.priors
 
 
-def top(rows: Rows, scores: Array, k: int) -> Found:
-    """The best k of candidates [B, N] whose score is above minus infinity."""
+def _joined(parts: list[Results], name: str) -> Array | None:
+    columns = [getattr(part, name) for part in parts]
+    return None if columns[0] is None else np.concatenate(columns)
+
+
+def offsets_of(counts: Rows) -> Offsets:
+    """Return offsets [B + 1] of parts of ``counts`` [B] elements."""
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def rank_pairs(owners: Rows, rows: Rows, scores: Float64, k: int, queries: int) -> Results:
+    """Rank pairs [n] within each query by falling score, then rising row, and keep k of each."""
+    order = _order(owners, rows, scores, queries)
+    owners = owners[order]
+    fetched = np.bincount(owners, minlength=queries)
+    starts = fetched.cumsum() - fetched
+    order = order[np.arange(len(owners)) - starts[owners] < k]
+    counts = np.minimum(fetched, k)
+    exact = np.ones(queries, dtype=bool)
+    return Results(offsets_of(counts), rows[order], scores[order], exact, fetched, counts)
+
+
+def _order(owners: Rows, rows: Rows, scores: Float64, queries: int) -> Rows:
+    """Return the order of pairs by query, falling score and rising row."""
+    order = np.argsort(-scores)
+    # A stable sort of narrow numbers is a radix sort, some times faster than lexsort.
+    narrow = owners.astype(np.uint16 if queries <= 1 << 16 else np.int64)
+    order = order[narrow[order].argsort(kind="stable")]
+    ranked, owned = scores[order], owners[order]
+    if ((ranked[1:] == ranked[:-1]) & (owned[1:] == owned[:-1])).any():
+        order = np.lexsort((rows, -scores, owners))
+    return order
+
+
+def rank_table(rows: Rows, scores: Float64, k: int) -> Results:
+    """Rank candidates ``rows`` [K] by scores [B, K]; minus infinity is no answer."""
     queries, size = scores.shape
     chosen = scores > -np.inf
     fetched = np.count_nonzero(chosen, axis=1)
     if k < size:
         chosen &= scores >= np.partition(scores, size - k, axis=1)[:, size - k, None]
-    owners, places = np.nonzero(chosen)
-    found = rank(owners, rows[owners, places], scores[owners, places], k, queries)
-    found.fetched = fetched
-    return found
-
-
-def rank(owners: Rows, rows: Rows, scores: Array, k: int, queries: int) -> Found:
-    """Order pairs by query, falling score and rising row, and keep k for each query."""
-    if queries == 1:
-        order = np.lexsort((rows, -scores))[:k]
-        counts, fetched = np.array([len(order)]), np.array([len(rows)])
-        return Found(counts, rows[order], scores[order], np.array([True]), fetched)
-    order = _order(owners, rows, scores, queries)
-    owners = owners[order]
-    fetched = np.bincount(owners, minlength=queries)
-    starts = np.cumsum(fetched) - fetched
-    kept = np.arange(len(owners)) - starts[owners] < k
-    order = order[kept]
-    counts = np.minimum(fetched, k)
-    return Found(counts, rows[order], scores[order], np.ones(queries, dtype=bool), fetched)
-
-
-def _order(owners: Rows, rows: Rows, scores: Array, queries: int) -> Rows:
-    """Pairs by query, falling score and rising row."""
-    order = np.argsort(-scores)
-    # A stable sort of narrow numbers is a radix sort, some times faster than lexsort.
-    narrow = owners.astype(np.uint16 if queries <= 1 << 16 else np.int64)
-    order = order[np.argsort(narrow[order], kind="stable")]
-    ranked, owned = scores[order], owners[order]
-    if ((ranked[1:] == ranked[:-1]) & (owned[1:] == owned[:-1])).any():
-        order = np.lexsort((rows, -scores, owners))
-    return order
+    owners, places = chosen.nonzero()
+    results = rank_pairs(owners, rows[places], scores[owners, places], k, queries)
+    results.fetched = fetched
+    return results

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mulde.errors import InvalidArgument
-from serving.engine.exclusions import Rows
+from mulde.typing import Rows
 
 
 def row_numbers(field: str, values: ArrayLike, limit: int, least: int = 1) -> Rows:

@@ -17,7 +17,7 @@ from mulde.bundle.label_search import nearest_names
 from mulde.bundle.vocabulary import NameTable, Vocabulary
 from mulde.errors import AmbiguousLabel, InvalidArgument, MuldeError, UnknownName
 from mulde.storage.strings import StringColumn
-from serving.engine.exclusions import Rows
+from mulde.typing import Rows
 
 Nearest = Callable[[str], Sequence[str]]
 

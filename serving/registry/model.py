@@ -84,12 +84,18 @@ class Model:
             return rows
         return [same_id, *(row for row in rows if row != same_id)][:count]
 
-    def probabilities(self, scores: Float64, relations: Rows) -> Float64 | None:
-        """Probabilities [A] of answers ranked by scores [A]; None without calibration."""
+    def probabilities(self, ranked_by: Float64, relations: Rows, *, priors: bool) -> Float64 | None:
+        """Probabilities [A] of answers; None without calibration.
+
+        Args:
+            ranked_by: [A], score + relation prior, or the score alone.
+            relations: [A] rows in [0, 2R).
+            priors: which of the two it is.
+        """
         calibration = self.bundle.calibration
         if calibration is None:
             return None
-        return calibration.probability(scores, relations, priors=True)
+        return calibration.probability(ranked_by, relations, priors=priors)
 
     def near_types(self, name: str) -> Sequence[str]:
         """Types that are spelled like a name that is none; best first."""

@@ -13,11 +13,11 @@ import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 from numpy.typing import NDArray
 
+from mulde.typing import Float64 as Array
+from mulde.typing import Rows
 from mulde.v1 import common_pb2, prediction_pb2
-from serving.engine.answers import Answers
-from serving.engine.exclusions import Rows
 from serving.engine.plausibility import plausibilities
-from serving.engine.scoring import Array
+from serving.engine.results import Results
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
 from serving.registry.model import Model
@@ -108,18 +108,18 @@ class LinkPrediction:
             relations = relations + engine.num_relations
         k, exclude_known, exact = options.k, options.exclude_known, options.exact
 
-        def run(parts: Sequence[Part]) -> list[Answers]:
+        def run(parts: Sequence[Part]) -> list[Results]:
             heads, kinds = _join(parts)
-            answers = engine.answer(
+            answers = engine.predict(
                 heads,
                 kinds,
                 k,
                 exclude_known=exclude_known,
-                allowed=allow,
-                denied=deny,
+                allow=allow,
+                deny=deny,
                 exact=exact,
             )
-            return _split(answers, parts, k)
+            return _split(answers, parts)
 
         filtered = 0 if allow is None else len(allow).bit_length() + 1
         kind = ("predict", str(model), exact, k.bit_length(), filtered)
@@ -129,7 +129,9 @@ class LinkPrediction:
         builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
         for answers in self._run(run, (entities, relations), resolved, call, kind, key):
             part = asked[done : done + len(answers.offsets) - 1]
-            probabilities = model.probabilities(answers.scores, part[answers.owners])
+            probabilities = model.probabilities(
+                answers.totals, part[answers.owners], priors=exclude_known
+            )
             done += len(part)
             builder.add(*apply_thresholds(answers, probabilities, options), call)
         return builder.finish(known_facts(model, exclude_known), call)
@@ -181,7 +183,7 @@ class LinkPrediction:
         heads = model.resolver.entities("heads", request.heads, resolved)
         tails = model.resolver.entities("tails", request.tails, resolved)
 
-        def run(parts: Sequence[Part]) -> list[tuple[Answers, Array | None]]:
+        def run(parts: Sequence[Part]) -> list[tuple[Results, Array | None]]:
             ((heads, tails),) = parts
             answers = engine.relations(heads, tails, options.k, exclude_known=options.exclude_known)
             owners, rows = answers.owners, answers.rows.astype(np.int64)
@@ -240,7 +242,7 @@ class LinkPrediction:
         resolved = Resolved(len(request.entities))
         entities = model.resolver.entities("entities", request.entities, resolved)
 
-        def run(parts: Sequence[Part]) -> list[Answers]:
+        def run(parts: Sequence[Part]) -> list[Results]:
             return [engine.similar(rows, k, allow=allow, deny=deny) for (rows,) in parts]
 
         response = prediction_pb2.SimilarEntitiesResponse()
@@ -258,23 +260,23 @@ def _join(parts: Sequence[Part]) -> Part:
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
-def _split(answers: Answers, parts: Sequence[Part], k: int) -> list[Answers]:
+def _split(answers: Results, parts: Sequence[Part]) -> list[Results]:
     """The answers of each part of a run."""
     if len(parts) == 1:
         return [answers]
     ends = np.cumsum([len(part[0]) for part in parts]).tolist()
-    return [answers.part(start, end, k) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [answers.part(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def apply_thresholds(
-    answers: Answers, probabilities: Array | None, options: Options
-) -> tuple[Answers, Array | None]:
-    """Answers, and their probabilities [A], that reach the thresholds."""
+    answers: Results, probabilities: Array | None, options: Options
+) -> tuple[Results, Array | None]:
+    """Results, and their probabilities [A], that reach the thresholds."""
     if options.score_threshold is None and options.probability_threshold is None:
         return answers, probabilities
     kept = np.ones(len(answers.rows), dtype=bool)
     if options.score_threshold is not None:
-        kept &= answers.scores >= options.score_threshold
+        kept &= answers.totals >= options.score_threshold
     if options.probability_threshold is not None and probabilities is not None:
         kept &= probabilities >= options.probability_threshold
     if kept.all():

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mulde.errors import InvalidArgument, UnknownType, Unsupported
+from mulde.typing import Rows
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2
-from serving.engine.exclusions import Rows
 from serving.registry.model import Model
 
 DEFAULT_K = 10

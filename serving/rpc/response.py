@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde.typing import Float64 as Array
+from mulde.typing import Rows
 from mulde.v1 import common_pb2
-from serving.engine.answers import Answers
-from serving.engine.exclusions import Rows
-from serving.engine.scoring import Array
+from serving.engine.results import Results
 from serving.registry.entity_resolver import LabelCache, Resolved
 from serving.registry.model import Model
 from serving.rpc.handlers import Call
@@ -48,7 +48,7 @@ class AnswersBuilder:
         self._parts: list[bytes] = []
         self._chunks: list[tuple[NDArray[Any], ...]] = []
 
-    def add(self, answers: Answers, probabilities: Array | None, call: Call) -> None:
+    def add(self, answers: Results, probabilities: Array | None, call: Call) -> None:
         """Add the answers of the next queries that did not fail.
 
         Args:
@@ -67,7 +67,7 @@ class AnswersBuilder:
         self._chunks.append((answers.counts, answers.exact, answers.fetched, shortfalls))
         target = self._response.answers
         target.rows.extend(answers.rows.tolist())
-        target.scores.extend(answers.scores.tolist())
+        target.scores.extend(answers.totals.tolist())
         if self._view != common_pb2.NAME_VIEW_ROW:
             ids = self._names.ids.take(answers.rows)
             target.ids.extend(ids)
@@ -114,7 +114,7 @@ class AnswersBuilder:
         return tuple(spread(column, valid, size) for column in columns)
 
 
-def _shortfalls(answers: Answers, k: int) -> NDArray[Any]:
+def _shortfalls(answers: Results, k: int) -> NDArray[Any]:
     """Why each query that did not fail has fewer than k answers, [B]."""
     if len(answers.rows) == k * len(answers):  # none has more than k
         return np.zeros(len(answers), dtype=np.int64)

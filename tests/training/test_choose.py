@@ -15,7 +15,7 @@ from mulde.bundle.manifest import Trial
 from mulde.cli import app
 from mulde.errors import BundleError, ConfigError
 from serving.engine.engine import Engine
-from serving.engine.index.index_benchmark import candidates_to_try
+from serving.index_benchmark import candidates_to_try
 from tests.training.test_export import train, write_ring
 from training.export.export import export
 from training.export.index_selection import Wish, choose_precision, wish_of

@@ -183,7 +183,7 @@ def answers(engine: Engine, valid: RankingTask) -> dict[str, float]:
     hits, fetched = 0, []
     for start in range(0, len(rows), _batch(engine)):
         part = slice(start, start + _batch(engine))
-        found = engine.predict(entity[part], relation[part], top)
+        found = engine.predict(entity[part], relation[part], top, use_priors=True)
         scores = engine.scores(entity[part], relation[part])
         least = np.partition(scores, -top, axis=1)[:, -top]
         hits += int((scores[found.owners, found.rows] >= least[found.owners]).sum())

@@ -28,7 +28,7 @@ _ROUNDS = 15
 
 
 class Rows(Protocol):
-    """A table that gives its rows, such as ``serving.engine.entity_table.EntityIndex``."""
+    """A table that gives its rows, such as ``serving.engine.entity_table.EntityTable``."""
 
     entities: int
     width: int

@@ -33,7 +33,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.evaluation.self_loops import loopless, without_loops
 from mulde.graph.graph import SPLITS, Graph, read_folder
 from serving.engine.engine import Engine
-from serving.engine.index.index_benchmark import Bench
+from serving.index_benchmark import Bench
 from training.evaluate import scores_of, self_loop_relations, served_priors
 from training.export.calibrate import calibrate, measure_calibration
 from training.export.card import Provenance, card

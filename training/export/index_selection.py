@@ -21,7 +21,7 @@ from mulde.bundle.files import CANDIDATES, MEASURES
 from mulde.bundle.manifest import Index, Trial, describe
 from mulde.errors import BundleError, ConfigError
 from serving.engine.engine import Engine
-from serving.engine.index.index_benchmark import TOP, Bench, candidates_to_try, sample_queries
+from serving.index_benchmark import TOP, Bench, candidates_to_try, sample_queries
 from training.export.codes import write_cells
 
 Target = Literal["latency", "memory"]
@@ -126,14 +126,14 @@ def choose_index(
         BundleError: if no kind satisfies, with the table of what each gave.
     """
     sizes = sum(path.stat().st_size for path in folder.iterdir() if path.name != CANDIDATES)
-    others = sizes + _CARD_BYTES - engine.table.path.stat().st_size
+    others = sizes + _CARD_BYTES - engine.loaded.table.path.stat().st_size
     tried: list[tuple[Trial, Index, Path]] = []
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         for number, index in enumerate(candidates_to_try(engine.num_entities)):
             report(f"trying an index of kind {index.kind}")
             codes = Path(scratch) / str(number)
             if index.kind == "ivf":
-                write_cells(codes, engine.table, engine.column_weights, index.cells)
+                write_cells(codes, engine.loaded.table, engine.loaded.column_weights, index.cells)
             tried.append((bench.trial(index, codes), index, codes))
         trials = tuple(trial for trial, _, _ in tried)
         allowed = [one for one in tried if wish.allows(one[0], others)]
@@ -164,16 +164,16 @@ def write_cell_index(
     engine, codes = Engine.open(folder, threads=os.cpu_count() or 1), folder / CANDIDATES
     cells = large_cells(engine.num_entities)
     report(f"{cells} cells")
-    write_cells(codes, engine.table, engine.column_weights, cells)
+    write_cells(codes, engine.loaded.table, engine.loaded.column_weights, cells)
     report("measures")
-    measures = engine.measures(codes)
+    measures = engine.loaded.measures(codes)
     measures.write(folder / MEASURES)
     report("recall")
     bench = Bench(engine, sample_queries(engine))
     probes = max(1, cells // _FIRST_SHARE)
     while True:
         index = Index("ivf", cells=cells, probes=probes, fetched=_FETCHED)
-        recall = bench.recall(engine.search_by(index, codes, measures))
+        recall = bench.recall(engine.loaded.search_by(index, codes, measures))
         report(f"{probes} of {cells} cells find {recall:.4f} of the best {TOP}")
         if recall >= least or probes == cells:
             return index

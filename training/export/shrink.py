@@ -21,7 +21,7 @@ from mulde.errors import BundleError, ConfigError
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
 from serving.engine.engine import Engine
-from serving.engine.entity_table import EntityIndex
+from serving.engine.entity_table import EntityTable
 from training.export.entity_table import write_quantised
 
 DROPPABLE = {
@@ -106,7 +106,7 @@ def shrink(
 def _write_table(path: Path, source: Bundle, precision: Precision) -> None:
     """The points of the source's table, rounded again."""
     layout, entities = source.manifest.layout, source.manifest.entities
-    table = EntityIndex(source.file(files.ENTITIES), entities, layout.width)
+    table = EntityTable(source.file(files.ENTITIES), entities, layout.width)
     points = layout.unpack(table.decode(0, entities))
     parts = points.spatial, points.tail_bias, points.head_bias
     write_quantised(path, *pack_quantised(layout, *parts, BITS[precision], points.traits))

@@ -1,77 +1,70 @@
-"""What every kind of index does: name rows of great inner product, and bound what it missed.
+"""What every index type does: return rows with large products, and bound all others.
 
-A kind never decides an answer. It names rows; ``Retriever`` scores them in float64 from the
-table, and the certificate tells whether anything that was not named could belong to the answer. So
-kinds differ in speed, memory and how often they are certain, never in what an exact answer is.
+An index never decides an answer. It returns rows; ``Retriever`` scores them in float64 from the
+table, and the bound tells whether a row that was not returned could belong to the answer. So types
+differ in speed, memory and how often an answer is certified at once, never in a certified answer.
 
-    kind     candidates come from                                       memory of a process
-    int8     the table in bytes, multiplied exactly (``scan.py``)        D + 4 bytes an entity
-    table    FAISS over the mapped table itself (``whole_table.py``)     none
-    ivf      the most promising cells of codes of 8 bits (``cells.py``)  none
+    type     rows come from                                              memory of a process
+    int8     the table in bytes, multiplied exactly (``int8.py``)        D + 4 bytes an entity
+    table    FAISS over the mapped table itself (``faiss_table.py``)     none
+    ivf      FAISS over a few inverted lists of codes (``ivf.py``)       none
 
 Shape letters: B queries, n pairs of a query and a row.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from serving.engine.encoder import Query
-from serving.engine.exclusions import Excluded, Rows
-
-Array = NDArray[np.float64]
+from mulde.typing import Float64, Rows
+from serving.engine.exclusions import Exclusions
+from serving.engine.scoring import Query
 
 
-class View(Protocol):
-    """Some queries, looked up. It serves until its thread looks up others.
-
-    Pairs are the rows of queries: owners int64 [n], which say whose, and rows int64 [n], allowed
-    and distinct within a query, in any order.
+class Candidates(NamedTuple):
+    """Rows for the queries ``start`` to ``stop`` of a batch.
 
     Attributes:
-        is_top: whether ``fetch`` always gives every allowed row with one of the k greatest
-            products, in exact arithmetic; then a score that rises with the product needs no more.
+        start, stop: the queries.
+        owners: int64 [n], in [start, stop): the query of each row.
+        rows: int64 [n], not excluded and distinct within a query, in any order.
+        unseen: float64 [stop - start], an exact product that no other row exceeds that the query
+            may be answered with; minus infinity where there is no other row.
     """
 
-    is_top: bool
-
-    def fetch(self, k: int) -> tuple[Rows, Rows]:
-        """Pairs: k rows for each query and more, where so many are allowed and found."""
-
-    def unseen(self) -> Array:
-        """Products [B] that no allowed row which was not fetched exceeds, in exact arithmetic.
-
-        Minus infinity where every allowed row was fetched; infinity where nothing is known.
-        """
-
-    def reach(self, which: Rows, floors: Array) -> tuple[Rows, Rows]:
-        """Pairs: every allowed row whose exact product is at least its floor, perhaps others.
-
-        Args:
-            which: [n], the queries, ascending.
-            floors: [n].
-        """
+    start: int
+    stop: int
+    owners: Rows
+    rows: Rows
+    unseen: Float64
 
 
-class Candidates(Protocol):
-    """One kind of index over one table.
+class CandidateIndex(Protocol):
+    """One index over one table. Threads may share it.
 
     Attributes:
-        narrows: whether it can look among a few allowed rows alone.
-        queries: how many queries are best looked up at once.
+        narrows: whether it can search among a few allowed rows.
+        is_top: whether ``nearest`` always returns every row with one of the k greatest exact
+            products; a score that rises with the product then needs no certificate.
     """
 
     narrows: bool
-    queries: int
+    is_top: bool
 
-    def look(self, query: Query, excluded: Excluded, allowed: Rows | None) -> View:
-        """Look queries up.
+    def nearest(
+        self, query: Query, k: int, excluded: Exclusions, allowed: Rows | None
+    ) -> Iterator[Candidates]:
+        """Return k rows for each query and more, where there are so many, a few queries at a time.
 
         Args:
-            query: B of them.
-            excluded: rows that are not allowed, for each query.
-            allowed: ascending rows, the only ones allowed to any query; None for all.
+            query: B queries.
+            k: at least 1.
+            excluded: rows that are no answers.
+            allowed: ascending rows, the only ones that are answers; None for all.
         """
+
+    def above(
+        self, query: Query, floors: Float64, excluded: Exclusions, allowed: Rows | None
+    ) -> Iterator[Candidates]:
+        """Return every row whose exact product is at least its query's floor [B], and others."""

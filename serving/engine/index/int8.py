@@ -1,161 +1,174 @@
-"""A quick look at every entity: inner products in bytes, with a bound on what that loses.
+"""Index type ``int8``: the exact integer products of every row in bytes (``quantised.py``).
 
-The table is rounded to signed bytes, column by column, and a query to unsigned bytes; ONNX Runtime
-multiplies them in 32-bit integers, several times faster than float32, and exactly where the bytes
-stay within what the processor can add (``exact_bytes.py``). For a query q and a
-row v, with m the middle of each column's range, s its step, w the bytes of the row, t the step of
-the query and z its bytes,
+The large ones among a query's N products are found by the maxima of blocks. Block j of L holds the
+places j, j + L, j + 2 L, ..., so that the maxima of all blocks take a few long steps of contiguous
+numbers. The k-th greatest maximum is at most the k-th greatest product; what rounding may lose
+comes off it, and only blocks whose maximum reaches the result are looked into.
 
-    <q, v> = <q, m> + t <z, w> + loss,    |loss| <= sum_i |q_i| e_i + |q s - t z| b
-
-where e is the largest rounding error in each column of the table and b the largest |w| of a row.
-All of these are known numbers, so what the scan leaves out is certain.
-
-The excess takes three bytes, which are added: what a query multiplies it by would else be its
-largest number by far, and decide its step.
-
-Shape letters: B queries, E entities, C columns in one part (points and traits), J = C + 4 columns
-of bytes.
+Shape letters: B queries, b of one run, E entities, N of them padded, L blocks, n pairs.
 """
 
 from __future__ import annotations
 
-from math import sqrt
+from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.bundle.entity_table import Layout
-from serving.engine.encoder import Query
-from serving.engine.entity_table import EntityIndex
-from serving.engine.index.int8_range import exact_range, product_session
-from serving.engine.index.matmul import Product
-from serving.engine.index.quantized_query import LOWEST, SLACK, Array, Looks, Products
+from mulde.typing import Float64, Rows
+from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Candidates
+from serving.engine.index.byte_product import LOWEST, ByteProduct, Products, exact_range
+from serving.engine.index.quantised import QuantisedTable, Table
+from serving.engine.scoring import Query
 
-_EXCESS_BYTES = 3
-_PADDED = 64
-_DECODED_ROWS = 8192
-_LEAST_STEP = 1e-150
+_PADDED = 512
+_BLOCK = 32
+_BLOCKS_PER_ANSWER = 2
+_FOLDED_PER_ANSWER = 8
+_MOST_PAIRS = 1 << 17
+
+Reached = tuple[int, int, Rows, Rows]
+"""First and last query, and for each pair its query and its place."""
 
 
-class Scan:
-    """A table in bytes; [E, C + 4] of them, in memory."""
+class Int8Index:
+    """A table in bytes; [E, C + 4] of them, in memory. See ``CandidateIndex``."""
 
-    lowest = LOWEST
+    narrows = is_top = True
 
-    def __init__(self, index: EntityIndex, layout: Layout, threads: int = 1) -> None:
+    def __init__(self, table: Table, layout: Layout, threads: int = 1) -> None:
         """Round the table.
 
         Args:
-            index: the table.
-            layout: its columns.
-            threads: for one call.
+            table: the rows.
+            layout: their columns.
+            threads: for one run.
 
         Raises:
             InexactProducts: if this machine's byte products are not exact.
         """
-        self.size = index.entities
-        self._range = exact_range(threads)
-        most = self._range.weights
-        low, high = _ranges(index, layout)
-        middle, step = (low + high) / 2, (high - low) / (2 * most)
-        step[-2] /= _EXCESS_BYTES
-        padded = (self.size // _PADDED + 1) * _PADDED
-        weights = np.zeros((len(middle) - 1 + _EXCESS_BYTES, padded), dtype=np.int8)
-        error, norm = np.zeros(len(middle)), 0.0
-        for start in range(0, self.size, _DECODED_ROWS):
-            stop = min(start + _DECODED_ROWS, self.size)
-            columns = _folded(layout, index.decode(start, stop))
-            rows, lost = _rounded(columns, middle, step, most)
-            weights[:, start:stop] = rows.T
-            error = np.maximum(error, lost)
-            norm = max(norm, float(np.vecdot(rows, rows).max()))
-        excess, bias = layout.excess.start, layout.tail_bias.start
-        more = [excess] * (_EXCESS_BYTES - 1)
-        self._columns = np.array([*layout.whole, excess, bias, *more])
-        self._steps = np.concatenate([step, step[-2:-1].repeat(len(more))])
-        # Further bytes of the excess have their middle and their error in the first one's.
-        self._middle, self._error = (np.pad(one, (0, len(more))) for one in (middle, error))
-        self._row_norm = float(np.sqrt(norm))
-        self._product = Product(product_session(weights, self._range, threads), padded, np.int32)
+        self._entities, span = table.entities, exact_range(threads)
+        quantised = QuantisedTable.of(table, layout, span, _padded(table.entities))
+        self._product = ByteProduct(quantised.weights, span, threads)
+        self._quantise = quantised.without_weights().quantise
 
-    def look(self, query: Query) -> Looks:
-        """Round queries [B]."""
-        if len(query) == 1:
-            return self._look_alone(query)
-        exact = query.vector.take(self._columns, axis=1).astype(np.float64)
-        scaled = exact * self._steps
-        step = np.maximum(
-            np.maximum.reduce(np.abs(scaled), axis=1) / self._range.queries, _LEAST_STEP
-        )
-        rounded = np.rint(scaled / step[:, None])
-        scaled -= rounded * step[:, None]
-        loss = np.abs(exact) @ self._error + np.sqrt(np.vecdot(scaled, scaled)) * self._row_norm
-        return Looks(
-            (rounded + self._range.zero).astype(np.uint8), step, exact @ self._middle, loss
-        )
+    def nearest(
+        self, query: Query, k: int, excluded: Exclusions, allowed: Rows | None
+    ) -> Iterator[Candidates]:
+        """See ``CandidateIndex``."""
+        return self._scan(query, k, None, excluded, allowed)
 
-    def _look_alone(self, query: Query) -> Looks:
-        """The same for one query, with numbers in place of arrays of one number."""
-        # dot and argmax take half the time of @ and max for so few numbers.
-        exact = query.vector.take(self._columns).astype(np.float64)
-        scaled = exact * self._steps
-        sizes = np.abs(scaled)
-        step = max(float(sizes[sizes.argmax()]) / self._range.queries, _LEAST_STEP)
-        rounded = np.rint(scaled / step)
-        scaled -= rounded * step
-        loss = np.abs(exact).dot(self._error) + sqrt(scaled.dot(scaled)) * self._row_norm
-        rounded += self._range.zero
-        base = float(exact.dot(self._middle))
-        return Looks(rounded.astype(np.uint8)[None], step, base, float(loss))
+    def above(
+        self, query: Query, floors: Float64, excluded: Exclusions, allowed: Rows | None
+    ) -> Iterator[Candidates]:
+        """See ``CandidateIndex``."""
+        return self._scan(query, 1, floors, excluded, allowed)
 
-    def products(self, looks: Looks) -> Products:
-        """<z, w> of queries and rows, [B, N]; N is a multiple of 64 above E, LOWEST beyond E.
-
-        They serve until this thread asks for others.
-        """
-        products = self._product.run(looks.bytes)
-        products[:, self.size :] = LOWEST
-        return products
+    def _scan(
+        self,
+        query: Query,
+        k: int,
+        floors: Float64 | None,
+        excluded: Exclusions,
+        allowed: Rows | None,
+    ) -> Iterator[Candidates]:
+        """Return the rows that reach ``floors`` [B], or those of the k greatest products."""
+        whole, step = self._quantise(query), self._product.most_queries
+        for start in range(0, len(query), step):
+            stop = min(start + step, len(query))
+            quantised = whole.take(start, stop)
+            wanted = None if floors is None else quantised.floors(floors[start:stop])
+            with self._product.run(quantised.bytes) as products:
+                products[:, self._entities :] = LOWEST
+                _exclude(products, excluded.take(start, stop))
+                if allowed is not None:
+                    products = _narrowed(products, allowed)
+                maxima = _maxima_of(products, k)
+                if wanted is None:
+                    wanted = quantised.safe(_kth_at_most(maxima, k))
+                found = _reaching(products, maxima, wanted)
+            unseen = quantised.most_below(wanted)
+            for first, last, owners, places in found:
+                rows = places if allowed is None else allowed[places]
+                yield Candidates(
+                    start + first, start + last, owners + start, rows, unseen[first:last]
+                )
 
 
-def _folded(layout: Layout, table: NDArray[np.float32]) -> Array:
-    """Rows [n, W] with the halves of excess and tail bias added, [n, C + 2]."""
-    points = layout.unpack(table)
-    scalars = [points.excess[:, None], points.tail_bias[:, None]]
-    return np.concatenate([points.spatial, points.traits, *scalars], axis=1)
+def _exclude(products: Products, excluded: Exclusions) -> None:
+    if len(excluded.rows):
+        products[excluded.owners, excluded.rows] = LOWEST
+    if len(excluded.everywhere):
+        products[:, excluded.everywhere] = LOWEST
 
 
-def _rounded(columns: Array, middle: Array, step: Array, most: int) -> tuple[Array, Array]:
-    """Whole numbers [n, J] for rows [n, C + 2], and the largest error in each column.
+def _narrowed(products: Products, allowed: Rows) -> Products:
+    """Return the products of the allowed rows, padded."""
+    narrowed = np.full((len(products), _padded(len(allowed))), LOWEST, np.int32)
+    products.take(allowed, axis=1, out=narrowed[:, : len(allowed)])
+    return narrowed
 
-    Args:
-        columns: the rows; the last two are excess and tail bias.
-        middle: [C + 2], of each column's range.
-        step: [C + 2], that a byte stands for; 0 where all rows have the middle.
-        most: the greatest magnitude of a byte.
+
+def _padded(size: int) -> int:
+    return -(-size // _PADDED) * _PADDED
+
+
+def _maxima_of(products: Products, k: int) -> Products:
+    """Return the maxima [b, L] of blocks of products [b, N], small enough for k answers."""
+    block = _BLOCK
+    while block > 1 and products.shape[1] < _BLOCKS_PER_ANSWER * block * k:
+        block //= 2
+    return _folded(products, block)
+
+
+def _folded(products: Products, block: int) -> Products:
+    maxima: Products = np.maximum.reduce(products.reshape(len(products), block, -1), axis=1)
+    return maxima
+
+
+def _kth_at_most(maxima: Products, k: int) -> Products:
+    """Return at most the k-th greatest product of each query, [b]; ``LOWEST`` for fewer than k."""
+    blocks = maxima.shape[1]
+    fold = 1
+    while fold < _PADDED // _BLOCK and blocks >= 2 * fold * _FOLDED_PER_ANSWER * k:
+        fold *= 2
+    coarse = _folded(maxima, fold)
+    place = coarse.shape[1] - k
+    if place < 0:
+        return np.full(len(maxima), LOWEST, np.int32)
+    kth: Products = np.partition(coarse, place, axis=1)[:, place]
+    return kth
+
+
+def _reaching(products: Products, maxima: Products, floors: Products) -> list[Reached]:
+    """Return the places whose product is at least the floor of its query [b].
+
+    Returns:
+        Parts of at most 131,072 products that were looked at, or of one query.
     """
-    limit = np.full(len(step), most)
-    limit[-2] *= _EXCESS_BYTES
-    divisor = np.where(step > 0, step, 1.0)
-    rows = np.clip(np.rint((columns - middle) / divisor), -limit, limit)
-    lost = np.abs(columns - middle - rows * step)
-    # The slack also covers what float64 loses where a query is rounded.
-    error = lost.max(axis=0) + SLACK * (np.abs(columns).max(axis=0) + np.abs(middle))
-    left, more = rows[:, -2].copy(), []
-    for share in range(_EXCESS_BYTES, 1, -1):
-        more.append(np.rint(left / share))
-        left -= more[-1]
-    rows[:, -2] = left
-    return np.concatenate([rows, np.stack(more, axis=1)], axis=1), error
+    blocks = maxima.shape[1]
+    (hits,) = (maxima >= floors[:, None]).reshape(-1).nonzero()
+    block = products.shape[1] // blocks
+    if len(hits) * block > _MOST_PAIRS and len(products) > 1:
+        middle = len(products) // 2
+        halves = slice(0, middle), slice(middle, None)
+        first, second = (_reaching(products[h], maxima[h], floors[h]) for h in halves)
+        return first + [_moved(part, middle) for part in second]
+    return [(0, len(products), *_pairs(products, hits, blocks, floors))]
 
 
-def _ranges(index: EntityIndex, layout: Layout) -> tuple[Array, Array]:
-    """Least and greatest number in each column."""
-    columns = len(layout.whole) + 2
-    low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
-    for start in range(0, index.entities, _DECODED_ROWS):
-        stop = min(start + _DECODED_ROWS, index.entities)
-        rows = _folded(layout, index.decode(start, stop))
-        low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
-    return low, high
+def _moved(part: Reached, by: int) -> Reached:
+    first, last, owners, places = part
+    return first + by, last + by, owners + by, places
+
+
+def _pairs(products: Products, hits: Rows, blocks: int, floors: Products) -> tuple[Rows, Rows]:
+    """Return queries and places [n] of the products that reach the floor in the blocks hit."""
+    # On flat arrays, which numpy searches and gathers several times faster.
+    size = products.shape[1]
+    at, block = np.divmod(hits, blocks)
+    places = (at * size + block)[:, None] + np.arange(0, size, blocks)
+    reached = products.reshape(-1).take(places) >= floors.take(at)[:, None]
+    owners, places = np.divmod(places[reached], size)
+    return owners, places

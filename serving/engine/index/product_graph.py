@@ -1,9 +1,8 @@
-"""The ONNX graph that the server writes itself: a product of bytes.
+"""The ONNX graph ``products = MatMulInteger(queries, weights, zero)``, as bytes.
 
-``products = MatMulInteger(queries, weights, zero)``: unsigned bytes [n, J] with a zero point,
-times signed bytes [J, N]. Written as
-protobuf by hand, for the library that writes ONNX files is a training library; field numbers are
-those of onnx.proto, IR version 8, operator set 13.
+Unsigned bytes [B, J] with a zero point, times signed bytes [J, N]. Written as protobuf by hand,
+because the library that writes ONNX files is a training library; field numbers are those of
+onnx.proto, IR version 8, operator set 13.
 """
 
 from __future__ import annotations
@@ -16,32 +15,20 @@ _UINT8, _INT8, _INT32 = 2, 3, 6
 
 
 def product_graph(weights: NDArray[np.int8], zero: int) -> bytes:
-    """A model with input ``queries`` uint8 [n, J] and output ``products`` int32 [n, N].
+    """Return a model with input ``queries`` uint8 [B, J] and output ``products`` int32 [B, N].
 
     Args:
         weights: [J, N].
         zero: the byte of ``queries`` that stands for 0.
     """
-    tensors = _tensor("weights", _INT8, weights.shape, weights.tobytes())
-    point = _tensor("zero", _UINT8, (), bytes([zero]))
-    inputs = ("queries", "weights", "zero")
-    node = _node("MatMulInteger", inputs)
-    return _model(node, [tensors, point], (_UINT8, _INT32), weights.shape)
-
-
-def _node(operator: str, inputs: tuple[str, ...]) -> bytes:
-    names = b"".join(_text(1, name) for name in inputs)
-    return names + _text(2, "products") + _text(4, operator)
-
-
-def _model(
-    node: bytes, tensors: list[bytes], kinds: tuple[int, int], shape: tuple[int, ...]
-) -> bytes:
-    """A graph of one node, from ``queries`` to ``products``, which are of these kinds."""
+    columns, rows = weights.shape
+    inputs = b"".join(_text(1, name) for name in ("queries", "weights", "zero"))
+    node = inputs + _text(2, "products") + _text(4, "MatMulInteger")
     graph = _message(1, node) + _text(2, "scan")
-    graph += b"".join(_message(5, tensor) for tensor in tensors)
-    graph += _message(11, _value("queries", kinds[0], shape[0]))
-    graph += _message(12, _value("products", kinds[1], shape[1]))
+    graph += _message(5, _tensor("weights", _INT8, weights.shape, weights.tobytes()))
+    graph += _message(5, _tensor("zero", _UINT8, (), bytes([zero])))
+    graph += _message(11, _matrix("queries", _UINT8, columns))
+    graph += _message(12, _matrix("products", _INT32, rows))
     return _number(1, _IR_VERSION) + _message(7, graph) + _message(8, _number(2, _OPSET))
 
 
@@ -50,8 +37,8 @@ def _tensor(name: str, kind: int, shape: tuple[int, ...], data: bytes) -> bytes:
     return dims + _number(2, kind) + _text(8, name) + _message(9, data)
 
 
-def _value(name: str, kind: int, columns: int) -> bytes:
-    """A matrix with any number of rows."""
+def _matrix(name: str, kind: int, columns: int) -> bytes:
+    """Describe a matrix with any number of rows."""
     shape = _message(1, _text(2, "n")) + _message(1, _number(1, columns))
     tensor = _number(1, kind) + _message(2, shape)
     return _text(1, name) + _message(2, _message(1, tensor))

@@ -77,7 +77,7 @@ def test_its_answers_are_what_they_always_were(path: Path) -> None:
         answers = engine.predict([0, 5], [0, 3], 3, exclude_known=True)
     rows, expected = ANSWERS[path.name]
     assert answers.rows.tolist() == rows
-    np.testing.assert_allclose(answers.scores, expected, atol=1e-6)
+    np.testing.assert_allclose(answers.totals, expected, atol=1e-6)
 
 
 def test_a_bundle_with_a_removed_index_type_says_what_to_do() -> None:

@@ -18,14 +18,12 @@ from mulde.bundle.entity_table import Layout, Precision
 from mulde.bundle.manifest import Index, Score
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
-from serving.engine.certificate import Certificate
-from serving.engine.checks.bundle import scan_table
-from serving.engine.encoder import Query
-from serving.engine.entity_table import EntityIndex
-from serving.engine.exclusions import Excluded
-from serving.engine.index.factory import candidates_for, column_weights
-from serving.engine.retriever import Retriever
-from serving.engine.scoring import scorer_for
+from serving.engine.entity_table import EntityTable, scan_table
+from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import CandidateIndex
+from serving.engine.loading import column_weights, open_index
+from serving.engine.retriever import Retriever, Search
+from serving.engine.scoring import Query, scorer_for
 from tests.support.toy import write_index
 from training.export.codes import write_cells
 from training.export.entity_table import write_quantised
@@ -87,9 +85,9 @@ def queries(generator: np.random.Generator, count: int) -> Query:
     return Query(vector, offset, generator.normal(size=count), slopes)
 
 
-def retriever(
-    folder: Path, world: str, score: str, kind: str, precision: Precision = "fp16"
-) -> Retriever:
+def table_and_index(
+    folder: Path, world: str, kind: str, precision: Precision = "fp16"
+) -> tuple[EntityTable, CandidateIndex]:
     generator = np.random.default_rng(len(world))
     points, bias = WORLDS[world](generator)
     path = folder / "entities.faiss"
@@ -99,16 +97,23 @@ def retriever(
         )
     else:
         write_index(path, LAYOUT.pack(points, bias, np.zeros(ENTITIES), precision), precision)
-    table = EntityIndex(path, ENTITIES, LAYOUT.width)
+    table = EntityTable(path, ENTITIES, LAYOUT.width)
     extent = scan_table(table, LAYOUT)
     weights = column_weights(queries(generator, 200), LAYOUT)
     codes = write_codes(folder, table, weights, kind)
-    candidates = candidates_for(KINDS[kind], codes, table, LAYOUT, extent, weights, 1)
+    return table, open_index(KINDS[kind], codes, table, LAYOUT, extent, weights)
+
+
+def retriever(
+    folder: Path, world: str, score: str, kind: str, precision: Precision = "fp16"
+) -> Retriever:
+    table, candidates = table_and_index(folder, world, kind, precision)
+    extent = scan_table(table, LAYOUT)
     scorer = scorer_for(Score(score, CURVATURE), LAYOUT, extent.tail_bias)
-    return Retriever(table, scorer, Certificate(scorer, extent.row_norm), candidates)
+    return Retriever(table, scorer, extent.row_norm, candidates)
 
 
-def write_codes(folder: Path, table: EntityIndex, weights: Points, kind: str) -> Path:
+def write_codes(folder: Path, table: EntityTable, weights: Points, kind: str) -> Path:
     path = folder / "candidates.faiss"
     if kind == "ivf":
         write_cells(path, table, weights, KINDS["ivf"].cells)
@@ -116,7 +121,7 @@ def write_codes(folder: Path, table: EntityIndex, weights: Points, kind: str) ->
 
 
 def exhaustive(
-    one: Retriever, query: Query, k: int, excluded: Excluded
+    one: Retriever, query: Query, k: int, excluded: Exclusions
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The k best rows [B, k] by float64 scores, ties by row; -1 and -inf where there are fewer."""
     scores = one.scores(query)
@@ -138,21 +143,20 @@ def test_a_certified_answer_is_the_exhaustive_one(
     for k, barred in ((1, 0), (10, 100), (10, 14_000), (100, 700), (ENTITIES - 3, 200)):
         query = queries(generator, 70)
         pairs = generator.integers(0, [70, ENTITIES], size=(barred, 2))
-        excluded = Excluded.of_pairs(pairs[:, 0], pairs[:, 1], 70)
+        excluded = Exclusions.of_pairs(pairs[:, 0], pairs[:, 1], 70)
         rows, scores = exhaustive(one, query, k, excluded)
         for exact in (True, False):
-            found = one.best(query, k, excluded, None, exact=exact)
+            found = one.search(query, Search(k, excluded, exact=exact))
             assert found.exact.all() or not exact
             told = np.flatnonzero(found.exact)
-            ends = np.cumsum(found.counts)
             for at in told[:: 1 if exact else 5]:
-                mine = slice(ends[at] - found.counts[at], ends[at])
+                mine = slice(*found.offsets[at : at + 2])
                 real = rows[at] >= 0
                 assert found.rows[mine].tolist() == rows[at][real].tolist()
                 assert found.scores[mine].tolist() == scores[at][real].tolist()
         for at in (0, 23, 69):
             single, barred_here = query.take(slice(at, at + 1)), excluded.take(at, at + 1)
-            alone = one.best(single, k, barred_here, None, exact=True)
+            alone = one.search(single, Search(k, barred_here))
             real = rows[at] >= 0
             assert alone.exact.all()
             assert alone.rows.tolist() == rows[at][real].tolist()
@@ -172,39 +176,37 @@ def test_a_certified_answer_is_the_exhaustive_one_of_a_table_of_any_precision(
         generator = np.random.default_rng(9)
         query = queries(generator, 40)
         pairs = generator.integers(0, [40, ENTITIES], size=(4000, 2))
-        excluded = Excluded.of_pairs(pairs[:, 0], pairs[:, 1], 40)
+        excluded = Exclusions.of_pairs(pairs[:, 0], pairs[:, 1], 40)
         rows, scores = exhaustive(one, query, 10, excluded)
-        found = one.best(query, 10, excluded, None, exact=True)
+        found = one.search(query, Search(10, excluded))
         assert found.exact.all()
         assert np.array_equal(found.rows.reshape(40, 10), rows)
         assert np.array_equal(found.scores.reshape(40, 10), scores)
         for at in (0, 17, 39):
             single, barred = query.take(slice(at, at + 1)), excluded.take(at, at + 1)
-            alone = one.best(single, 10, barred, None, exact=True)
+            alone = one.search(single, Search(10, barred))
             assert alone.exact.all()
             assert np.array_equal(alone.rows, rows[at])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_was_not_seen_is_never_above_the_bound(tmp_path: Path, kind: str) -> None:
-    for world in WORLDS:
-        folder = tmp_path / world
-        folder.mkdir()
-        one = retriever(folder, world, "linear", kind)
-        query = queries(np.random.default_rng(1), 300)
-        view = one._candidates.look(query, Excluded.nothing(300), None)
-        owners, rows = view.fetch(7)
-        table = one._index.decode(0, ENTITIES).astype(np.float64)
-        products = query.vector.astype(np.float64) @ table.T
-        products[owners, rows] = -np.inf
-        assert (products.max(axis=1) <= view.unseen()).all()
+@pytest.mark.parametrize("world", WORLDS)
+def test_what_was_not_seen_is_never_above_the_bound(tmp_path: Path, world: str, kind: str) -> None:
+    table, index = table_and_index(tmp_path, world, kind)
+    query = queries(np.random.default_rng(1), 300)
+    products = query.vector.astype(np.float64) @ table.decode(0, ENTITIES).astype(np.float64).T
+    unseen = np.full(300, np.nan)
+    for found in index.nearest(query, 7, Exclusions.none(300), None):
+        products[found.owners, found.rows] = -np.inf
+        unseen[found.start : found.stop] = found.unseen
+    assert (products.max(axis=1) <= unseen).all()
 
 
 @pytest.mark.parametrize("kind", ["int8", "table"])
 def test_usual_answers_are_certain_without_asking(tmp_path: Path, kind: str) -> None:
     one = retriever(tmp_path, "plain", "linear", kind)
     query = queries(np.random.default_rng(3), 300)
-    found = one.best(query, 10, Excluded.nothing(300), None, exact=False)
+    found = one.search(query, Search(10, Exclusions.none(300), exact=False))
     assert found.exact.mean() >= 0.99
 
 
@@ -216,7 +218,7 @@ def test_cells_that_are_left_out_are_sometimes_certain(tmp_path: Path) -> None:
         heap + generator.normal(size=(ENTITIES, 10)) * 0.01, np.zeros(ENTITIES), np.zeros(ENTITIES)
     )
     write_index(tmp_path / "entities.faiss", table, "fp16")
-    index = EntityIndex(tmp_path / "entities.faiss", ENTITIES, LAYOUT.width)
+    index = EntityTable(tmp_path / "entities.faiss", ENTITIES, LAYOUT.width)
     extent = scan_table(index, LAYOUT)
     query = Query(np.zeros((1, LAYOUT.width), np.float32), np.zeros(1), np.zeros(1), np.ones(1))
     query.vector[:, LAYOUT.excess], query.vector[:, LAYOUT.tail_bias] = -1, 1
@@ -224,11 +226,10 @@ def test_cells_that_are_left_out_are_sometimes_certain(tmp_path: Path) -> None:
     weights[LAYOUT.head_bias.start :] = 0
     write_cells(tmp_path / "cells", index, weights, 2)
     kind = Index("ivf", cells=2, probes=1, fetched=ENTITIES)
-    candidates = candidates_for(kind, tmp_path / "cells", index, LAYOUT, extent, weights, 1)
-    view = candidates.look(query, Excluded.nothing(1), None)
-    _, rows = view.fetch(10)
-    assert sorted(rows.tolist()) == list(range(ENTITIES // 2))
-    assert view.unseen()[0] < -10
+    candidates = open_index(kind, tmp_path / "cells", index, LAYOUT, extent, weights)
+    (found,) = candidates.nearest(query, 10, Exclusions.none(1), None)
+    assert sorted(found.rows.tolist()) == list(range(ENTITIES // 2))
+    assert found.unseen[0] < -10
 
 
 def test_cells_that_lack_a_row_are_refused(tmp_path: Path) -> None:
@@ -237,11 +238,11 @@ def test_cells_that_lack_a_row_are_refused(tmp_path: Path) -> None:
         table = LAYOUT.pack(generator.normal(size=(size, 10)), np.zeros(size), np.zeros(size))
         write_index(tmp_path / name, table, "fp16")
     small, large = (
-        EntityIndex(tmp_path / name, size, LAYOUT.width)
+        EntityTable(tmp_path / name, size, LAYOUT.width)
         for name, size in (("small", 40), ("large", 41))
     )
     weights = column_weights(queries(generator, 50), LAYOUT)
     write_cells(tmp_path / "cells", small, weights, 4)
     kind, extent = Index("ivf", cells=4, probes=2, fetched=5), scan_table(large, LAYOUT)
     with pytest.raises(BundleError, match=r"expected .* of 41 rows"):
-        candidates_for(kind, tmp_path / "cells", large, LAYOUT, extent, weights, 1)
+        open_index(kind, tmp_path / "cells", large, LAYOUT, extent, weights)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.engine.encoder import Query
-from serving.engine.exclusions import Excluded
-from serving.engine.results import Found
-from tests.serving.test_retrieval import LAYOUT, World, neighbours, queries
+from serving.engine.exclusions import Exclusions
+from serving.engine.results import Results
+from serving.engine.retriever import Search
+from serving.engine.scoring import Query
+from tests.serving.engine.test_retriever import LAYOUT, World, neighbours, queries
 
 ENTITIES, QUERIES = 900, 2_000
 
@@ -48,17 +49,17 @@ HARDSHIPS = {
 }
 
 
-def truth(scores: NDArray[np.float64], excluded: Excluded, k: int) -> list[NDArray[np.int64]]:
+def truth(scores: NDArray[np.float64], excluded: Exclusions, k: int) -> list[NDArray[np.int64]]:
     """Best k rows of each query by a plain stable sort, which leaves ties in ascending row."""
     scores = scores.copy()
     for one in range(len(scores)):
-        scores[one, excluded.of(one)] = -np.inf
+        scores[one, excluded.rows[excluded.owners == one]] = -np.inf
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     left = np.isfinite(np.take_along_axis(scores, order, 1))
     return [row[some] for row, some in zip(order, left, strict=True)]
 
 
-def check(found: Found, expected: list[NDArray[np.int64]], way: str) -> None:
+def check(found: Results, expected: list[NDArray[np.int64]], way: str) -> None:
     assert found.exact.all(), way
     assert np.array_equal(found.counts, [len(rows) for rows in expected]), way
     assert np.array_equal(found.rows, np.concatenate(expected)), way
@@ -77,8 +78,8 @@ def test_certified_answers_are_those_of_sorting_everything(
     make = neighbours if kind == "nearest" else queries
     query: Query = make(generator, QUERIES, 1.0, 1.0)
     taken = generator.random((QUERIES, ENTITIES)) < hard.excluded
-    excluded = Excluded.of_pairs(*np.nonzero(taken), QUERIES)
+    excluded = Exclusions.of_pairs(*np.nonzero(taken), QUERIES)
     expected = truth(world.retriever.scores(query), excluded, hard.k)
     ways = {"bytes": world.retriever, "mapped": world.mapped}
     for way, retriever in ways.items():
-        check(retriever.best(query, hard.k, excluded, None, exact=True), expected, way)
+        check(retriever.search(query, Search(hard.k, excluded)), expected, way)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +15,21 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from mulde.bundle.entity_table import Layout
-from serving.engine.encoder import Query
-from serving.engine.entity_table import EntityIndex
-from serving.engine.index import int8 as scanning
-from serving.engine.index import int8_range
-from serving.engine.index.int8 import Scan
-from serving.engine.index.int8_range import (
+from serving.engine.entity_table import EntityTable
+from serving.engine.index import byte_product
+from serving.engine.index.byte_product import (
     NARROW,
     WIDE,
+    ByteProduct,
     ByteRange,
     InexactProducts,
     exact_range,
     product_session,
 )
+from serving.engine.index.int8 import Int8Index
 from serving.engine.index.product_graph import product_graph
-from serving.engine.index.quantized_query import LOWEST
+from serving.engine.index.quantised import QuantisedQuery, QuantisedTable
+from serving.engine.scoring import Query
 from tests.support.toy import write_index
 
 LAYOUT = Layout(7)
@@ -34,10 +37,10 @@ LAYOUT = Layout(7)
 
 def table_of(
     folder: Path, points: NDArray[np.float64], bias: NDArray[np.float64]
-) -> tuple[EntityIndex, NDArray[np.float64]]:
+) -> tuple[EntityTable, NDArray[np.float64]]:
     table = LAYOUT.pack(points, bias, np.zeros(len(points)), "fp32")
     write_index(folder / "entities.faiss", table, "fp32")
-    index = EntityIndex(folder / "entities.faiss", len(table), LAYOUT.width)
+    index = EntityTable(folder / "entities.faiss", len(table), LAYOUT.width)
     return index, table.astype(np.float64)
 
 
@@ -49,51 +52,97 @@ def queries_of(generator: np.random.Generator, count: int, scale: float) -> Quer
     return Query(vector, np.zeros(count), np.zeros(count), np.ones(count))
 
 
+def quantised(index: EntityTable, span: ByteRange = WIDE) -> QuantisedTable:
+    return QuantisedTable.of(index, LAYOUT, span, index.entities)
+
+
+def integers(table: QuantisedTable, query: QuantisedQuery) -> NDArray[np.int64]:
+    """<z, w> by numpy."""
+    whole = query.bytes.astype(np.int64) - table.span.zero
+    return whole @ table.weights.astype(np.int64)
+
+
 @pytest.mark.parametrize("radius", [0.0, 1e-6, 0.3, 5.0, 300.0])
 @pytest.mark.parametrize("bias", [0.0, 1.0, 1e4])
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e3])
 @pytest.mark.parametrize("size", [1, 64, 700])
+@pytest.mark.parametrize("span", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_the_loss_is_never_more_than_the_bound(
-    tmp_path: Path, radius: float, bias: float, scale: float, size: int
+    tmp_path: Path, radius: float, bias: float, scale: float, size: int, span: ByteRange
 ) -> None:
     generator = np.random.default_rng(size)
     points = generator.normal(size=(size, LAYOUT.dimension)) * radius
     index, table = table_of(tmp_path, points, generator.normal(size=size) * bias)
-    scan, query = Scan(index, LAYOUT), queries_of(generator, 30, scale)
-    looks = scan.look(query)
-    products = scan.products(looks)
+    rounded, query = quantised(index, span), queries_of(generator, 30, scale)
+    small = rounded.quantise(query)
+    assert np.abs(rounded.weights.astype(np.int64)).max() <= span.weights
+    assert np.abs(small.bytes.astype(np.int64) - span.zero).max() <= span.queries
     exact = query.vector.astype(np.float64) @ table.T
-    rough = looks.base[:, None] + looks.step[:, None] * products[:, :size]
-    assert (np.abs(rough - exact) <= looks.loss[:, None] * (1 + 1e-9)).all()
-    assert (products[:, size:] == LOWEST).all()
-    assert products.shape[1] > size
+    rough = small.base[:, None] + small.step[:, None] * integers(rounded, small)
+    assert (np.abs(rough - exact) <= small.loss[:, None] * (1 + 1e-9)).all()
 
 
 def test_the_bound_is_near_the_loss(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     points = generator.normal(size=(3000, LAYOUT.dimension))
     index, table = table_of(tmp_path, points, generator.normal(size=3000))
-    scan, query = Scan(index, LAYOUT), queries_of(generator, 50, 2.0)
-    looks = scan.look(query)
-    rough = looks.base[:, None] + looks.step[:, None] * scan.products(looks)[:, :3000]
+    rounded, query = quantised(index), queries_of(generator, 50, 2.0)
+    small = rounded.quantise(query)
+    rough = small.base[:, None] + small.step[:, None] * integers(rounded, small)
     lost = np.abs(rough - query.vector.astype(np.float64) @ table.T).max(axis=1)
-    assert np.median(lost / looks.loss) > 0.2
+    assert np.median(lost / small.loss) > 0.2
 
 
 def test_a_floor_lets_through_every_row_that_reaches_the_product(tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     points = generator.normal(size=(2000, LAYOUT.dimension))
     index, table = table_of(tmp_path, points, generator.normal(size=2000))
-    scan, query = Scan(index, LAYOUT), queries_of(generator, 40, 1.0)
-    looks = scan.look(query)
-    products = scan.products(looks)[:, :2000]
+    rounded, query = quantised(index), queries_of(generator, 40, 1.0)
+    small = rounded.quantise(query)
+    products = integers(rounded, small)
     exact = query.vector.astype(np.float64) @ table.T
     for rank in (0, 9, 500, 1999):
         wanted = np.sort(exact, axis=1)[:, ::-1][:, rank]
-        passed = products >= looks.floors(wanted)[:, None]
+        passed = products >= small.floors(wanted)[:, None]
         assert passed[exact >= wanted[:, None]].all()
-    assert (products >= looks.floors(np.full(40, -1e30))[:, None]).all()
-    assert not (products >= looks.floors(np.full(40, 1e30))[:, None]).any()
+    assert (products >= small.floors(np.full(40, -1e30))[:, None]).all()
+    assert not (products >= small.floors(np.full(40, 1e30))[:, None]).any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 16])
+def test_a_buffer_gives_the_products_of_any_number_of_queries(count: int) -> None:
+    """Also after another number of queries used the same buffer."""
+    generator = np.random.default_rng(count)
+    weights = generator.integers(-90, 91, size=(12, 512)).astype(np.int8)
+    product = ByteProduct(weights, NARROW, threads=1)
+    assert product.most_queries == 16
+    for size in (16, count, 3, count):
+        queries = generator.integers(1, 182, size=(size, 12)).astype(np.uint8)
+        expected = (queries.astype(np.int64) - NARROW.zero) @ weights.astype(np.int64)
+        with product.run(queries) as found:
+            assert np.array_equal(found, expected)
+
+
+def test_no_more_buffers_exist_than_products_are_under_way() -> None:
+    """A fifth concurrent product waits until a buffer is free."""
+    product = ByteProduct(np.ones((4, 512), np.int8), NARROW, threads=1)
+    queries = np.full((1, 4), NARROW.zero + 1, np.uint8)
+    started, release = threading.Semaphore(0), threading.Event()
+
+    def hold() -> int:
+        with product.run(queries) as found:
+            started.release()
+            assert release.wait(20)
+            return int(found[0, 0])
+
+    with ThreadPoolExecutor(9) as pool:
+        running = [pool.submit(hold) for _ in range(9)]
+        most = min(4, os.cpu_count() or 1)
+        for _ in range(most):
+            assert started.acquire(timeout=20)
+        assert not started.acquire(timeout=0.2)
+        release.set()
+        assert [one.result(20) for one in running] == [4] * 9
 
 
 def test_the_graph_is_sound_onnx_and_multiplies() -> None:
@@ -161,36 +210,9 @@ class Wrong(Saturating):
 def test_a_machine_that_saturates_gets_the_narrow_range_or_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(int8_range, "product_session", Saturating)
+    monkeypatch.setattr(byte_product, "product_session", Saturating)
     assert exact_range() == NARROW
-    monkeypatch.setattr(int8_range, "product_session", Wrong)
+    monkeypatch.setattr(byte_product, "product_session", Wrong)
     index, _ = table_of(tmp_path, np.zeros((4, LAYOUT.dimension)), np.zeros(4))
     with pytest.raises(InexactProducts):
-        Scan(index, LAYOUT)
-
-
-@pytest.mark.parametrize("span", [WIDE, NARROW], ids=["wide", "narrow"])
-def test_the_bound_holds_in_either_range(
-    span: ByteRange, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The range of another machine than this one, its products by numpy."""
-
-    monkeypatch.setattr(scanning, "exact_range", lambda threads: span)
-    generator = np.random.default_rng(4)
-    points = generator.normal(size=(500, LAYOUT.dimension)) * 3
-    index, table = table_of(tmp_path, points, generator.normal(size=500))
-    kept: list[NDArray[np.int8]] = []
-
-    def keep(weights: NDArray[np.int8], span: ByteRange, threads: int) -> object:
-        kept.append(weights)
-        return product_session(weights, span, threads)
-
-    monkeypatch.setattr(scanning, "product_session", keep)
-    scan, query = Scan(index, LAYOUT), queries_of(generator, 60, 2.0)
-    looks, weights = scan.look(query), kept[0].astype(np.int64)
-    assert np.abs(weights).max() == span.weights
-    whole = looks.bytes.astype(np.int64) - span.zero
-    assert np.abs(whole).max() == span.queries
-    exact = query.vector.astype(np.float64) @ table.T
-    rough = looks.base[:, None] + looks.step[:, None] * (whole @ weights[:, :500])
-    assert (np.abs(rough - exact) <= looks.loss[:, None] * (1 + 1e-9)).all()
+        Int8Index(index, LAYOUT)

@@ -16,11 +16,11 @@ import numpy as np
 
 from mulde.bundle.bundle import ENTITIES
 from mulde.bundle.manifest import Index, Trial
-from serving.engine.encoder import Query
 from serving.engine.engine import Engine
-from serving.engine.exclusions import Excluded
-from serving.engine.results import Found
-from serving.engine.retriever import Retriever
+from serving.engine.exclusions import Exclusions
+from serving.engine.results import Results
+from serving.engine.retriever import Retriever, Search
+from serving.engine.scoring import Query
 
 TOP = 10
 """Answers to a query, in recall and in times."""
@@ -51,10 +51,10 @@ class Bench:
         """
         self._engine, self._query = engine, query
         self._top = min(TOP, engine.num_entities)
-        listed = engine.search_by(Index("table"), engine.bundle.path)
+        listed = engine.loaded.search_by(Index("table"), engine.bundle.path)
         # Certain to be what listing all scores gives, and quicker where there are many.
         found = self._search(listed, query, exact=True)
-        self._least = found.last
+        self._least = found.scores[found.offsets[1:] - 1]
 
     def trial(self, index: Index, codes: Path) -> Trial:
         """Measure one kind.
@@ -63,7 +63,7 @@ class Bench:
             index: which, with its parameters.
             codes: its file, for the kinds that have one.
         """
-        retriever = self._engine.search_by(index, codes)
+        retriever = self._engine.loaded.search_by(index, codes)
         found = self._search(retriever, self._query, exact=False)
         return Trial(
             kind=index.kind,
@@ -83,7 +83,7 @@ class Bench:
         """Share of the exhaustive top 10 that is found without asking for exactness."""
         return self._recall(self._search(retriever, self._query, exact=False))
 
-    def _recall(self, found: Found) -> float:
+    def _recall(self, found: Results) -> float:
         good = found.scores >= self._least[found.owners]
         return float(good.sum() / (self._top * len(self._query)))
 
@@ -91,8 +91,8 @@ class Bench:
         size = (self._engine.bundle.path / ENTITIES).stat().st_size
         return size + (codes.stat().st_size if index.kind == "ivf" else 0)
 
-    def _search(self, retriever: Retriever, query: Query, *, exact: bool) -> Found:
-        return retriever.best(query, self._top, Excluded.nothing(len(query)), None, exact=exact)
+    def _search(self, retriever: Retriever, query: Query, *, exact: bool) -> Results:
+        return retriever.search(query, Search(self._top, Exclusions.none(len(query)), exact=exact))
 
     def _single(self, retriever: Retriever, *, exact: bool) -> float:
         places = np.resize(np.arange(len(self._query)), _SINGLES)

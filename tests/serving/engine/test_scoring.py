@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 
 from mulde.bundle.entity_table import Layout
-from serving.engine.certificate import Certificate
-from serving.engine.encoder import Query
-from serving.engine.index.rounding import float32_loss
-from serving.engine.scoring import DistanceScorer, LinearScorer, NeighbourScorer
+from serving.engine.index.bounds import float32_loss
+from serving.engine.scoring import (
+    DistanceScorer,
+    LinearScorer,
+    NeighbourScorer,
+    Query,
+    safe_floors,
+)
 
 LAYOUT = Layout(2)
 ROW = np.zeros((1, 1, LAYOUT.width), dtype=np.float32)
@@ -93,7 +97,7 @@ def test_what_float32_may_lose() -> None:
 
 def test_what_float64_may_lose_is_taken_off() -> None:
     query = one_query(slope=2.0)
-    floor = Certificate(LinearScorer(), row_norm=3.0).floors(query, np.array([1.0]))[0]
+    floor = safe_floors(LinearScorer(), query, np.array([1.0]), row_norm=3.0)[0]
     assert 1 - 1e-10 < floor < 1
 
 

@@ -9,33 +9,33 @@ import pytest
 
 from mulde.bundle.entity_table import Layout
 from mulde.bundle.quantised_table import BITS, pack_quantised
-from serving.engine.entity_table import EntityIndex
+from serving.engine.entity_table import EntityTable
 from tests.support.toy import write_index
 from training.export.entity_table import write_quantised
 
 
 @pytest.fixture(params=["fp16", "fp32", "int8", "int4"])
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[EntityIndex, np.ndarray]:
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[EntityTable, np.ndarray]:
     if request.param in BITS:
         generator = np.random.default_rng(0)
         spatial, biases = generator.normal(size=(500, 10)), generator.normal(size=(2, 500))
         table, codec = pack_quantised(Layout(10), spatial, *biases, BITS[request.param])
         write_quantised(tmp_path / "entities.faiss", table, codec)
-        return EntityIndex(tmp_path / "entities.faiss", 500, 16), table
+        return EntityTable(tmp_path / "entities.faiss", 500, 16), table
     dtype = np.float16 if request.param == "fp16" else np.float32
     table = np.random.default_rng(0).normal(size=(500, 16)).astype(dtype).astype(np.float32)
     write_index(tmp_path / "entities.faiss", table, request.param)
-    return EntityIndex(tmp_path / "entities.faiss", 500, 16), table
+    return EntityTable(tmp_path / "entities.faiss", 500, 16), table
 
 
-def test_rows_come_back_as_they_were_written(index: tuple[EntityIndex, np.ndarray]) -> None:
+def test_rows_come_back_as_they_were_written(index: tuple[EntityTable, np.ndarray]) -> None:
     mapped, table = index
     rows = np.array([[3, 499], [0, 3]])
     assert (mapped.rows(rows).astype(np.float32) == table[rows]).all()
     assert (mapped.decode(10, 200) == table[10:200]).all()
 
 
-def test_a_search_gives_the_greatest_products(index: tuple[EntityIndex, np.ndarray]) -> None:
+def test_a_search_gives_the_greatest_products(index: tuple[EntityTable, np.ndarray]) -> None:
     mapped, table = index
     queries = np.random.default_rng(1).normal(size=(3, 16)).astype(np.float32)
     products, rows = mapped.search(queries, 20)

@@ -1,9 +1,9 @@
-"""A first run of an encoder in bounded memory and time, before it is loaded to serve.
+"""Open ONNX Runtime sessions; try a graph of a bundle in bounded memory and time first.
 
 A few hundred bytes of graph can ask for any amount of memory, by repeating or multiplying what they
-hold. ``check_graph`` cannot see that without doing the sums of every operator; a run can, if what
-it may take is bounded. What passes here with the largest batch takes no more later: nothing is
-computed when the graph is loaded (``session_options``), and batches are never larger.
+hold. ``check_graph`` cannot see that without the arithmetic of every operator; a run shows it, if
+its memory is bounded. What passes ``try_graph`` with the largest batch takes no more later: nothing
+is computed when the graph is loaded, and batches are never larger.
 """
 
 from __future__ import annotations
@@ -26,9 +26,45 @@ MOST_BYTES = 1 << 29
 LONGEST_S = 20.0
 """Time of one run; looked at between two operators."""
 
+_COMPUTES_WHEN_LOADED = ["ConstantFolding"]
+"""Left out: it saves nothing here, and its memory cannot be bounded (``try_graph``)."""
+_CPU = ["CPUExecutionProvider"]
 _MESSAGE = 300
 _SOURCE = re.compile(r"/onnxruntime_src/\S+ [^()]*\([^()]*\) ")
 _FATAL = 4
+
+
+def session_options(threads: int, *, low_memory: bool = False) -> ort.SessionOptions:
+    """Return how the server runs graphs: few threads, none of them spinning, no warnings.
+
+    With ``low_memory``, what a run takes is given back when it ends.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if low_memory:
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    return options
+
+
+def open_session(path: Path, threads: int, *, low_memory: bool) -> ort.InferenceSession:
+    """Open a graph of a bundle.
+
+    Raises:
+        BundleError: if ONNX Runtime refuses it.
+    """
+    try:
+        return ort.InferenceSession(
+            str(path),
+            session_options(threads, low_memory=low_memory),
+            providers=_CPU,
+            disabled_optimizers=_COMPUTES_WHEN_LOADED,
+            enable_fallback=0,  # a second try, which prints to stdout
+        )
+    except Exception as error:  # ONNX Runtime raises a family of types without a public root
+        raise BundleError(path, f"ONNX Runtime refuses it: {reason(error)}") from error
 
 
 def try_graph(path: Path, feed: Mapping[str, Any]) -> None:
@@ -51,23 +87,21 @@ def try_graph(path: Path, feed: Mapping[str, Any]) -> None:
     run.log_severity_level = _FATAL
     run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     try:
-        session = ort.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
-        )
-        with _ending(run):
+        session = ort.InferenceSession(str(path), options, providers=_CPU, enable_fallback=0)
+        with _time_limit(run):
             session.run(None, dict(feed), run)
-    except Exception as error:  # ONNX Runtime raises a family of types without a public root
+    except Exception as error:  # as above
         raise BundleError(path, f"ONNX Runtime refuses it: {reason(error)}") from error
 
 
 def reason(error: Exception) -> str:
-    """What ONNX Runtime says, without its sources' names; it may quote the file, so shortened."""
+    """Return ONNX Runtime's message without its source files; shortened, for it may quote data."""
     text = _SOURCE.sub("", " ".join(str(error).split()))
     return shorten(text, _MESSAGE)
 
 
 @contextmanager
-def _ending(run: ort.RunOptions) -> Iterator[None]:
+def _time_limit(run: ort.RunOptions) -> Iterator[None]:
     """End a run that takes too long."""
     timer = threading.Timer(LONGEST_S, lambda: setattr(run, "terminate", True))
     timer.daemon = True
@@ -80,7 +114,7 @@ def _ending(run: ort.RunOptions) -> Iterator[None]:
 
 @cache
 def _bound_memory() -> None:
-    """The process's shared allocator, which trials alone use."""
+    """Limit the process's shared allocator, which ``try_graph`` alone uses."""
     kind, use = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
     limits = {"max_mem": MOST_BYTES, "arena_extend_strategy": 1}
     configured = ort.OrtArenaCfg({**limits, "initial_chunk_size_bytes": 1 << 20})

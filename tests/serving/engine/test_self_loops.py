@@ -7,12 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mulde.evaluation.self_loops import LOOP
 from serving.engine.engine import Engine
-from serving.engine.exclusions import Excluded
 from tests.support.toy import Kind, toy_bundle
 
 E, R, LOOPING = 40, 3, 1
@@ -42,13 +39,34 @@ def test_every_score_of_a_loop_is_lowered_and_no_other(both: tuple[Engine, Engin
     np.testing.assert_array_equal(bound, expected)
 
 
-def test_a_triple_has_the_score_that_it_has_among_all(both: tuple[Engine, Engine]) -> None:
-    _, engine = both
-    every = engine.scores(ENTITIES, RELATIONS)
+def test_the_score_of_a_triple_is_the_scorers_and_a_self_loop_is_flagged(
+    both: tuple[Engine, Engine],
+) -> None:
+    free, bound = both
+    every = free.scores(ENTITIES, RELATIONS)
     for tails in (ENTITIES, (ENTITIES + 1) % E):
-        alone = engine.score(ENTITIES, RELATIONS, tails)
-        expected = every[np.arange(len(tails)), tails]
-        np.testing.assert_allclose(alone, expected, rtol=1e-4, atol=1e-4)
+        scores = bound.score(ENTITIES, RELATIONS, tails)
+        assert scores.tolist() == every[np.arange(len(tails)), tails].tolist()
+    assert bound.self_loops(ENTITIES, RELATIONS, ENTITIES).tolist() == LEFT_OUT.tolist()
+    assert not bound.self_loops(ENTITIES, RELATIONS, (ENTITIES + 1) % E).any()
+
+
+def test_results_say_whose_own_entity_was_excluded(both: tuple[Engine, Engine]) -> None:
+    for engine, expected in zip(both, (LEFT_OUT & False, LEFT_OUT), strict=True):
+        flags = engine.predict(ENTITIES, RELATIONS, 3).self_loop_excluded
+        assert flags is not None
+        assert flags.tolist() == expected.tolist()
+
+
+def test_a_relation_without_self_loops_is_none_between_an_entity_and_itself(
+    both: tuple[Engine, Engine],
+) -> None:
+    _, engine = both
+    results = engine.relations([4, 4], [4, 5], R)
+    assert results.rows[results.owners == 0].tolist() == [LOOPING]
+    assert results.counts.tolist() == [1, R]
+    assert results.self_loop_excluded is not None
+    assert results.self_loop_excluded.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("exclude_known", [True, False])
@@ -96,21 +114,3 @@ def test_the_entity_itself_outranks_nobody_and_as_a_target_comes_last(
     own = both[1].ranks(ENTITIES, RELATIONS, ENTITIES, nothing)
     assert (own[LEFT_OUT] == E).all()
     assert (own[~LEFT_OUT] < E).any()
-
-
-pairs = st.sets(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=15)
-
-
-@given(pairs, st.lists(st.integers(0, 9), min_size=1, max_size=5), st.data())
-def test_one_more_excluded_row_of_each_query_is_what_sets_say(
-    known: set[tuple[int, int]], own: list[int], data: st.DataObject
-) -> None:
-    count = len(own)
-    wanted = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
-    held = [(owner, row) for owner, row in known if owner < count]
-    owners, rows = np.array(held, np.int64).reshape(-1, 2).T
-    excluded = Excluded.of_pairs(owners, rows, count).with_own(np.array(own), np.array(wanted))
-    for query in range(count):
-        expected = {row for owner, row in held if owner == query}
-        expected |= {own[query]} if wanted[query] else set()
-        assert excluded.of(query).tolist() == sorted(expected)

@@ -10,12 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from mulde.bundle.entity_table import Layout
 from mulde.errors import BundleError
-from serving.engine.encoder import Encoder, Query
+from serving.engine.encoder import Encoder
 from serving.engine.engine import Engine
+from serving.engine.scoring import Query
 from tests.support.toy import toy_bundle
 
-WIDTH = 8
+LAYOUT = Layout(2)
+WIDTH = LAYOUT.width
 FIELDS = ("vector", "offset", "bias", "slope")
 Heads, Relations = NDArray[np.float32], NDArray[np.int64]
 
@@ -50,7 +53,16 @@ def write_encoder(path: Path, *offset: onnx.NodeProto) -> None:
 
 
 def asked(generator: np.random.Generator) -> tuple[Heads, Relations]:
-    return generator.normal(size=(70, WIDTH)).astype(np.float32), np.arange(70)
+    """Heads that make queries of the layout: equal halves of the excess, a bias of 1."""
+    heads = generator.normal(size=(70, WIDTH)).astype(np.float32)
+    heads[:, 1] = np.abs(heads[:, 1]) + 0.1
+    heads[:, LAYOUT.excess], heads[:, LAYOUT.tail_bias] = heads[:, 2:3], 1
+    heads[:, LAYOUT.head_bias] = 0
+    return heads, np.arange(70)
+
+
+def checked(encoder: Encoder, heads: Heads, relations: Relations) -> Query:
+    return encoder.check(heads, relations, LAYOUT)
 
 
 def test_a_graph_that_takes_each_query_by_itself_needs_no_padding(tmp_path: Path) -> None:
@@ -58,9 +70,8 @@ def test_a_graph_that_takes_each_query_by_itself_needs_no_padding(tmp_path: Path
     write_encoder(tmp_path / "e.onnx", cast)
     encoder = Encoder(tmp_path / "e.onnx", WIDTH)
     heads, relations = asked(np.random.default_rng(0))
-    batch = encoder.encode(heads, relations)
     padded = [encoder.encode(heads[i : i + 1], relations[i : i + 1]) for i in range(70)]
-    encoder.pad_less(heads, relations, batch)
+    batch = checked(encoder, heads, relations)
     bare = [encoder.encode(heads[i : i + 1], relations[i : i + 1]) for i in range(70)]
     for at in range(70):
         assert same(padded[at], batch, at)
@@ -78,22 +89,21 @@ def test_a_graph_whose_numbers_change_without_padding_keeps_it(tmp_path: Path) -
     )
     encoder = Encoder(tmp_path / "e.onnx", WIDTH)
     heads, relations = asked(np.random.default_rng(1))
-    encoder.pad_less(heads, relations, encoder.encode(heads, relations))
+    checked(encoder, heads, relations)
     alone = encoder.encode(heads[:1], relations[:1])
     assert alone.offset[0] == np.float32(16) * heads[0, 0]
 
 
-def test_a_query_alone_that_fails_says_so(tmp_path: Path) -> None:
-    """An output of two rows too many in a batch of any size."""
+@pytest.mark.parametrize("count", [1, 70])
+def test_outputs_of_other_shapes_are_refused(tmp_path: Path, count: int) -> None:
+    """An output of twice as many rows as queries."""
     write_encoder(
         tmp_path / "e.onnx", helper.make_node("Concat", ["bias", "slope"], ["offset"], axis=0)
     )
     encoder = Encoder(tmp_path / "e.onnx", WIDTH)
     heads, relations = asked(np.random.default_rng(2))
-    with pytest.raises(BundleError, match="encoder failed"):
-        encoder.encode(heads[:1], relations[:1])
     with pytest.raises(BundleError, match="shapes"):
-        encoder.encode(heads, relations)
+        encoder.encode(heads[:count], relations[:count])
 
 
 def test_what_an_engine_encodes_does_not_change_with_its_company(tmp_path: Path) -> None:

@@ -12,16 +12,13 @@ from numpy.typing import NDArray
 
 from mulde.bundle.entity_table import Layout
 from mulde.bundle.manifest import Score
-from serving.engine.certificate import Certificate
-from serving.engine.encoder import Query
-from serving.engine.entity_table import EntityIndex
-from serving.engine.exclusions import Excluded
-from serving.engine.index.block_topk import Exhaustive
-from serving.engine.index.faiss_lists import Lists, WholeTable
-from serving.engine.index.int8 import Scan
-from serving.engine.results import Found
-from serving.engine.retriever import Retriever
-from serving.engine.scoring import NeighbourScorer, Scorer, scorer_for
+from serving.engine.entity_table import EntityTable
+from serving.engine.exclusions import Exclusions
+from serving.engine.index.faiss_table import FaissIndex, WholeTable
+from serving.engine.index.int8 import Int8Index
+from serving.engine.results import Results
+from serving.engine.retriever import Retriever, Search
+from serving.engine.scoring import NeighbourScorer, Query, Scorer, scorer_for
 from tests.support.toy import write_index
 
 LAYOUT = Layout(5)
@@ -42,7 +39,7 @@ class World:
         table = LAYOUT.pack(points, bias, np.zeros(len(points)), precision)
         path = folder / f"{abs(hash((kind, points.tobytes(), bias.tobytes(), precision)))}.faiss"
         write_index(path, table, precision)
-        self.index = EntityIndex(path, len(table), LAYOUT.width)
+        self.index = EntityTable(path, len(table), LAYOUT.width)
         wide = table.astype(np.float64)
         largest = float(wide[:, LAYOUT.tail_bias].sum(axis=1).max())
         self.scorer: Scorer
@@ -51,22 +48,19 @@ class World:
         else:
             self.scorer = scorer_for(Score(kind, CURVATURE), LAYOUT, largest)
         norm = float(np.linalg.norm(wide, axis=1).max())
-        certificate = Certificate(self.scorer, norm)
+        whole = WholeTable(self.index, norm)
         self.retriever, self.mapped = (
-            Retriever(self.index, self.scorer, certificate, candidates)
-            for candidates in (
-                Exhaustive(Scan(self.index, LAYOUT)),
-                Lists(WholeTable(self.index, norm)),
-            )
+            Retriever(self.index, self.scorer, norm, candidates)
+            for candidates in (Int8Index(self.index, LAYOUT), FaissIndex(whole, whole))
         )
 
-    def truth(self, query: Query, k: int, excluded: Excluded, allowed: object) -> list[list[int]]:
+    def truth(self, query: Query, k: int, excluded: Exclusions, allowed: object) -> list[list[int]]:
         """Sort everything, without any of the code under test but the score."""
         scores = self.retriever.scores(query)
         answers = []
         for one in range(len(query)):
             rows = np.arange(self.index.entities) if allowed is None else np.asarray(allowed)
-            rows = rows[~np.isin(rows, excluded.of(one))]
+            rows = rows[~np.isin(rows, excluded.rows[excluded.owners == one])]
             order = sorted(rows.tolist(), key=lambda row: (-scores[one, row], row))
             answers.append(order[:k])
         return answers
@@ -92,28 +86,31 @@ def neighbours(generator: np.random.Generator, count: int, slope: float, spread:
     return Query(query.vector, query.offset, np.zeros(count), query.slope)
 
 
-def split(found: Found) -> list[list[int]]:
-    ends = np.cumsum(found.counts)[:-1]
+def split(found: Results) -> list[list[int]]:
+    ends = found.offsets[1:-1]
     return [part.tolist() for part in np.split(found.rows, ends)]
 
 
-def random_exclusions(generator: np.random.Generator, count: int, size: int, most: int) -> Excluded:
+def random_exclusions(
+    generator: np.random.Generator, count: int, size: int, most: int
+) -> Exclusions:
     pairs = generator.integers(0, [count, size], size=(most, 2))
-    return Excluded.of_pairs(pairs[:, 0], pairs[:, 1], count)
+    return Exclusions.of_pairs(pairs[:, 0], pairs[:, 1], count)
 
 
 def check_all_ways(
-    world: World, query: Query, k: int, excluded: Excluded, allowed: NDArray[np.int64] | None
+    world: World, query: Query, k: int, excluded: Exclusions, allowed: NDArray[np.int64] | None
 ) -> None:
     truth = world.truth(query, k, excluded, allowed)
+    wanted = Search(k, excluded, allowed)
     ways = [
-        world.retriever.by_candidates(query, k, excluded, allowed, exact=True),
-        world.retriever.by_listing(query, k, excluded, allowed),
-        world.retriever.best(query, k, excluded, allowed, exact=True),
-        world.mapped.best(query, k, excluded, allowed, exact=True),
+        world.retriever.by_index(query, wanted),
+        world.retriever.by_scoring_all(query, wanted),
+        world.retriever.search(query, wanted),
+        world.mapped.search(query, wanted),
     ]
     if allowed is None:
-        ways.append(world.mapped.by_candidates(query, k, excluded, None, exact=True))
+        ways.append(world.mapped.by_index(query, wanted))
     scores = world.retriever.scores(query)
     for found in ways:
         assert split(found) == truth
@@ -195,11 +192,10 @@ def test_answers_do_not_depend_on_batch_mates(tmp_path: Path, kind: str) -> None
     world = World(tmp_path, kind, generator.normal(size=(3000, 5)), generator.normal(size=3000))
     make = neighbours if kind == "nearest" else queries
     query = make(generator, 300, 2.0, 1.0)
-    nothing = Excluded.nothing(300)
-    together = world.retriever.best(query, 7, nothing, None, exact=True)
+    together = world.retriever.search(query, Search(7, Exclusions.none(300)))
     for one in range(0, 300, 37):
         single = query.take(slice(one, one + 1))
-        alone = world.retriever.best(single, 7, Excluded.nothing(1), None, exact=True)
+        alone = world.retriever.search(single, Search(7, Exclusions.none(1)))
         assert alone.rows.tolist() == together.rows[7 * one : 7 * one + 7].tolist()
         assert alone.scores.tolist() == together.scores[7 * one : 7 * one + 7].tolist()
 
@@ -207,8 +203,8 @@ def test_answers_do_not_depend_on_batch_mates(tmp_path: Path, kind: str) -> None
 def test_ties_come_in_ascending_row(tmp_path: Path) -> None:
     world = World(tmp_path, "linear", np.zeros((40, 5)), np.zeros(40))
     query = queries(np.random.default_rng(0), 5, 1.0, 1.0)
-    check_all_ways(world, query, 4, Excluded.nothing(5), None)
-    found = world.retriever.best(query, 4, Excluded.nothing(5), None, exact=True)
+    check_all_ways(world, query, 4, Exclusions.none(5), None)
+    found = world.retriever.search(query, Search(4, Exclusions.none(5)))
     assert split(found) == [[0, 1, 2, 3]] * 5
 
 
@@ -216,9 +212,9 @@ def test_without_exactness_an_uncertain_answer_says_so(tmp_path: Path) -> None:
     """2,000 equal rows: no fetch of a few can be certain, and only ``exact`` looks at all."""
     world = World(tmp_path, "linear", np.zeros((2000, 5)), np.zeros(2000))
     query = queries(np.random.default_rng(0), 1, 1.0, 1.0)
-    nothing = Excluded.nothing(1)
-    quick = world.mapped.by_candidates(query, 3, nothing, None, exact=False)
-    slow = world.mapped.by_candidates(query, 3, nothing, None, exact=True)
+    wanted = Search(3, Exclusions.none(1))
+    quick = world.mapped.by_index(query, wanted._replace(exact=False))
+    slow = world.mapped.by_index(query, wanted)
     assert (quick.exact.all(), slow.exact.all()) == (False, True)
     assert (int(quick.fetched[0]) < 20, int(slow.fetched[0])) == (True, 2000)
 
@@ -227,7 +223,7 @@ def test_a_linear_table_certifies_at_once(tmp_path: Path) -> None:
     generator = np.random.default_rng(8)
     world = World(tmp_path, "linear", generator.normal(size=(5000, 5)), generator.normal(size=5000))
     query = queries(generator, 200, 2.0, 1.0)
-    found = world.retriever.by_candidates(query, 10, Excluded.nothing(200), None, exact=False)
+    found = world.retriever.by_index(query, Search(10, Exclusions.none(200), exact=False))
     assert found.exact.mean() >= 0.99
     assert np.median(found.fetched) <= 60
 
@@ -235,7 +231,7 @@ def test_a_linear_table_certifies_at_once(tmp_path: Path) -> None:
 def test_no_candidate_gives_no_answer(tmp_path: Path) -> None:
     world = World(tmp_path, "linear", np.zeros((40, 5)), np.zeros(40))
     query = queries(np.random.default_rng(0), 5, 1.0, 1.0)
-    barred = Excluded.of_pairs(np.arange(5), np.arange(5), 5)
-    found = world.retriever.best(query, 4, barred, np.zeros(0, np.int64), exact=True)
+    barred = Exclusions.of_pairs(np.arange(5), np.arange(5), 5)
+    found = world.retriever.search(query, Search(4, barred, np.zeros(0, np.int64)))
     assert found.counts.tolist() == [0] * 5
     assert found.exact.all()

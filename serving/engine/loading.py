@@ -1,0 +1,175 @@
+"""Load a bundle: table, encoder, scorer and index, each checked against the manifest.
+
+Shape letters: B queries, R relations, W width of the table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mulde.bundle.bounds import Measures
+from mulde.bundle.bundle import ENCODER, ENTITIES, Bundle
+from mulde.bundle.entity_table import Layout
+from mulde.bundle.files import CANDIDATES
+from mulde.bundle.manifest import Index
+from mulde.errors import BundleError
+from mulde.typing import Float64
+from serving.engine.encoder import Encoder
+from serving.engine.entity_table import EntityTable, Extent, scan_table, use_threads
+from serving.engine.index.base import CandidateIndex
+from serving.engine.index.bounds import StoredBounds, with_margin
+from serving.engine.index.byte_product import InexactProducts
+from serving.engine.index.faiss_table import FaissIndex, WholeTable
+from serving.engine.index.int8 import Int8Index
+from serving.engine.index.ivf import InvertedLists
+from serving.engine.retriever import Retriever
+from serving.engine.scoring import NeighbourScorer, Query, scorer_for
+
+_LEAST_SAMPLED = 64
+_LEAST_WEIGHT = 1e-6
+
+
+class LoadedModel:
+    """A bundle whose parts agree with each other.
+
+    Attributes:
+        table: the entity table.
+        encoder: of queries.
+        scorer: of predictions.
+        retriever: searches the answers of predictions.
+        neighbour_scorer, neighbours: the same for the nearest entities.
+        column_weights: [W], the usual size of a query's number in each column.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int, low_memory: bool) -> None:
+        """Load an opened bundle; see ``Engine``."""
+        use_threads(threads)
+        manifest, self._threads = bundle.manifest, threads
+        self.layout = layout = manifest.layout
+        # The table first: its file's size shows that the manifest's numbers can be believed.
+        self.table = EntityTable(bundle.file(ENTITIES), manifest.entities, layout.width)
+        path = bundle.file(ENCODER)
+        self.encoder = Encoder(path, layout.width, threads=threads, low_memory=low_memory)
+        stored = StoredBounds.of(bundle)
+        self._extent = _extent(self.table, layout, stored)
+        self.scorer = scorer_for(manifest.score, layout, self._extent.tail_bias)
+        self.column_weights = column_weights(self._sample(manifest.relations), layout)
+        index = Index("table") if low_memory and manifest.index.kind == "int8" else manifest.index
+        candidates = self._open(index, bundle.path / CANDIDATES, stored)
+        self.retriever = self._retriever(candidates)
+        self.neighbour_scorer = NeighbourScorer(layout, manifest.score.curvature)
+        self.neighbours = Retriever(
+            self.table, self.neighbour_scorer, self._extent.row_norm, candidates
+        )
+
+    def _sample(self, relations: int) -> Query:
+        """Encode a few queries of every relation, and check what the search relies on."""
+        rows = np.arange(2 * relations)
+        rows = np.resize(rows, max(_LEAST_SAMPLED, len(rows)))
+        entities = np.linspace(0, self.table.entities - 1, len(rows)).astype(np.int64)
+        heads = self.table.rows(entities).astype(np.float32)
+        return self.encoder.check(heads, rows, self.layout)
+
+    def _open(self, index: Index, codes: Path, stored: StoredBounds | None) -> CandidateIndex:
+        parts = self.table, self.layout, self._extent, self.column_weights
+        return open_index(index, codes, *parts, stored, threads=self._threads)
+
+    def _retriever(self, index: CandidateIndex) -> Retriever:
+        return Retriever(self.table, self.scorer, self._extent.row_norm, index)
+
+    def search_by(self, index: Index, codes: Path, measures: Measures | None = None) -> Retriever:
+        """Return a search by another index, to compare them.
+
+        Args:
+            index: which.
+            codes: its file, for type ``ivf``.
+            measures: of its lists, where they are known.
+
+        Raises:
+            BundleError: as for opening a bundle with that index.
+        """
+        stored = None if measures is None else StoredBounds(codes, measures, verified=True)
+        return self._retriever(self._open(index, codes, stored))
+
+    def measures(self, codes: Path) -> Measures:
+        """Return bounds that every row of the table and of inverted lists keeps, to store.
+
+        Args:
+            codes: the file of the lists.
+
+        Raises:
+            BundleError: as for opening a bundle with them.
+        """
+        index = Index("ivf", cells=1, probes=1, fetched=1)
+        weights = self.column_weights
+        lists = InvertedLists(codes, self.table, index, weights, self._extent)
+        return with_margin(lists.measures)
+
+
+def open_index(
+    index: Index,
+    codes: Path,
+    table: EntityTable,
+    layout: Layout,
+    extent: Extent,
+    weights: Float64,
+    stored: StoredBounds | None = None,
+    *,
+    threads: int = 1,
+) -> CandidateIndex:
+    """Open the index that a manifest names.
+
+    Args:
+        index: the manifest's.
+        codes: the file of type ``ivf``.
+        table: the rows.
+        layout: their columns.
+        extent: their largest numbers.
+        weights: [W], see ``column_weights``.
+        stored: the bundle's bounds of the lists.
+        threads: for one run.
+
+    Raises:
+        BundleError: if the codes are missing, of another kind or of another table, or a row
+            exceeds a stored bound.
+    """
+    whole = WholeTable(table, extent.row_norm)
+    if index.kind == "ivf":
+        return FaissIndex(InvertedLists(codes, table, index, weights, extent, stored), whole)
+    if index.kind == "int8":
+        try:
+            return Int8Index(table, layout, threads)
+        except InexactProducts:  # this machine cannot multiply bytes exactly
+            pass
+    return FaissIndex(whole, whole)
+
+
+def _extent(table: EntityTable, layout: Layout, stored: StoredBounds | None) -> Extent:
+    """Return the stored extent, after verification; else the measured one.
+
+    Raises:
+        BundleError: if a number is not finite, or exceeds the stored extent.
+    """
+    if stored is None:
+        return scan_table(table, layout)
+    extent = Extent(stored.measures.row_norm, stored.measures.tail_bias)
+    if not stored.verified:
+        found = scan_table(table, layout)
+        if found.row_norm > extent.row_norm or found.tail_bias > extent.tail_bias:
+            raise BundleError(stored.path, "a row exceeds a stored bound: its norm or its bias")
+    return extent
+
+
+def column_weights(query: Query, layout: Layout) -> Float64:
+    """Return the usual size of a query's number in each column, [W].
+
+    Args:
+        query: queries of all relations.
+        layout: of the table; queries have zeros for the head bias and beyond the traits.
+    """
+    weights: Float64 = np.sqrt(np.square(query.vector, dtype=np.float64).mean(axis=0))
+    weights = np.maximum(weights, _LEAST_WEIGHT * weights.max())
+    weights[layout.head_bias] = weights[layout.traits.stop :] = 0.0
+    return weights
