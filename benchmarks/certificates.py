@@ -25,7 +25,7 @@ import typer
 from benchmarks.certificates_page import WITHIN, text
 from benchmarks.index import machine
 from benchmarks.record_files import read_records, write_json
-from mulde.bundle.bundle import DIGEST
+from mulde.bundle.files import DIGEST
 from mulde.bundle.manifest import Index, describe
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable, scan_table

@@ -29,7 +29,7 @@ from benchmarks.index_page import write_page
 from benchmarks.record_files import read_by_size, write_json
 from benchmarks.served import EMPTY, address, calls, environment, latencies, serving
 from benchmarks.serving_figures import spread
-from mulde.bundle.bundle import DIGEST
+from mulde.bundle.files import DIGEST
 from serving.engine.engine import Engine
 from serving.engine.entity_table import use_threads
 

@@ -34,7 +34,9 @@ from benchmarks.predict_page import write_page
 from benchmarks.record_files import read_by_size, write_json
 from benchmarks.served import environment
 from benchmarks.serving_figures import spread
-from mulde.bundle.bundle import ENTITIES, KNOWN, Bundle, open_bundle, write_bundle
+from mulde.bundle.bundle import Bundle, open_bundle
+from mulde.bundle.draft import write_bundle
+from mulde.bundle.files import ENTITIES, KNOWN
 from mulde.bundle.known_facts import KnownFacts
 from mulde.graph.graph import read_folder
 from serving.batch.worker_pool import available_cores

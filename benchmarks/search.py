@@ -25,7 +25,9 @@ from benchmarks.record_files import write_json
 from benchmarks.served import address, calls, latencies, machine, serving
 from benchmarks.synthetic.graph import SyntheticGraph
 from benchmarks.synthetic_labels import labels, spoilt
-from mulde.bundle.bundle import SEARCH, VOCABULARY, draft_bundle, open_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import draft_bundle
+from mulde.bundle.files import SEARCH, VOCABULARY
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.v1 import vocabulary_pb2

@@ -25,7 +25,8 @@ from typing import Any
 import grpc
 import numpy as np
 
-from mulde.bundle.bundle import open_bundle, write_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import write_bundle
 from mulde.typing import Float64
 from mulde.v1 import prediction_pb2
 

@@ -14,7 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
-from mulde.bundle.bundle import ENTITIES
+from mulde.bundle.files import ENTITIES
 from mulde.bundle.manifest import Index, Trial
 from serving.engine.engine import Engine
 from serving.engine.exclusions import Exclusions

@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.synthetic.graph import SyntheticGraph
 from benchmarks.synthetic.quantise import Points, fit_codec, pack_chunks, stream_table
-from mulde.bundle import bundle as files
-from mulde.bundle.bundle import draft_bundle
+from mulde.bundle import files
+from mulde.bundle.draft import draft_bundle
 from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex

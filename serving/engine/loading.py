@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from mulde.bundle.bounds import Measures
-from mulde.bundle.bundle import ENCODER, ENTITIES, Bundle
+from mulde.bundle.bundle import Bundle
 from mulde.bundle.entity_table import Layout
-from mulde.bundle.files import CANDIDATES
+from mulde.bundle.files import CANDIDATES, ENCODER, ENTITIES
 from mulde.bundle.manifest import Index
 from mulde.errors import BundleError
 from mulde.typing import Float64

@@ -9,8 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mulde.bundle.bundle import MANIFEST
-from mulde.bundle.files import read_small
+from mulde.bundle.files import MANIFEST, read_small
 from mulde.bundle.manifest import NAME, Manifest
 from mulde.errors import BundleError, UnknownModel
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.bundle import KNOWN, open_bundle, write_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import write_bundle
+from mulde.bundle.files import KNOWN
 from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Client, Connection
 from mulde.evaluation.metrics import RankingTask

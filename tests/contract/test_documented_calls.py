@@ -23,7 +23,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
-from mulde.bundle import bundle
+from mulde.bundle.files import SEARCH, TYPES, VOCABULARY
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.vocabulary import Vocabulary
 from tests.serving.resealing import reseal
@@ -93,10 +93,10 @@ def named_bundle(path: Path) -> None:
     relations = sorted(names("relations") | {f"filler_{i}" for i in range(FILLERS)})
     toy_bundle(path, entities=len(entities), relations=len(relations), name=path.parent.name)
     vocabulary = Vocabulary.build(entities, entities, relations, relations)
-    for name in (bundle.VOCABULARY, bundle.SEARCH, bundle.TYPES):
+    for name in (VOCABULARY, SEARCH, TYPES):
         (path / name).unlink()
-    vocabulary.write(path / bundle.VOCABULARY)
-    SearchIndex.build(vocabulary.entities.labels).write(path / bundle.SEARCH)
+    vocabulary.write(path / VOCABULARY)
+    SearchIndex.build(vocabulary.entities.labels).write(path / SEARCH)
     reseal(path)
 
 

@@ -17,7 +17,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from mulde.bundle.bounds import Measures
-from mulde.bundle.bundle import (
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.files import (
     CALIBRATION,
     ENCODER,
     ENTITIES,
@@ -27,9 +29,7 @@ from mulde.bundle.bundle import (
     SEARCH,
     TYPES,
     VOCABULARY,
-    open_bundle,
 )
-from mulde.bundle.entity_types import EntityTypes
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Manifest

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mulde.bundle.bundle import MANIFEST, Draft
+from mulde.bundle.draft import Draft
+from mulde.bundle.files import MANIFEST
 from mulde.bundle.manifest import Manifest
 
 

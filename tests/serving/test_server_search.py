@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic_labels import labels, spoilt
-from mulde.bundle.bundle import SEARCH, TYPES, VOCABULARY, open_bundle
+from mulde.bundle.bundle import open_bundle
 from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.files import SEARCH, TYPES, VOCABULARY
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.client import Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from mulde.bundle import bundle
+from mulde.bundle.files import SEARCH, TYPES, VOCABULARY
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.storage.strings import MAX_BYTES
@@ -51,10 +51,10 @@ def hostile_bundle(folder: Path) -> Toy:
     labels = [name if name in HOSTILE else TWIN for name in ids]
     toy = toy_bundle(folder, entities=len(ids), relations=1, name="toy")
     vocabulary = Vocabulary.build(ids, labels, [RELATION], [RELATION])
-    for name in (bundle.VOCABULARY, bundle.SEARCH, bundle.TYPES):  # types name relations
+    for name in (VOCABULARY, SEARCH, TYPES):  # types name relations
         (toy.path / name).unlink()
-    vocabulary.write(toy.path / bundle.VOCABULARY)
-    SearchIndex.build(vocabulary.entities.labels).write(toy.path / bundle.SEARCH)
+    vocabulary.write(toy.path / VOCABULARY)
+    SearchIndex.build(vocabulary.entities.labels).write(toy.path / SEARCH)
     reseal(toy.path)
     return toy
 

@@ -15,10 +15,20 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mulde.bundle import bundle
-from mulde.bundle.bundle import draft_bundle
+from mulde.bundle.draft import draft_bundle
 from mulde.bundle.entity_table import Layout, Precision, excess
 from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.files import (
+    CALIBRATION,
+    CARD,
+    ENCODER,
+    ENTITIES,
+    KNOWN,
+    RECIPE,
+    SEARCH,
+    TYPES,
+    VOCABULARY,
+)
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
@@ -144,18 +154,18 @@ def _fill(
     vocabulary = Vocabulary.build(
         ids, labels, [relation_ids[row] for row in order], [relation_labels[row] for row in order]
     )
-    vocabulary.write(folder / bundle.VOCABULARY)
-    SearchIndex.build(vocabulary.entities.labels).write(folder / bundle.SEARCH)
+    vocabulary.write(folder / VOCABULARY)
+    SearchIndex.build(vocabulary.entities.labels).write(folder / SEARCH)
     if known:
-        KnownFacts.build(toy.triples, entities, relations).write(folder / bundle.KNOWN)
+        KnownFacts.build(toy.triples, entities, relations).write(folder / KNOWN)
     types = EntityTypes.of_graph(toy.triples, [relation_ids[row] for row in order], entities)
-    types.write(folder / bundle.TYPES)
+    types.write(folder / TYPES)
     text = toy_calibration(relations).to_json()
-    (folder / bundle.CALIBRATION).write_text(text, encoding="utf-8")
-    (folder / bundle.CARD).write_text("# A toy\n", encoding="utf-8")
-    (folder / bundle.RECIPE).write_text("# none: random numbers\n", encoding="utf-8")
-    write_index(folder / bundle.ENTITIES, toy.table, precision)
-    onnx.save(encoder_model(toy), folder / bundle.ENCODER)
+    (folder / CALIBRATION).write_text(text, encoding="utf-8")
+    (folder / CARD).write_text("# A toy\n", encoding="utf-8")
+    (folder / RECIPE).write_text("# none: random numbers\n", encoding="utf-8")
+    write_index(folder / ENTITIES, toy.table, precision)
+    onnx.save(encoder_model(toy), folder / ENCODER)
 
 
 def toy_calibration(relations: int) -> Calibration:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mulde.bundle.bundle import write_bundle
+from mulde.bundle.draft import write_bundle
 from mulde.graph.split import split_file
 from tests.support.toy import toy_bundle
 

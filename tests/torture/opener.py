@@ -24,8 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle.bundle import DIGEST, MANIFEST, Draft, open_bundle
-from mulde.bundle.files import stamp_of
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import Draft
+from mulde.bundle.files import DIGEST, MANIFEST, stamp_of
 from mulde.bundle.manifest import Manifest
 from mulde.errors import BundleError
 from serving.engine.engine import Engine

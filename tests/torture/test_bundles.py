@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.bundle import DIGEST, ENCODER, ENTITIES, KNOWN, MANIFEST, VOCABULARY, open_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.files import DIGEST, ENCODER, ENTITIES, KNOWN, MANIFEST, VOCABULARY
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 from tests.support.server import ROOT, environment

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mulde.bundle.bundle import ENCODER
+from mulde.bundle.files import ENCODER
 from tests.serving.resealing import reseal
 from tests.torture.tools import Opener, Tally
 

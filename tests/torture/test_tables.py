@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.bundle import ENTITIES
+from mulde.bundle.files import ENTITIES
 from tests.serving.resealing import reseal
 from tests.torture.tools import Opener, Tally
 

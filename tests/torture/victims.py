@@ -24,7 +24,8 @@ import torch
 import torch._dynamo  # an optimiser imports it, which takes a second in each child otherwise
 import torch.onnx
 
-from mulde.bundle.bundle import CARD, Bundle, open_bundle
+from mulde.bundle.bundle import Bundle, open_bundle
+from mulde.bundle.files import CARD
 from mulde.errors import JobError
 from mulde.graph.download import RemoteFile, download, new_client
 from mulde.graph.graph import read_folder

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mulde.bundle.bundle import CARD, open_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.files import CARD
 from tests.contract.test_training_cli import ROOT, write_recipe
 from tests.support.tiny import tiny_recipe, write_tiny_graph
 

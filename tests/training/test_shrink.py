@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mulde.bundle import bundle as files
-from mulde.bundle.bundle import open_bundle, write_bundle
+from mulde.bundle import files
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import write_bundle
 from mulde.bundle.entity_table import Precision
 from mulde.cli import app
 from mulde.errors import BundleError, ConfigError

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 import mulde
-from mulde.bundle import bundle as files
-from mulde.bundle.bundle import Draft, draft_bundle, open_bundle
+from mulde.bundle import files
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import Draft, draft_bundle
 from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.bundle.entity_types import EntityTypes, read_types
 from mulde.bundle.known_facts import KnownFacts

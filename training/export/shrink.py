@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from mulde.bundle import bundle as files
-from mulde.bundle.bundle import Bundle, draft_bundle, open_bundle
+from mulde.bundle import files
+from mulde.bundle.bundle import Bundle, open_bundle
+from mulde.bundle.draft import draft_bundle
 from mulde.bundle.entity_table import Precision
 from mulde.bundle.manifest import FORMAT_VERSION, Index, Manifest
 from mulde.bundle.quantised_table import BITS, pack_quantised

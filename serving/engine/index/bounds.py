@@ -24,7 +24,8 @@ from typing import Protocol
 import numpy as np
 
 from mulde.bundle.bounds import Measures
-from mulde.bundle.bundle import MEASURES, Bundle
+from mulde.bundle.bundle import Bundle
+from mulde.bundle.files import MEASURES
 from mulde.errors import BundleError
 from mulde.typing import Bytes, Float32, Float64, Floats, Ints, Rows
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.synthetic.bundle import write_synthetic_bundle
 from benchmarks.synthetic.graph import SyntheticGraph
 from benchmarks.synthetic.quantise import stream_table
-from mulde.bundle import bundle as files
+from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.errors import BundleError

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.bundle import draft_bundle, open_bundle, write_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import draft_bundle, write_bundle
 from mulde.bundle.known_facts import KnownFacts
 from mulde.errors import BundleError
 from tests.support.toy import toy_bundle

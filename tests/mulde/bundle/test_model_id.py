@@ -10,7 +10,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from mulde.bundle.bundle import Draft, open_bundle
+from mulde.bundle.bundle import open_bundle
+from mulde.bundle.draft import Draft
 from mulde.bundle.manifest import Manifest
 from mulde.bundle.model_id import CARRIERS
 from mulde.errors import BundleError

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mulde.bundle import bundle
+from mulde.bundle.files import ENCODER, ENTITIES
 from mulde.errors import BundleError, InvalidArgument
 from mulde.evaluation.ranking import filtered_ranks
 from serving.engine.engine import Engine
@@ -178,7 +178,7 @@ def test_arguments_outside_their_range_are_named(engine: Engine, call, field: st
 
 def test_an_encoder_with_other_outputs_is_refused(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy")
-    path = toy.path / bundle.ENCODER
+    path = toy.path / ENCODER
     model = onnx.load(path)
     model.graph.output.pop()
     onnx.save(model, path)
@@ -190,7 +190,7 @@ def test_an_encoder_with_other_outputs_is_refused(tmp_path: Path) -> None:
 
 def test_an_encoder_that_breaks_the_layout_is_refused(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy")
-    path = toy.path / bundle.ENCODER
+    path = toy.path / ENCODER
     model = onnx.load(path)
     for node in model.graph.node:  # pushes and units change places
         if node.op_type == "Concat":
@@ -204,7 +204,7 @@ def test_an_encoder_that_breaks_the_layout_is_refused(tmp_path: Path) -> None:
 
 def test_an_encoder_that_is_no_onnx_is_refused(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy")
-    (toy.path / bundle.ENCODER).write_bytes(b"not a graph")
+    (toy.path / ENCODER).write_bytes(b"not a graph")
     reseal(toy.path)
     with pytest.raises(BundleError, match="is not an encoder"):
         Engine.open(toy.path)
@@ -224,16 +224,16 @@ def test_an_index_of_another_kind_is_refused(tmp_path: Path, index: faiss.Index)
     table = np.random.default_rng(0).normal(size=(50, index.d)).astype(np.float32)
     index.train(table)
     index.add(table)
-    faiss.write_index(index, str(toy.path / bundle.ENTITIES))
+    faiss.write_index(index, str(toy.path / ENTITIES))
     reseal(toy.path)
     with pytest.raises(BundleError, match="expected") as caught:
         Engine.open(toy.path)
-    assert caught.value.path == toy.path / bundle.ENTITIES
+    assert caught.value.path == toy.path / ENTITIES
 
 
 def test_an_index_that_is_no_index_is_refused(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy")
-    (toy.path / bundle.ENTITIES).write_bytes(b"IxFI" + b"\xff" * 100)
+    (toy.path / ENTITIES).write_bytes(b"IxFI" + b"\xff" * 100)
     reseal(toy.path)
     with pytest.raises(BundleError, match="expected 3245 bytes of a table, found 104"):
         Engine.open(toy.path)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.bundle import MANIFEST, open_bundle
+from mulde.bundle.bundle import open_bundle
 from mulde.bundle.entity_table import Precision
+from mulde.bundle.files import MANIFEST
 from mulde.bundle.manifest import Index, IndexType
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
