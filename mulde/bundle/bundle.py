@@ -1,7 +1,8 @@
 """Open bundles: immutable, checksummed folders that training hands to serving.
 
-A bundle is mapped after the manifest's digest, the list of files, their sizes, digests and model ids
-agree. ``mulde.bundle.draft`` writes bundles; docs/explanation/bundle-format.md describes the files.
+A bundle is mapped after the manifest's digest, the list of files, their sizes, digests and model
+ids agree. ``mulde.bundle.draft`` writes bundles; docs/explanation/bundle-format.md describes the
+files.
 """
 
 from __future__ import annotations
