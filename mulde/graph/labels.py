@@ -1,31 +1,51 @@
-"""Label files, ``id<TAB>label[<TAB>description]``, and type files, ``id<TAB>type``."""
+"""Label files, ``id<TAB>label[<TAB>description]``, and type files, ``id<TAB>type``; or CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.lines import read_text, refuse_long_names, split_fields
+from mulde.graph.compressed import plain_suffix
+from mulde.graph.lines import read_text, refuse_long_names
+from mulde.storage.strings import MAX_BYTES
+
+_IDS = frozenset(["id", "entity", "node", "item", "concept", "uri", "iri"])
+_TEXTS = frozenset(["label", "name", "title", "type", "class", "category", "kind"])
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Fields of each line with its number: tab-separated, or of CSV; a header is passed over."""
+    text = read_text(path)
+    if plain_suffix(path) == ".csv":
+        reader = csv.reader(io.StringIO(text))
+        rows = ((reader.line_num, row) for row in reader)
+    else:
+        lines = text.removesuffix("\n").split("\n") if text else []
+        rows = ((number, line.split("\t")) for number, line in enumerate(lines, start=1))
+    for number, row in rows:
+        names = [field.strip().lower() for field in row[:2]]
+        if not (number == 1 and names[0] in _IDS and set(names[1:]) & _TEXTS):
+            yield number, row
 
 
 def read_labels(path: Path) -> dict[str, str]:
     """Labels by id; an empty label counts as none.
 
     Raises:
-        DatasetError: with the line that has no label field or gives an id a second label.
+        DatasetError: with the line that has no label field, a label that is too long, or gives an
+            id a second label.
     """
-    text = read_text(path)
-    if not text:
-        return {}
-    pairs = [line.split("\t", 2)[:2] for line in text.removesuffix("\n").split("\n")]
-    lengths = list(map(len, pairs))
-    if min(lengths) < 2:
-        raise DatasetError(path, "expected id<TAB>label", lengths.index(1) + 1)
-    refuse_long_names(path, [label for _, label in pairs], line=None)
-    table = {key: label for key, label in pairs if label}
-    for number, (key, label) in enumerate(pairs, start=1):
-        if label and table[key] != label:
+    table: dict[str, str] = {}
+    for number, row in _rows(path):
+        if len(row) < 2:
+            raise DatasetError(path, "expected id<TAB>label", number)
+        key, label = row[:2]
+        if len(label) > MAX_BYTES // 4:  # UTF-8 needs at most 4 bytes a character
+            refuse_long_names(path, [label], number)
+        if label and table.setdefault(key, label) != label:
             problem = f"{shorten(key)} has another label too, {shorten(table[key])}"
             raise DatasetError(path, problem, number)
     return table
@@ -45,8 +65,12 @@ def read_types(path: Path) -> list[tuple[str, str]]:
     Raises:
         DatasetError: with the line that does not have two fields.
     """
-    entities, types = split_fields(path, read_text(path), width=2)
-    return list(zip(entities, types, strict=True))
+    pairs = []
+    for number, row in _rows(path):
+        if len(row) != 2 or "" in row:
+            raise DatasetError(path, f"expected id<TAB>type, found {shorten(row)}", number)
+        pairs.append((row[0], row[1]))
+    return pairs
 
 
 def label_lines(labels: Mapping[str, str], ids: Sequence[str]) -> str:

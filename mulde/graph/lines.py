@@ -74,7 +74,7 @@ def split_fields(path: Path, text: str, width: int = 3) -> list[list[str]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def refuse_long_names(path: Path, names: list[str], line: int | None) -> None:
+def refuse_long_names(path: Path, names: list[str], line: int) -> None:
     """Refuse here what would only fail when the trained model is exported."""
     for name in names:
         size = len(name.encode())

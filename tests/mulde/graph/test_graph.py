@@ -155,7 +155,7 @@ def test_a_label_line_without_a_label_is_refused_with_its_line(tmp_path: Path) -
 def test_two_labels_for_one_id_are_refused_with_the_line(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "labels.tsv").write_text("a\tAnt\nb\tBee\na\tAphid\n")
-    with pytest.raises(DatasetError, match=r"labels\.tsv:1: 'a' has another label too, 'Aphid'"):
+    with pytest.raises(DatasetError, match=r"labels\.tsv:3: 'a' has another label too, 'Ant'"):
         read_folder(tmp_path)
 
 

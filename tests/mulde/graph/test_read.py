@@ -298,6 +298,29 @@ def test_label_and_type_files_are_read(tmp_path: Path) -> None:
     assert data.types == [("anna", "Person")]
 
 
+def test_label_and_type_files_may_be_csv_with_a_header(tmp_path: Path) -> None:
+    labels = pd.DataFrame({"id": ["anna", "ben"], "name": ["Anna, the first", 'Ben "B"']})
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    pd.DataFrame({"entity": ["anna"], "type": ["Person"]}).to_csv(tmp_path / "t.csv", index=False)
+    data = read_graph(FACTS, labels=[tmp_path / "labels.csv"], types=[tmp_path / "t.csv"])
+    assert data.labels == {"anna": "Anna, the first", "ben": 'Ben "B"'}
+    assert data.types == [("anna", "Person")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("anna\n", r":1: expected id<TAB>label"),
+        ("anna\tAnna\nanna\tAnne\n", r":2: 'anna' has another label too, 'Anna'"),
+        ("anna\t" + "x" * 5000, r":1: expected names of at most 4096 bytes, found 5000"),
+    ],
+)
+def test_a_bad_label_file_is_refused_with_its_line(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "labels.tsv").write_text(content)
+    with pytest.raises(DatasetError, match=rf"labels\.tsv{said}"):
+        read_graph(FACTS, labels=[tmp_path / "labels.tsv"])
+
+
 # Headers
 
 
