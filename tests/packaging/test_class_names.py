@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "mulde" / "v1"
 
-RENAME = {"Answers", "Found", "Looks", "Scorer"}
+RENAME = {"Scorer", "Table", "Moves"}
 """Names that two classes still have."""
 
 
