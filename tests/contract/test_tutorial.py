@@ -8,7 +8,8 @@ import pytest
 
 from tests.contract.walkthrough import ROOT, Block, Shown, blocks, walk
 
-PAGE = ROOT / "docs" / "getting-started" / "tutorial.md"
+FOLDER = ROOT / "docs" / "getting-started"
+PAGE = FOLDER / "tutorial.md"
 
 
 @pytest.mark.timeout(900)
@@ -17,6 +18,12 @@ def test_every_command_of_the_tutorial_runs_and_prints_what_is_shown(tmp_path: P
     wrong = {f"{PAGE.name}:{one.block.line}": one.missing() for one in shown if one.missing()}
     assert not wrong
     assert len(shown) == sum(block.language == "text" for block in blocks(PAGE)) > 8
+
+
+@pytest.mark.timeout(900)
+def test_every_command_of_the_page_about_ones_own_graph_runs(tmp_path: Path) -> None:
+    list(walk(FOLDER / "own-graph.md", tmp_path))
+    assert (tmp_path / "bundles" / "copy" / "manifest.json").is_file()
 
 
 @pytest.mark.parametrize(
