@@ -27,6 +27,11 @@ ALL: list[tuple[ScorerName, Kind]] = [
     *FAMILIES,
     ("ComplEx", "distance"),
     ("RESCAL", "distance"),
+    ("DistMult", "distance"),
+    ("QuatE", "distance"),
+    ("TransE", "distance"),
+    ("RotatE", "distance"),
+    ("MuRE", "distance"),
 ]
 
 
@@ -36,7 +41,7 @@ def build(name: ScorerName, kind: Kind = "distance", spread: float = 0.4, seed: 
         name,
         entities=ENTITIES,
         relations=RELATIONS,
-        dimension=DIMENSION,
+        dimension=8 if name == "QuatE" else DIMENSION,
         score=kind,
         spread=spread,
         seed=seed,
@@ -354,7 +359,7 @@ def test_scores_and_gradients_are_finite_at_the_start_and_far_out(
         name,
         entities=ENTITIES,
         relations=RELATIONS,
-        dimension=DIMENSION,
+        dimension=8 if name == "QuatE" else DIMENSION,
         score=kind,
         spread=spread,
         seed=3,
