@@ -53,8 +53,12 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP) ## Train, distil, export, serve and ask: the whole product in a few minutes
 	@$(PY) -m training.demo
 
-test: $(STAMP) ## Run the tests
-	@$(PY) -m pytest
+# Test files run side by side; each process needs about a gigabyte of memory.
+TEST_JOBS ?= 2
+PYTEST := $(PY) -m pytest -n $(TEST_JOBS) --dist loadfile
+
+test: $(STAMP) ## Run the fast tests, in minutes: what a contributor runs
+	@$(PYTEST) -m 'not slow and not torture'
 
 lint: $(STAMP) ## Check style, types, the directions of imports and the generated stubs
 	@$(PY) -m ruff check
@@ -62,8 +66,8 @@ lint: $(STAMP) ## Check style, types, the directions of imports and the generate
 	@$(PY) -m mypy
 	@$(PY) -c "from importlinter.cli import lint_imports_command as main; main()"
 
-check: lint ## All that continuous integration runs: lint, then test
-	@$(PY) -m pytest
+check: lint ## All that continuous integration runs: lint, then every test but the torture forms
+	@$(PYTEST)
 
 coverage: $(STAMP) ## Run the tests and count the lines of mulde and serving that they reach: at least 95 %
 	@mkdir -p build

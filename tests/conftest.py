@@ -1,0 +1,53 @@
+"""The two tiers of tests: which are slow.
+
+``make test`` runs the fast tier, ``make check`` both. A test is slow if its folder, file or function
+is named here: it trains, kills, floods or measures for more than a few seconds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+SLOW = (
+    "benchmarks/",
+    "contract/test_committed_",
+    "contract/test_readme.py::test_every_command_of_the_readme_runs",
+    "contract/test_training_cli.py",
+    "contract/test_tutorial.py::test_every_command",
+    "data/",
+    "fuzz/",
+    "packaging/test_supply.py",
+    "packaging/test_wheel.py",
+    "serving/test_batch_interrupts.py",
+    "serving/batch/test_batch_interrupts.py",
+    "serving/process/test_calls_during_shutdown.py",
+    "serving/process/test_descriptors.py",
+    "serving/process/test_drain.py",
+    "serving/process/test_frozen_workers.py",
+    "serving/process/test_replaced_bundles.py",
+    "serving/process/test_tls_versions.py",
+    "serving/process/test_workers.py",
+    "serving/rpc/test_load",
+    "serving/test_low_memory.py",
+    "serving/process/test_low_memory.py",
+    "torture/",
+    "training/auto/test_fit.py",
+    "training/auto/test_python.py",
+    "training/test_loop.py::test_a_run_killed",
+    "training/test_parallel.py",
+    "training/test_pipeline.py::test_processes_side_by_side",
+    "training/test_same_files.py",
+)
+"""Beginnings of test ids below ``tests/``."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tier."""
+    for item in items:
+        place = item.path.relative_to(ROOT).as_posix() + "::" + item.name
+        if place.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
