@@ -1,7 +1,7 @@
 """The two tiers of tests: which are slow.
 
-``make test`` runs the fast tier, ``make check`` both. A test is slow if its folder, file or function
-is named here: it trains, kills, floods or measures for more than a few seconds.
+``make test`` runs the fast tier, ``make check`` both. A test is slow if its folder, file or
+function is named here: it trains, kills, floods or measures for more than a few seconds.
 """
 
 from __future__ import annotations
