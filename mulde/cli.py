@@ -10,6 +10,7 @@ from rich.console import Console
 from mulde import __version__
 from mulde.commands import (
     bench,
+    calibrate,
     data,
     evaluate,
     fit,
@@ -30,7 +31,20 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (data, fit, imports, train, evaluate, shrink, bench, serve, query, predict, models):
+for module in (
+    data,
+    fit,
+    imports,
+    train,
+    evaluate,
+    shrink,
+    calibrate,
+    bench,
+    serve,
+    query,
+    predict,
+    models,
+):
     module.register(app)
 
 

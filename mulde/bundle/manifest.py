@@ -164,7 +164,10 @@ class Manifest:
         precision: in which the table is stored.
         entities, relations: E and R (without reciprocal relations).
         libraries: versions that made the bundle.
-        quality: filtered figures per split, measured on the table as stored, in [0, 1].
+        quality: filtered figures per split, of ranking new facts: by score + prior, self-loops left
+            out; measured on the table as stored, in [0, 1].
+        scorer_quality: the same of the scorer alone, comparable with papers; empty in bundles that
+            were written before there was a difference.
         checks: what the exporter measured when it reopened the bundle.
         index: how candidates are found.
         files: every file but the manifest and its digest.
@@ -187,6 +190,7 @@ class Manifest:
     text: Whole = 0
     libraries: dict[str, str] = field(default_factory=dict)
     quality: dict[str, Figures] = field(default_factory=dict)
+    scorer_quality: dict[str, Figures] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
     index: Index = field(default_factory=Index)
     files: dict[Name, FileStamp] = field(default_factory=dict)

@@ -24,8 +24,10 @@ class Answer:
     Attributes:
         id: "" where the view left ids out.
         label: "" where the view left labels out.
-        score: higher is more plausible.
-        probability: calibrated, 0 to 1; None where the model has no calibration.
+        score: of the scorer alone; higher is better.
+        prior: relation prior; answers are ranked by score + prior. None: by the score.
+        probability: chance that it is a held-out fact of the query; None without calibration.
+        plausibility: chance that the triple is true; None unless asked for.
         known: whether it is a known fact; None where known facts were left out or not told.
         row: of the vocabulary of the model version that answered.
     """
@@ -33,7 +35,9 @@ class Answer:
     id: str
     label: str
     score: float
+    prior: float | None
     probability: float | None
+    plausibility: float | None
     known: bool | None
     row: int
 
@@ -50,6 +54,8 @@ class Answers(Sequence[list[Answer]]):
         labels: A strings, likewise.
         scores: [A].
         probabilities: [A]; None where the model has no calibration.
+        plausibilities: [A]; None unless asked for, or where the model has no calibration.
+        priors: [A], relation priors; answers are ranked by score + prior. None: by the score.
         known: bool [A]; None where not told.
         known_facts: what was done about known facts: "excluded", "marked", "unavailable" or "".
         exact: bool [B], whether the answers are certainly those of exhaustive scoring.
@@ -65,6 +71,8 @@ class Answers(Sequence[list[Answer]]):
     labels: list[str]
     scores: Float64
     probabilities: Float64 | None
+    plausibilities: Float64 | None
+    priors: Float64 | None
     known: Mask | None
     known_facts: str
     exact: Mask
@@ -77,7 +85,6 @@ class Answers(Sequence[list[Answer]]):
         """Unpack a response."""
         marked = message.known_facts == common_pb2.KNOWN_FACTS_MARKED
         rows = np.array(message.rows, dtype=np.int64)
-        calibrated = len(message.probabilities) == len(rows) and len(rows) > 0
         return cls(
             model=f"{model.name}/{model.version}",
             offsets=np.array(message.offsets, dtype=np.int64),
@@ -85,7 +92,9 @@ class Answers(Sequence[list[Answer]]):
             ids=list(message.ids),
             labels=list(message.labels),
             scores=np.array(message.scores),
-            probabilities=np.array(message.probabilities) if calibrated else None,
+            probabilities=_floats(message.probabilities),
+            plausibilities=_floats(message.plausibilities),
+            priors=_floats(message.priors),
             known=np.array(message.known, dtype=bool) if marked else None,
             known_facts=_word(common_pb2.KnownFacts.Name(message.known_facts)),
             exact=np.array(message.exact, dtype=bool),
@@ -120,7 +129,9 @@ class Answers(Sequence[list[Answer]]):
             self.ids[place] if self.ids else "",
             self.labels[place] if self.labels else "",
             float(self.scores[place]),
+            None if self.priors is None else float(self.priors[place]),
             None if self.probabilities is None else float(self.probabilities[place]),
+            None if self.plausibilities is None else float(self.plausibilities[place]),
             None if self.known is None else bool(self.known[place]),
             int(self.rows[place]),
         )
@@ -133,12 +144,14 @@ class Scores:
     Attributes:
         model: "name/version" that answered.
         scores: [B], mean of both directions.
-        tail_scores: [B], of the tail as an answer.
+        tail_scores: [B], of the tail as an answer, by the scorer alone.
         head_scores: [B], of the head as an answer.
-        probabilities: [B]; None where the model has no calibration.
+        plausibilities: [B], chance that the triple is true rather than corrupted, at the base rate;
+            None where the model has no calibration.
         known: bool [B]; None where the model has no known facts.
         tail_ranks: [B], filtered, from 1; None unless asked for.
         head_ranks: [B], likewise.
+        self_loops: bool [B], head and tail are one entity of a relation without self-loops.
         errors: triple -> why it failed; its numbers are 0.
     """
 
@@ -146,10 +159,11 @@ class Scores:
     scores: Float64
     tail_scores: Float64
     head_scores: Float64
-    probabilities: Float64 | None
+    plausibilities: Float64 | None
     known: Mask | None
     tail_ranks: Float64 | None
     head_ranks: Float64 | None
+    self_loops: Mask
     errors: dict[int, MuldeError]
 
     @classmethod
@@ -160,10 +174,11 @@ class Scores:
             scores=np.array(message.scores),
             tail_scores=np.array(message.tail_scores),
             head_scores=np.array(message.head_scores),
-            probabilities=_floats(message.probabilities),
+            plausibilities=_floats(message.plausibilities),
             known=np.array(message.known, dtype=bool) if message.known else None,
             tail_ranks=_floats(message.tail_ranks),
             head_ranks=_floats(message.head_ranks),
+            self_loops=np.array(message.self_loops, dtype=bool),
             errors={error.query: error_of(error.status) for error in message.errors},
         )
 

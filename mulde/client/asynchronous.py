@@ -125,6 +125,7 @@ class AsyncClient:
         tails: Names,
         *,
         ranks: bool = False,
+        base_rate: float | None = None,
         **given: Unpack[ModelKeywords],
     ) -> Scores:
         """How plausible each triple is.
@@ -134,9 +135,10 @@ class AsyncClient:
             relations: one for each head, or one for all.
             tails: likewise.
             ranks: also rank each triple among all candidates.
+            base_rate: share of true triples among those that are asked about; default .5.
             **given: see ``keywords.ModelKeywords``.
         """
-        request = requests.triples(heads, relations, tails, ranks, given)
+        request = requests.triples(heads, relations, tails, ranks, base_rate, given)
         return await self._call(request, given.get("timeout_s"))
 
     async def similar(

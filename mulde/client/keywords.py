@@ -50,7 +50,8 @@ class RankingKeywords(ModelKeywords, total=False):
         k: answers to each query; default: 10, or all where they are fewer.
         exclude_known: leave known facts out (the default), or keep and mark them.
         score_threshold: least score.
-        probability_threshold: least probability.
+        probability_threshold: least probability (of relations: plausibility).
+        plausibility: also say how plausible each answer is as a triple.
         exact: insist on certainly exact answers.
         view: what to say about each answer: "id_and_label" (the default), "id" or "row".
     """
@@ -59,6 +60,7 @@ class RankingKeywords(ModelKeywords, total=False):
     exclude_known: bool
     score_threshold: float
     probability_threshold: float
+    plausibility: bool
     exact: bool
     view: View
 
@@ -92,6 +94,7 @@ def options(given: RankingKeywords) -> prediction_pb2.PredictOptions:
         exclude_known=given.get("exclude_known", True),
         score_threshold=given.get("score_threshold"),
         probability_threshold=given.get("probability_threshold"),
+        plausibility=given.get("plausibility", False),
         exact=given.get("exact", False),
         view=view(given.get("view", "id_and_label")),
     )

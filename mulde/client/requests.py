@@ -90,7 +90,12 @@ def relations(heads: Names, tails: Names, given: RankingKeywords) -> Request[Ans
 
 
 def triples(
-    heads: Names, relations: Names, tails: Names, ranks: bool, given: ModelKeywords
+    heads: Names,
+    relations: Names,
+    tails: Names,
+    ranks: bool,
+    base_rate: float | None,
+    given: ModelKeywords,
 ) -> Request[Scores]:
     """ScoreTriples."""
     asked = names(heads)
@@ -100,6 +105,7 @@ def triples(
         relations=paired(relations, asked),
         tails=paired(tails, asked),
         ranks=ranks,
+        base_rate=base_rate,
     )
     response = prediction_pb2.ScoreTriplesResponse
     return Request(_PREDICTION + "ScoreTriples", message, response, Scores.of)

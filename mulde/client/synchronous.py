@@ -124,6 +124,7 @@ class Client:
         tails: Names,
         *,
         ranks: bool = False,
+        base_rate: float | None = None,
         **given: Unpack[ModelKeywords],
     ) -> Scores:
         """How plausible each triple is.
@@ -133,9 +134,10 @@ class Client:
             relations: one for each head, or one for all.
             tails: likewise.
             ranks: also rank each triple among all candidates.
+            base_rate: share of true triples among those that are asked about; default .5.
             **given: see ``keywords.ModelKeywords``.
         """
-        request = requests.triples(heads, relations, tails, ranks, given)
+        request = requests.triples(heads, relations, tails, ranks, base_rate, given)
         return self._call(request, given.get("timeout_s"))
 
     def similar(

@@ -123,16 +123,26 @@ def print_answers(answers: list[Answer], title: str, caption: str) -> None:
     """A table with the columns that are filled."""
     table = Table("", "label", "id", title=shown(title), caption=shown(caption))
     table.add_column("score", justify="right")
+    with_prior = any(answer.prior is not None for answer in answers)
     with_probability = any(answer.probability is not None for answer in answers)
+    with_plausibility = any(answer.plausibility is not None for answer in answers)
     with_known = any(answer.known is not None for answer in answers)
+    if with_prior:
+        table.add_column("prior", justify="right")
     if with_probability:
         table.add_column("probability", justify="right")
+    if with_plausibility:
+        table.add_column("plausibility", justify="right")
     if with_known:
         table.add_column("known")
     for place, answer in enumerate(answers, 1):
         row = [str(place), *cells(answer.label, answer.id), f"{answer.score:.3f}"]
+        if with_prior:
+            row.append(f"{answer.prior:+.1f}")
         if with_probability:
             row.append(f"{answer.probability:.1%}")
+        if with_plausibility:
+            row.append(f"{answer.plausibility:.1%}")
         if with_known:
             row.append("known" if answer.known else "")
         table.add_row(*row)

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 _SCORES = (
     "scores",
-    "probabilities",
+    "plausibilities",
     "known",
     "tail_scores",
     "head_scores",
     "tail_ranks",
     "head_ranks",
+    "self_loops",
 )
 _ASKED = frozenset({"?", "_"})
 
@@ -56,6 +57,9 @@ def query(
     ] = None,
     min_score: Annotated[float | None, typer.Option(help="Least score.")] = None,
     min_probability: Annotated[float | None, typer.Option(help="Least probability.")] = None,
+    plausibility: Annotated[
+        bool, typer.Option("--plausibility", help="Also say how plausible each answer is.")
+    ] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Insist on exact answers.")] = False,
     *,
     selected: Selected,
@@ -68,6 +72,7 @@ def query(
         "exclude_known": not with_known,
         "score_threshold": min_score,
         "probability_threshold": min_probability,
+        "plausibility": plausibility,
         "exact": exact,
         **vars(selected),
     }
@@ -106,6 +111,9 @@ def score(
     ranks: Annotated[
         bool, typer.Option("--ranks", help="Also rank head and tail among all candidates.")
     ] = False,
+    base_rate: Annotated[
+        float | None, typer.Option(help="Share of true facts among those asked about [0.5].")
+    ] = None,
     *,
     selected: Selected,
     server: ServerOptions,
@@ -113,7 +121,9 @@ def score(
 ) -> None:
     """How plausible is this fact?"""
     with server.connect() as client:
-        scores = client.score(head, relation, tail, ranks=ranks, **vars(selected))
+        scores = client.score(
+            head, relation, tail, ranks=ranks, base_rate=base_rate, **vars(selected)
+        )
     if scores.errors:
         raise scores.errors[0]
     values = {name: getattr(scores, name) for name in _SCORES}

@@ -15,19 +15,19 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mulde/v1/common.proto\x12\x08mulde.v1\x1a\x17google/rpc/status.proto\".\n\rModelSelector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"-\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x19\n\x08NameList\x12\r\n\x05names\x18\x01 \x03(\t\"e\n\x0f\x43\x61ndidateFilter\x12!\n\x05\x61llow\x18\x01 \x01(\x0b\x32\x12.mulde.v1.NameList\x12\x0c\n\x04\x64\x65ny\x18\x02 \x03(\t\x12!\n\x05types\x18\x03 \x01(\x0b\x32\x12.mulde.v1.NameList\"?\n\nQueryError\x12\r\n\x05query\x18\x01 \x01(\r\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\",\n\x0bNameProblem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x02 \x03(\t\"\xa4\x02\n\x07\x41nswers\x12\r\n\x05\x63odes\x18\x01 \x03(\x05\x12$\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x14.mulde.v1.QueryError\x12\x0f\n\x07offsets\x18\x03 \x03(\r\x12\x0c\n\x04rows\x18\x04 \x03(\r\x12\x0b\n\x03ids\x18\x05 \x03(\t\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x0e\n\x06scores\x18\x07 \x03(\x01\x12\x15\n\rprobabilities\x18\x08 \x03(\x01\x12\r\n\x05known\x18\t \x03(\x08\x12)\n\x0bknown_facts\x18\n \x01(\x0e\x32\x14.mulde.v1.KnownFacts\x12\r\n\x05\x65xact\x18\x0b \x03(\x08\x12\x0f\n\x07\x66\x65tched\x18\x0c \x03(\r\x12\'\n\nshortfalls\x18\r \x03(\x0e\x32\x13.mulde.v1.Shortfall*f\n\x08NameView\x12\x19\n\x15NAME_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n\x16NAME_VIEW_ID_AND_LABEL\x10\x01\x12\x10\n\x0cNAME_VIEW_ID\x10\x02\x12\x11\n\rNAME_VIEW_ROW\x10\x03*Y\n\tShortfall\x12\x19\n\x15SHORTFALL_UNSPECIFIED\x10\x00\x12\x18\n\x14SHORTFALL_CANDIDATES\x10\x01\x12\x17\n\x13SHORTFALL_THRESHOLD\x10\x02*x\n\nKnownFacts\x12\x1b\n\x17KNOWN_FACTS_UNSPECIFIED\x10\x00\x12\x18\n\x14KNOWN_FACTS_EXCLUDED\x10\x01\x12\x16\n\x12KNOWN_FACTS_MARKED\x10\x02\x12\x1b\n\x17KNOWN_FACTS_UNAVAILABLE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15mulde/v1/common.proto\x12\x08mulde.v1\x1a\x17google/rpc/status.proto\".\n\rModelSelector\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"-\n\x0cModelVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x19\n\x08NameList\x12\r\n\x05names\x18\x01 \x03(\t\"e\n\x0f\x43\x61ndidateFilter\x12!\n\x05\x61llow\x18\x01 \x01(\x0b\x32\x12.mulde.v1.NameList\x12\x0c\n\x04\x64\x65ny\x18\x02 \x03(\t\x12!\n\x05types\x18\x03 \x01(\x0b\x32\x12.mulde.v1.NameList\"?\n\nQueryError\x12\r\n\x05query\x18\x01 \x01(\r\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\",\n\x0bNameProblem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63hoices\x18\x02 \x03(\t\"\xe9\x02\n\x07\x41nswers\x12\r\n\x05\x63odes\x18\x01 \x03(\x05\x12$\n\x06\x65rrors\x18\x02 \x03(\x0b\x32\x14.mulde.v1.QueryError\x12\x0f\n\x07offsets\x18\x03 \x03(\r\x12\x0c\n\x04rows\x18\x04 \x03(\r\x12\x0b\n\x03ids\x18\x05 \x03(\t\x12\x0e\n\x06labels\x18\x06 \x03(\t\x12\x0e\n\x06scores\x18\x07 \x03(\x01\x12\x15\n\rprobabilities\x18\x08 \x03(\x01\x12\r\n\x05known\x18\t \x03(\x08\x12)\n\x0bknown_facts\x18\n \x01(\x0e\x32\x14.mulde.v1.KnownFacts\x12\r\n\x05\x65xact\x18\x0b \x03(\x08\x12\x0f\n\x07\x66\x65tched\x18\x0c \x03(\r\x12\'\n\nshortfalls\x18\r \x03(\x0e\x32\x13.mulde.v1.Shortfall\x12\x0e\n\x06priors\x18\x0e \x03(\x01\x12\x16\n\x0eplausibilities\x18\x0f \x03(\x01\x12\x1b\n\x13self_loops_excluded\x18\x10 \x03(\x08*f\n\x08NameView\x12\x19\n\x15NAME_VIEW_UNSPECIFIED\x10\x00\x12\x1a\n\x16NAME_VIEW_ID_AND_LABEL\x10\x01\x12\x10\n\x0cNAME_VIEW_ID\x10\x02\x12\x11\n\rNAME_VIEW_ROW\x10\x03*Y\n\tShortfall\x12\x19\n\x15SHORTFALL_UNSPECIFIED\x10\x00\x12\x18\n\x14SHORTFALL_CANDIDATES\x10\x01\x12\x17\n\x13SHORTFALL_THRESHOLD\x10\x02*x\n\nKnownFacts\x12\x1b\n\x17KNOWN_FACTS_UNSPECIFIED\x10\x00\x12\x18\n\x14KNOWN_FACTS_EXCLUDED\x10\x01\x12\x16\n\x12KNOWN_FACTS_MARKED\x10\x02\x12\x1b\n\x17KNOWN_FACTS_UNAVAILABLE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mulde.v1.common_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_NAMEVIEW']._serialized_start=691
-  _globals['_NAMEVIEW']._serialized_end=793
-  _globals['_SHORTFALL']._serialized_start=795
-  _globals['_SHORTFALL']._serialized_end=884
-  _globals['_KNOWNFACTS']._serialized_start=886
-  _globals['_KNOWNFACTS']._serialized_end=1006
+  _globals['_NAMEVIEW']._serialized_start=760
+  _globals['_NAMEVIEW']._serialized_end=862
+  _globals['_SHORTFALL']._serialized_start=864
+  _globals['_SHORTFALL']._serialized_end=953
+  _globals['_KNOWNFACTS']._serialized_start=955
+  _globals['_KNOWNFACTS']._serialized_end=1075
   _globals['_MODELSELECTOR']._serialized_start=60
   _globals['_MODELSELECTOR']._serialized_end=106
   _globals['_MODELVERSION']._serialized_start=108
@@ -41,5 +41,5 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_NAMEPROBLEM']._serialized_start=350
   _globals['_NAMEPROBLEM']._serialized_end=394
   _globals['_ANSWERS']._serialized_start=397
-  _globals['_ANSWERS']._serialized_end=689
+  _globals['_ANSWERS']._serialized_end=758
 # @@protoc_insertion_point(module_scope)

@@ -87,7 +87,7 @@ class NameProblem(_message.Message):
     def __init__(self, name: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Answers(_message.Message):
-    __slots__ = ("codes", "errors", "offsets", "rows", "ids", "labels", "scores", "probabilities", "known", "known_facts", "exact", "fetched", "shortfalls")
+    __slots__ = ("codes", "errors", "offsets", "rows", "ids", "labels", "scores", "probabilities", "known", "known_facts", "exact", "fetched", "shortfalls", "priors", "plausibilities", "self_loops_excluded")
     CODES_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     OFFSETS_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,9 @@ class Answers(_message.Message):
     EXACT_FIELD_NUMBER: _ClassVar[int]
     FETCHED_FIELD_NUMBER: _ClassVar[int]
     SHORTFALLS_FIELD_NUMBER: _ClassVar[int]
+    PRIORS_FIELD_NUMBER: _ClassVar[int]
+    PLAUSIBILITIES_FIELD_NUMBER: _ClassVar[int]
+    SELF_LOOPS_EXCLUDED_FIELD_NUMBER: _ClassVar[int]
     codes: _containers.RepeatedScalarFieldContainer[int]
     errors: _containers.RepeatedCompositeFieldContainer[QueryError]
     offsets: _containers.RepeatedScalarFieldContainer[int]
@@ -114,4 +117,7 @@ class Answers(_message.Message):
     exact: _containers.RepeatedScalarFieldContainer[bool]
     fetched: _containers.RepeatedScalarFieldContainer[int]
     shortfalls: _containers.RepeatedScalarFieldContainer[Shortfall]
-    def __init__(self, codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[QueryError, _Mapping]]] = ..., offsets: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., ids: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., probabilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[KnownFacts, str]] = ..., exact: _Optional[_Iterable[bool]] = ..., fetched: _Optional[_Iterable[int]] = ..., shortfalls: _Optional[_Iterable[_Union[Shortfall, str]]] = ...) -> None: ...
+    priors: _containers.RepeatedScalarFieldContainer[float]
+    plausibilities: _containers.RepeatedScalarFieldContainer[float]
+    self_loops_excluded: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[QueryError, _Mapping]]] = ..., offsets: _Optional[_Iterable[int]] = ..., rows: _Optional[_Iterable[int]] = ..., ids: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., probabilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[KnownFacts, str]] = ..., exact: _Optional[_Iterable[bool]] = ..., fetched: _Optional[_Iterable[int]] = ..., shortfalls: _Optional[_Iterable[_Union[Shortfall, str]]] = ..., priors: _Optional[_Iterable[float]] = ..., plausibilities: _Optional[_Iterable[float]] = ..., self_loops_excluded: _Optional[_Iterable[bool]] = ...) -> None: ...

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from mulde.v1 import common_pb2 as mulde_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mulde/v1/prediction.proto\x12\x08mulde.v1\x1a\x15mulde/v1/common.proto\"\xf5\x01\n\x0ePredictOptions\x12\x0e\n\x01k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rexclude_known\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x1c\n\x0fscore_threshold\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\"\n\x15probability_threshold\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\r\n\x05\x65xact\x18\x05 \x01(\x08\x12 \n\x04view\x18\x06 \x01(\x0e\x32\x12.mulde.v1.NameViewB\x04\n\x02_kB\x10\n\x0e_exclude_knownB\x12\n\x10_score_thresholdB\x18\n\x16_probability_threshold\"\xb5\x01\n\x13PredictTailsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\r\n\x05heads\x18\x02 \x03(\t\x12\x11\n\trelations\x18\x03 \x03(\t\x12)\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x19.mulde.v1.CandidateFilter\x12)\n\x07options\x18\x05 \x01(\x0b\x32\x18.mulde.v1.PredictOptions\"a\n\x14PredictTailsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers\"\xb5\x01\n\x13PredictHeadsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x11\n\trelations\x18\x02 \x03(\t\x12\r\n\x05tails\x18\x03 \x03(\t\x12)\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x19.mulde.v1.CandidateFilter\x12)\n\x07options\x18\x05 \x01(\x0b\x32\x18.mulde.v1.PredictOptions\"a\n\x14PredictHeadsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers\"\x8a\x01\n\x17PredictRelationsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\r\n\x05heads\x18\x02 \x03(\t\x12\r\n\x05tails\x18\x03 \x03(\t\x12)\n\x07options\x18\x04 \x01(\x0b\x32\x18.mulde.v1.PredictOptions\"e\n\x18PredictRelationsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers\"}\n\x13ScoreTriplesRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\r\n\x05heads\x18\x02 \x03(\t\x12\x11\n\trelations\x18\x03 \x03(\t\x12\r\n\x05tails\x18\x04 \x03(\t\x12\r\n\x05ranks\x18\x05 \x01(\x08\"\xa5\x02\n\x14ScoreTriplesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\r\n\x05\x63odes\x18\x02 \x03(\x05\x12$\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x14.mulde.v1.QueryError\x12\x0e\n\x06scores\x18\x04 \x03(\x01\x12\x13\n\x0btail_scores\x18\x05 \x03(\x01\x12\x13\n\x0bhead_scores\x18\x06 \x03(\x01\x12\x15\n\rprobabilities\x18\x07 \x03(\x01\x12\r\n\x05known\x18\x08 \x03(\x08\x12)\n\x0bknown_facts\x18\t \x01(\x0e\x32\x14.mulde.v1.KnownFacts\x12\x12\n\ntail_ranks\x18\n \x03(\x01\x12\x12\n\nhead_ranks\x18\x0b \x03(\x01\"\xb5\x01\n\x16SimilarEntitiesRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x10\n\x08\x65ntities\x18\x02 \x03(\t\x12)\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x19.mulde.v1.CandidateFilter\x12\x0e\n\x01k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12 \n\x04view\x18\x05 \x01(\x0e\x32\x12.mulde.v1.NameViewB\x04\n\x02_k\"d\n\x17SimilarEntitiesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers2\xb7\x03\n\x15LinkPredictionService\x12M\n\x0cPredictTails\x12\x1d.mulde.v1.PredictTailsRequest\x1a\x1e.mulde.v1.PredictTailsResponse\x12M\n\x0cPredictHeads\x12\x1d.mulde.v1.PredictHeadsRequest\x1a\x1e.mulde.v1.PredictHeadsResponse\x12Y\n\x10PredictRelations\x12!.mulde.v1.PredictRelationsRequest\x1a\".mulde.v1.PredictRelationsResponse\x12M\n\x0cScoreTriples\x12\x1d.mulde.v1.ScoreTriplesRequest\x1a\x1e.mulde.v1.ScoreTriplesResponse\x12V\n\x0fSimilarEntities\x12 .mulde.v1.SimilarEntitiesRequest\x1a!.mulde.v1.SimilarEntitiesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mulde/v1/prediction.proto\x12\x08mulde.v1\x1a\x15mulde/v1/common.proto\"\x8b\x02\n\x0ePredictOptions\x12\x0e\n\x01k\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x1a\n\rexclude_known\x18\x02 \x01(\x08H\x01\x88\x01\x01\x12\x1c\n\x0fscore_threshold\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\"\n\x15probability_threshold\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\r\n\x05\x65xact\x18\x05 \x01(\x08\x12 \n\x04view\x18\x06 \x01(\x0e\x32\x12.mulde.v1.NameView\x12\x14\n\x0cplausibility\x18\x07 \x01(\x08\x42\x04\n\x02_kB\x10\n\x0e_exclude_knownB\x12\n\x10_score_thresholdB\x18\n\x16_probability_threshold\"\xb5\x01\n\x13PredictTailsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\r\n\x05heads\x18\x02 \x03(\t\x12\x11\n\trelations\x18\x03 \x03(\t\x12)\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x19.mulde.v1.CandidateFilter\x12)\n\x07options\x18\x05 \x01(\x0b\x32\x18.mulde.v1.PredictOptions\"a\n\x14PredictTailsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers\"\xb5\x01\n\x13PredictHeadsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x11\n\trelations\x18\x02 \x03(\t\x12\r\n\x05tails\x18\x03 \x03(\t\x12)\n\x06\x66ilter\x18\x04 \x01(\x0b\x32\x19.mulde.v1.CandidateFilter\x12)\n\x07options\x18\x05 \x01(\x0b\x32\x18.mulde.v1.PredictOptions\"a\n\x14PredictHeadsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers\"\x8a\x01\n\x17PredictRelationsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\r\n\x05heads\x18\x02 \x03(\t\x12\r\n\x05tails\x18\x03 \x03(\t\x12)\n\x07options\x18\x04 \x01(\x0b\x32\x18.mulde.v1.PredictOptions\"e\n\x18PredictRelationsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers\"\xa3\x01\n\x13ScoreTriplesRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\r\n\x05heads\x18\x02 \x03(\t\x12\x11\n\trelations\x18\x03 \x03(\t\x12\r\n\x05tails\x18\x04 \x03(\t\x12\r\n\x05ranks\x18\x05 \x01(\x08\x12\x16\n\tbase_rate\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x0c\n\n_base_rate\"\xcd\x02\n\x14ScoreTriplesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\r\n\x05\x63odes\x18\x02 \x03(\x05\x12$\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x14.mulde.v1.QueryError\x12\x0e\n\x06scores\x18\x04 \x03(\x01\x12\x13\n\x0btail_scores\x18\x05 \x03(\x01\x12\x13\n\x0bhead_scores\x18\x06 \x03(\x01\x12\x16\n\x0eplausibilities\x18\x07 \x03(\x01\x12\r\n\x05known\x18\x08 \x03(\x08\x12)\n\x0bknown_facts\x18\t \x01(\x0e\x32\x14.mulde.v1.KnownFacts\x12\x12\n\ntail_ranks\x18\n \x03(\x01\x12\x12\n\nhead_ranks\x18\x0b \x03(\x01\x12\x11\n\tbase_rate\x18\x0c \x01(\x01\x12\x12\n\nself_loops\x18\r \x03(\x08\"\xb5\x01\n\x16SimilarEntitiesRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x10\n\x08\x65ntities\x18\x02 \x03(\t\x12)\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x19.mulde.v1.CandidateFilter\x12\x0e\n\x01k\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12 \n\x04view\x18\x05 \x01(\x0e\x32\x12.mulde.v1.NameViewB\x04\n\x02_k\"d\n\x17SimilarEntitiesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x11.mulde.v1.Answers2\xb7\x03\n\x15LinkPredictionService\x12M\n\x0cPredictTails\x12\x1d.mulde.v1.PredictTailsRequest\x1a\x1e.mulde.v1.PredictTailsResponse\x12M\n\x0cPredictHeads\x12\x1d.mulde.v1.PredictHeadsRequest\x1a\x1e.mulde.v1.PredictHeadsResponse\x12Y\n\x10PredictRelations\x12!.mulde.v1.PredictRelationsRequest\x1a\".mulde.v1.PredictRelationsResponse\x12M\n\x0cScoreTriples\x12\x1d.mulde.v1.ScoreTriplesRequest\x1a\x1e.mulde.v1.ScoreTriplesResponse\x12V\n\x0fSimilarEntities\x12 .mulde.v1.SimilarEntitiesRequest\x1a!.mulde.v1.SimilarEntitiesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -23,27 +23,27 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mulde.v1.prediction_pb2', _
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_PREDICTOPTIONS']._serialized_start=63
-  _globals['_PREDICTOPTIONS']._serialized_end=308
-  _globals['_PREDICTTAILSREQUEST']._serialized_start=311
-  _globals['_PREDICTTAILSREQUEST']._serialized_end=492
-  _globals['_PREDICTTAILSRESPONSE']._serialized_start=494
-  _globals['_PREDICTTAILSRESPONSE']._serialized_end=591
-  _globals['_PREDICTHEADSREQUEST']._serialized_start=594
-  _globals['_PREDICTHEADSREQUEST']._serialized_end=775
-  _globals['_PREDICTHEADSRESPONSE']._serialized_start=777
-  _globals['_PREDICTHEADSRESPONSE']._serialized_end=874
-  _globals['_PREDICTRELATIONSREQUEST']._serialized_start=877
-  _globals['_PREDICTRELATIONSREQUEST']._serialized_end=1015
-  _globals['_PREDICTRELATIONSRESPONSE']._serialized_start=1017
-  _globals['_PREDICTRELATIONSRESPONSE']._serialized_end=1118
-  _globals['_SCORETRIPLESREQUEST']._serialized_start=1120
-  _globals['_SCORETRIPLESREQUEST']._serialized_end=1245
-  _globals['_SCORETRIPLESRESPONSE']._serialized_start=1248
-  _globals['_SCORETRIPLESRESPONSE']._serialized_end=1541
-  _globals['_SIMILARENTITIESREQUEST']._serialized_start=1544
-  _globals['_SIMILARENTITIESREQUEST']._serialized_end=1725
-  _globals['_SIMILARENTITIESRESPONSE']._serialized_start=1727
-  _globals['_SIMILARENTITIESRESPONSE']._serialized_end=1827
-  _globals['_LINKPREDICTIONSERVICE']._serialized_start=1830
-  _globals['_LINKPREDICTIONSERVICE']._serialized_end=2269
+  _globals['_PREDICTOPTIONS']._serialized_end=330
+  _globals['_PREDICTTAILSREQUEST']._serialized_start=333
+  _globals['_PREDICTTAILSREQUEST']._serialized_end=514
+  _globals['_PREDICTTAILSRESPONSE']._serialized_start=516
+  _globals['_PREDICTTAILSRESPONSE']._serialized_end=613
+  _globals['_PREDICTHEADSREQUEST']._serialized_start=616
+  _globals['_PREDICTHEADSREQUEST']._serialized_end=797
+  _globals['_PREDICTHEADSRESPONSE']._serialized_start=799
+  _globals['_PREDICTHEADSRESPONSE']._serialized_end=896
+  _globals['_PREDICTRELATIONSREQUEST']._serialized_start=899
+  _globals['_PREDICTRELATIONSREQUEST']._serialized_end=1037
+  _globals['_PREDICTRELATIONSRESPONSE']._serialized_start=1039
+  _globals['_PREDICTRELATIONSRESPONSE']._serialized_end=1140
+  _globals['_SCORETRIPLESREQUEST']._serialized_start=1143
+  _globals['_SCORETRIPLESREQUEST']._serialized_end=1306
+  _globals['_SCORETRIPLESRESPONSE']._serialized_start=1309
+  _globals['_SCORETRIPLESRESPONSE']._serialized_end=1642
+  _globals['_SIMILARENTITIESREQUEST']._serialized_start=1645
+  _globals['_SIMILARENTITIESREQUEST']._serialized_end=1826
+  _globals['_SIMILARENTITIESRESPONSE']._serialized_start=1828
+  _globals['_SIMILARENTITIESRESPONSE']._serialized_end=1928
+  _globals['_LINKPREDICTIONSERVICE']._serialized_start=1931
+  _globals['_LINKPREDICTIONSERVICE']._serialized_end=2370
 # @@protoc_insertion_point(module_scope)

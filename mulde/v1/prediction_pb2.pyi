@@ -7,20 +7,22 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PredictOptions(_message.Message):
-    __slots__ = ("k", "exclude_known", "score_threshold", "probability_threshold", "exact", "view")
+    __slots__ = ("k", "exclude_known", "score_threshold", "probability_threshold", "exact", "view", "plausibility")
     K_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_KNOWN_FIELD_NUMBER: _ClassVar[int]
     SCORE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     EXACT_FIELD_NUMBER: _ClassVar[int]
     VIEW_FIELD_NUMBER: _ClassVar[int]
+    PLAUSIBILITY_FIELD_NUMBER: _ClassVar[int]
     k: int
     exclude_known: bool
     score_threshold: float
     probability_threshold: float
     exact: bool
     view: _common_pb2.NameView
-    def __init__(self, k: _Optional[int] = ..., exclude_known: bool = ..., score_threshold: _Optional[float] = ..., probability_threshold: _Optional[float] = ..., exact: bool = ..., view: _Optional[_Union[_common_pb2.NameView, str]] = ...) -> None: ...
+    plausibility: bool
+    def __init__(self, k: _Optional[int] = ..., exclude_known: bool = ..., score_threshold: _Optional[float] = ..., probability_threshold: _Optional[float] = ..., exact: bool = ..., view: _Optional[_Union[_common_pb2.NameView, str]] = ..., plausibility: bool = ...) -> None: ...
 
 class PredictTailsRequest(_message.Message):
     __slots__ = ("model", "heads", "relations", "filter", "options")
@@ -87,44 +89,50 @@ class PredictRelationsResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
 
 class ScoreTriplesRequest(_message.Message):
-    __slots__ = ("model", "heads", "relations", "tails", "ranks")
+    __slots__ = ("model", "heads", "relations", "tails", "ranks", "base_rate")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     HEADS_FIELD_NUMBER: _ClassVar[int]
     RELATIONS_FIELD_NUMBER: _ClassVar[int]
     TAILS_FIELD_NUMBER: _ClassVar[int]
     RANKS_FIELD_NUMBER: _ClassVar[int]
+    BASE_RATE_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelSelector
     heads: _containers.RepeatedScalarFieldContainer[str]
     relations: _containers.RepeatedScalarFieldContainer[str]
     tails: _containers.RepeatedScalarFieldContainer[str]
     ranks: bool
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., ranks: bool = ...) -> None: ...
+    base_rate: float
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., ranks: bool = ..., base_rate: _Optional[float] = ...) -> None: ...
 
 class ScoreTriplesResponse(_message.Message):
-    __slots__ = ("model", "codes", "errors", "scores", "tail_scores", "head_scores", "probabilities", "known", "known_facts", "tail_ranks", "head_ranks")
+    __slots__ = ("model", "codes", "errors", "scores", "tail_scores", "head_scores", "plausibilities", "known", "known_facts", "tail_ranks", "head_ranks", "base_rate", "self_loops")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CODES_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     TAIL_SCORES_FIELD_NUMBER: _ClassVar[int]
     HEAD_SCORES_FIELD_NUMBER: _ClassVar[int]
-    PROBABILITIES_FIELD_NUMBER: _ClassVar[int]
+    PLAUSIBILITIES_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FACTS_FIELD_NUMBER: _ClassVar[int]
     TAIL_RANKS_FIELD_NUMBER: _ClassVar[int]
     HEAD_RANKS_FIELD_NUMBER: _ClassVar[int]
+    BASE_RATE_FIELD_NUMBER: _ClassVar[int]
+    SELF_LOOPS_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelVersion
     codes: _containers.RepeatedScalarFieldContainer[int]
     errors: _containers.RepeatedCompositeFieldContainer[_common_pb2.QueryError]
     scores: _containers.RepeatedScalarFieldContainer[float]
     tail_scores: _containers.RepeatedScalarFieldContainer[float]
     head_scores: _containers.RepeatedScalarFieldContainer[float]
-    probabilities: _containers.RepeatedScalarFieldContainer[float]
+    plausibilities: _containers.RepeatedScalarFieldContainer[float]
     known: _containers.RepeatedScalarFieldContainer[bool]
     known_facts: _common_pb2.KnownFacts
     tail_ranks: _containers.RepeatedScalarFieldContainer[float]
     head_ranks: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., tail_scores: _Optional[_Iterable[float]] = ..., head_scores: _Optional[_Iterable[float]] = ..., probabilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., tail_ranks: _Optional[_Iterable[float]] = ..., head_ranks: _Optional[_Iterable[float]] = ...) -> None: ...
+    base_rate: float
+    self_loops: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., tail_scores: _Optional[_Iterable[float]] = ..., head_scores: _Optional[_Iterable[float]] = ..., plausibilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., tail_ranks: _Optional[_Iterable[float]] = ..., head_ranks: _Optional[_Iterable[float]] = ..., base_rate: _Optional[float] = ..., self_loops: _Optional[_Iterable[bool]] = ...) -> None: ...
 
 class SimilarEntitiesRequest(_message.Message):
     __slots__ = ("model", "entities", "filter", "k", "view")

@@ -17,18 +17,17 @@ def plausibilities(
     triples: tuple[Rows, Rows, Rows],
     scores: tuple[Float64, Float64],
     base_rate: float = BASE_RATE,
-) -> Float64 | None:
-    """Return the chance [n] that triples are true rather than corrupted; None without calibration.
+) -> Float64:
+    """Return the chance [n] that triples are true rather than corrupted.
 
     Args:
-        engine: of the bundle.
+        engine: of a bundle with a calibration.
         triples: heads, relations and tails, [n] each; relations in [0, R).
         scores: of tails and of heads by the scorer alone, [n] each.
         base_rate: see ``Calibration.plausibility``.
     """
     calibration = engine.bundle.calibration
-    if calibration is None:
-        return None
+    assert calibration is not None
     heads, relations, tails = triples
     biases = np.column_stack([entity_biases(engine, heads), entity_biases(engine, tails)])
     found = calibration.plausibility(*scores, relations, biases, base_rate)

@@ -84,8 +84,8 @@ class Model:
             return rows
         return [same_id, *(row for row in rows if row != same_id)][:count]
 
-    def probabilities(self, ranked_by: Float64, relations: Rows, *, priors: bool) -> Float64 | None:
-        """Probabilities [A] of answers; None without calibration.
+    def probabilities(self, ranked_by: Float64, relations: Rows, *, priors: bool) -> Float64:
+        """Probabilities [A] of answers of a bundle with a calibration.
 
         Args:
             ranked_by: [A], score + relation prior, or the score alone.
@@ -93,8 +93,7 @@ class Model:
             priors: which of the two it is.
         """
         calibration = self.bundle.calibration
-        if calibration is None:
-            return None
+        assert calibration is not None
         return calibration.probability(ranked_by, relations, priors=priors)
 
     def near_types(self, name: str) -> Sequence[str]:

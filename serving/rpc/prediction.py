@@ -13,7 +13,6 @@ import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 from numpy.typing import NDArray
 
-from mulde.typing import Float64 as Array
 from mulde.typing import Rows
 from mulde.v1 import common_pb2, prediction_pb2
 from serving.engine.plausibility import plausibilities
@@ -26,6 +25,7 @@ from serving.rpc.request import (
     Limits,
     Options,
     check_same_length,
+    read_base_rate,
     read_filter,
     read_k,
     read_options,
@@ -33,6 +33,7 @@ from serving.rpc.request import (
 )
 from serving.rpc.response import (
     AnswersBuilder,
+    Numbers,
     codes_of,
     known_facts,
     pack_errors,
@@ -125,16 +126,15 @@ class LinkPrediction:
         kind = ("predict", str(model), exact, k.bit_length(), filtered)
         shared = allow is None and deny is None
         key = (model, k, exclude_known, exact) if shared else None
-        asked, done = relations[resolved.valid], 0
+        heads, asked, done = entities[resolved.valid], relations[resolved.valid], 0
         builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
         for answers in self._run(run, (entities, relations), resolved, call, kind, key):
-            part = asked[done : done + len(answers.offsets) - 1]
-            probabilities = model.probabilities(
-                answers.totals, part[answers.owners], priors=exclude_known
-            )
-            done += len(part)
-            builder.add(*apply_thresholds(answers, probabilities, options), call)
-        return builder.finish(known_facts(model, exclude_known), call)
+            part = slice(done, done + len(answers))
+            numbers = candidate_numbers(model, heads[part], asked[part], answers, options)
+            done = part.stop
+            builder.add(*apply_thresholds(answers, numbers, options), call)
+        loops = engine.manifest.loopless[asked]
+        return builder.finish(known_facts(model, exclude_known), call, loops)
 
     def _pick(self, selector: common_pb2.ModelSelector, call: Call) -> Model:
         model = self._models.get(selector)
@@ -183,7 +183,7 @@ class LinkPrediction:
         heads = model.resolver.entities("heads", request.heads, resolved)
         tails = model.resolver.entities("tails", request.tails, resolved)
 
-        def run(parts: Sequence[Part]) -> list[tuple[Results, Array | None]]:
+        def run(parts: Sequence[Part]) -> list[tuple[Results, Numbers]]:
             ((heads, tails),) = parts
             answers = engine.relations(heads, tails, options.k, exclude_known=options.exclude_known)
             owners, rows = answers.owners, answers.rows.astype(np.int64)
@@ -194,8 +194,8 @@ class LinkPrediction:
             response, model, resolved, options.k, model.relations, options.view
         )
         kind = ("relations", str(model))
-        for answers, probabilities in self._run(run, (heads, tails), resolved, call, kind):
-            builder.add(*apply_thresholds(answers, probabilities, options), call)
+        for answers, numbers in self._run(run, (heads, tails), resolved, call, kind):
+            builder.add(*apply_thresholds(answers, numbers, options), call)
         return builder.finish(known_facts(model, options.exclude_known), call)
 
     def score_triples(
@@ -212,18 +212,19 @@ class LinkPrediction:
             model.resolver.relations("relations", request.relations, resolved),
             model.resolver.entities("tails", request.tails, resolved),
         )
-        ranks = request.ranks
+        ranks, base_rate = request.ranks, read_base_rate(request)
 
         def run(parts: Sequence[Part]) -> list[Columns]:
-            return [score_columns(model, *part, ranks=ranks) for part in parts]
+            return [score_columns(model, *part, base_rate=base_rate, ranks=ranks) for part in parts]
 
-        kind = ("score", str(model), ranks)
+        kind = ("score", str(model), ranks, base_rate)
         chunks = list(self._run(run, triples, resolved, call, kind))
         response = prediction_pb2.ScoreTriplesResponse(
             model=version_of(model),
             codes=codes_of(resolved),
             errors=pack_errors(resolved, call.id),
             known_facts=known_facts(model, excluded=False),
+            base_rate=0.0 if model.bundle.calibration is None else base_rate,
         )
         for name in chunks[0] if chunks else ():
             column = np.concatenate([chunk[name] for chunk in chunks])
@@ -249,7 +250,7 @@ class LinkPrediction:
         builder = AnswersBuilder(response, model, resolved, k, model.entities, view)
         kind = ("similar", str(model), k.bit_length())
         for answers in self._run(run, (entities,), resolved, call, kind):
-            builder.add(answers, None, call)
+            builder.add(answers, {}, call)
         return builder.finish(common_pb2.KNOWN_FACTS_UNSPECIFIED, call)
 
 
@@ -268,32 +269,63 @@ def _split(answers: Results, parts: Sequence[Part]) -> list[Results]:
     return [answers.part(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
+def candidate_numbers(
+    model: Model, entities: Rows, relations: Rows, answers: Results, options: Options
+) -> Numbers:
+    """What is said about each answer to (entity, relation, ?) besides its score.
+
+    Args:
+        model: that answered.
+        entities: of the queries, [B].
+        relations: likewise, rows in [0, 2R).
+        answers: of the queries.
+        options: of the request.
+    """
+    priors, owners, rows = options.exclude_known, answers.owners, answers.rows.astype(np.int64)
+    asked, given, count = relations[owners], entities[owners], model.engine.num_relations
+    numbers: Numbers = {}
+    if priors and answers.priors is not None:
+        numbers["priors"] = answers.priors
+    if model.bundle.calibration is not None:
+        chances = model.probabilities(answers.totals, asked, priors=priors)
+        numbers["probabilities"] = chances
+    if options.plausibility:
+        backwards = asked >= count
+        heads, tails = np.where(backwards, rows, given), np.where(backwards, given, rows)
+        numbers |= triple_plausibilities(model, heads, asked % count, tails)
+    return numbers
+
+
 def apply_thresholds(
-    answers: Results, probabilities: Array | None, options: Options
-) -> tuple[Results, Array | None]:
-    """Results, and their probabilities [A], that reach the thresholds."""
+    answers: Results, numbers: Numbers, options: Options
+) -> tuple[Results, Numbers]:
+    """Answers and their numbers [A] that reach the thresholds."""
     if options.score_threshold is None and options.probability_threshold is None:
-        return answers, probabilities
+        return answers, numbers
     kept = np.ones(len(answers.rows), dtype=bool)
     if options.score_threshold is not None:
-        kept &= answers.totals >= options.score_threshold
-    if options.probability_threshold is not None and probabilities is not None:
-        kept &= probabilities >= options.probability_threshold
+        kept &= answers.scores >= options.score_threshold
+    if options.probability_threshold is not None:
+        chances = numbers["probabilities" if "probabilities" in numbers else "plausibilities"]
+        kept &= chances >= options.probability_threshold
     if kept.all():
-        return answers, probabilities
-    return answers.where(kept), None if probabilities is None else probabilities[kept]
+        return answers, numbers
+    return answers.where(kept), {name: values[kept] for name, values in numbers.items()}
 
 
-def triple_plausibilities(model: Model, heads: Rows, relations: Rows, tails: Rows) -> Array | None:
-    """Plausibilities of triples, [B]; None without calibration."""
-    if not len(heads):
-        return np.zeros(0)
-    triples = heads, relations, tails
-    return plausibilities(model.engine, triples, model.engine.triple_scores(*triples))
+def triple_plausibilities(model: Model, heads: Rows, relations: Rows, tails: Rows) -> Numbers:
+    """Plausibilities of triples, [A]; nothing without calibration."""
+    if model.bundle.calibration is None:
+        return {}
+    triples, found = (heads, relations, tails), np.zeros(0)
+    if len(heads):
+        scores = model.engine.triple_scores(*triples)
+        found = plausibilities(model.engine, triples, scores)
+    return {"plausibilities": found}
 
 
 def score_columns(
-    model: Model, heads: Rows, relations: Rows, tails: Rows, *, ranks: bool
+    model: Model, heads: Rows, relations: Rows, tails: Rows, *, base_rate: float, ranks: bool
 ) -> Columns:
     """The arrays of ScoreTriplesResponse, [B] each, for triples that exist."""
     engine, bundle = model.engine, model.bundle
@@ -304,12 +336,14 @@ def score_columns(
         "head_scores": head_scores,
     }
     triples = heads, relations, tails
-    plausible = plausibilities(engine, triples, (tail_scores, head_scores))
-    if plausible is not None:
-        columns["probabilities"] = plausible
+    columns["self_loops"] = engine.self_loops(*triples)
+    if bundle.calibration is not None:
+        scores = tail_scores, head_scores
+        columns["plausibilities"] = plausibilities(engine, triples, scores, base_rate)
     if bundle.known is not None:
         columns["known"] = bundle.known.contains(heads, relations, tails)
     if ranks:
-        columns["tail_ranks"] = engine.ranks(heads, relations, tails)
-        columns["head_ranks"] = engine.ranks(tails, relations + engine.num_relations, heads)
+        back = relations + engine.num_relations
+        columns["tail_ranks"] = engine.ranks(heads, relations, tails, use_priors=False)
+        columns["head_ranks"] = engine.ranks(tails, back, heads, use_priors=False)
     return columns

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mulde.errors import InvalidArgument, UnknownType, Unsupported
+from mulde.evaluation.calibration import BASE_RATE
 from mulde.typing import Rows
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2
 from serving.registry.model import Model
@@ -86,6 +87,7 @@ class Options:
     probability_threshold: float | None
     exact: bool
     view: int
+    plausibility: bool
 
 
 def read_options(
@@ -121,7 +123,21 @@ def read_options(
         probability_threshold=probability,
         exact=message.exact,
         view=read_view("options.view", message.view),
+        plausibility=message.plausibility,
     )
+
+
+def read_base_rate(message: prediction_pb2.ScoreTriplesRequest) -> float:
+    """Check the base rate of plausibilities.
+
+    Raises:
+        InvalidArgument: if it is no share between 0 and 1.
+    """
+    if not message.HasField("base_rate"):
+        return BASE_RATE
+    if not 0.0 < message.base_rate < 1.0:
+        raise InvalidArgument("base_rate", "above 0, below 1", message.base_rate)
+    return message.base_rate
 
 
 def read_k(field: str, k: int | None, limits: Limits, candidates: int) -> int:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.typing import Float64 as Array
-from mulde.typing import Rows
+from mulde.typing import Float64, Mask, Rows
 from mulde.v1 import common_pb2
 from serving.engine.results import Results
 from serving.registry.entity_resolver import LabelCache, Resolved
@@ -25,6 +24,9 @@ from serving.rpc.status import status_of
 
 _CANDIDATES = common_pb2.SHORTFALL_CANDIDATES
 _THRESHOLD = common_pb2.SHORTFALL_THRESHOLD
+
+Numbers = dict[str, Float64]
+"""Fields of ``mulde.v1.Answers`` with one number for each answer, [A] each."""
 
 
 class AnswersBuilder:
@@ -48,12 +50,12 @@ class AnswersBuilder:
         self._parts: list[bytes] = []
         self._chunks: list[tuple[NDArray[Any], ...]] = []
 
-    def add(self, answers: Results, probabilities: Array | None, call: Call) -> None:
+    def add(self, answers: Results, numbers: Numbers, call: Call) -> None:
         """Add the answers of the next queries that did not fail.
 
         Args:
             answers: in order.
-            probabilities: [A], or None where there is no calibration.
+            numbers: further fields of the answers, [A] each, by name.
             call: counts the bytes of the response.
 
         Raises:
@@ -67,24 +69,27 @@ class AnswersBuilder:
         self._chunks.append((answers.counts, answers.exact, answers.fetched, shortfalls))
         target = self._response.answers
         target.rows.extend(answers.rows.tolist())
-        target.scores.extend(answers.totals.tolist())
+        target.scores.extend(answers.scores.tolist())
         if self._view != common_pb2.NAME_VIEW_ROW:
             ids = self._names.ids.take(answers.rows)
             target.ids.extend(ids)
             if self._view != common_pb2.NAME_VIEW_ID:
                 same = self._names.labels is self._names.ids
                 target.labels.extend(ids if same else self._names.labels.take(answers.rows))
-        if probabilities is not None:
-            target.probabilities.extend(probabilities.tolist())
+        for name, values in numbers.items():
+            getattr(target, name).extend(values.tolist())
         if answers.known is not None:
             target.known.extend(answers.known.tolist())
 
-    def finish(self, known_facts: common_pb2.KnownFacts, call: Call) -> bytes:
+    def finish(
+        self, known_facts: common_pb2.KnownFacts, call: Call, self_loops: Mask | None = None
+    ) -> bytes:
         """The response, serialised.
 
         Args:
             known_facts: what was done about known facts.
             call: whose id errors name.
+            self_loops: [B], whether a self-loop was left out, of the queries that did not fail.
         """
         counts, exact, fetched, shortfalls = self._columns()
         response, target, resolved = self._response, self._response.answers, self._resolved
@@ -95,6 +100,9 @@ class AnswersBuilder:
         target.fetched.extend(fetched.tolist())
         target.shortfalls.extend(shortfalls.tolist())
         target.known_facts = known_facts
+        if self_loops is not None:
+            loops = spread(self_loops, resolved.valid, resolved.size)
+            target.self_loops_excluded.extend(loops.tolist())
         if resolved.errors:
             target.errors.extend(pack_errors(resolved, call.id))
         last: bytes = response.SerializeToString()

@@ -13,9 +13,12 @@ from typing import Any, Protocol
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-from mulde.typing import Float32, Float64
+
+Array = NDArray[np.float64]
+Vectors = NDArray[np.float32]
 
 _DECODED_ROWS = 1 << 16
 _ROWS_PER_CELL = 128
@@ -24,17 +27,17 @@ _MOST_SAMPLED = 1 << 18
 _ROUNDS = 15
 
 
-class TableRows(Protocol):
+class Rows(Protocol):
     """A table that gives its rows, such as ``serving.engine.entity_table.EntityTable``."""
 
     entities: int
     width: int
 
-    def decode(self, start: int, stop: int) -> Float32:
+    def decode(self, start: int, stop: int) -> Vectors:
         """Rows ``start`` to ``stop``, [n, W]."""
 
 
-def write_cells(path: Path, table: TableRows, weights: Float64, cells: int, seed: int = 0) -> None:
+def write_cells(path: Path, table: Rows, weights: Array, cells: int, seed: int = 0) -> None:
     """Codes of 8 bits in cells of rows that are near each other: kind ``ivf``.
 
     Args:
@@ -64,7 +67,7 @@ def write_cells(path: Path, table: TableRows, weights: Float64, cells: int, seed
     _write(index, path)
 
 
-def _cut(table: TableRows, weights: Float64, cells: int, seed: int) -> tuple[Any, Float32]:
+def _cut(table: Rows, weights: Array, cells: int, seed: int) -> tuple[Any, Vectors]:
     """An index of the cells' middles in weighed columns, and the middles [C, W] in plain ones."""
     scale = weights.astype(np.float32)
     count = min(cells * _ROWS_PER_CELL, max(_MOST_SAMPLED, 32 * cells))
@@ -83,7 +86,7 @@ def _cut(table: TableRows, weights: Float64, cells: int, seed: int) -> tuple[Any
     return clustering.index, middles
 
 
-def _ranges(table: TableRows) -> Float32:
+def _ranges(table: Rows) -> Vectors:
     """Least and greatest number of each column, [2, W]; trained on them, a codec clips nothing."""
     low, high = np.full(table.width, np.inf), np.full(table.width, -np.inf)
     for _, rows in _chunks(table):
@@ -91,7 +94,7 @@ def _ranges(table: TableRows) -> Float32:
     return np.stack([low, high]).astype(np.float32)
 
 
-def _sample(table: TableRows, count: int, seed: int) -> Float32:
+def _sample(table: Rows, count: int, seed: int) -> Vectors:
     """About ``count`` rows, every one as likely as another."""
     if count >= table.entities:
         return table.decode(0, table.entities)
@@ -100,7 +103,7 @@ def _sample(table: TableRows, count: int, seed: int) -> Float32:
     return np.concatenate(parts)
 
 
-def _chunks(table: TableRows) -> Iterator[tuple[int, Float32]]:
+def _chunks(table: Rows) -> Iterator[tuple[int, Vectors]]:
     for start in range(0, table.entities, _DECODED_ROWS):
         yield start, table.decode(start, min(start + _DECODED_ROWS, table.entities))
 

@@ -43,7 +43,7 @@ from training.export.entity_table import write_quantised, write_table
 from training.export.index_selection import Wish, choose_index, choose_precision
 from training.export.onnx_encoder import EncoderGraph, choose_slopes, write_onnx
 from training.export.paper_differences import departures
-from training.export.served import Served
+from training.export.served import Served, measure_quality
 from training.export.train_priors import RelationPriors
 from training.hardware import describe_machine
 from training.recipe import Recipe
@@ -153,11 +153,10 @@ def export(
         with Engine.open(draft.path) as engine:
             manifest = _index(manifest, wish, out, draft.path, engine, valid, report)
             checks = measure(source.scorer, encoder, table, engine, valid, priors, text, report)
-            report("ranking valid as served")
-            quality = {"valid": valid.quality(engine.scores)}
-            checks["mrr_served"] = quality["valid"]["total"]["mrr"]
+            manifest = measure_quality(manifest, engine, source.graph, ("valid",), report)
+            checks["mrr_served"] = manifest.quality["valid"]["total"]["mrr"]
             refuse_differences(out, checks, checked, len(valid.target))
-            manifest = replace(manifest, checks=checks, quality=quality)
+            manifest = replace(manifest, checks=checks)
             manifest, calibration = _test(manifest, engine, source.graph, valid, report)
         provenance = _provenance(source, licence, priors)
         manifest = _describe(draft, manifest, calibration, provenance)
@@ -230,14 +229,12 @@ def _test(
     manifest: Manifest, engine: Engine, graph: Graph, valid: RankingTask, report: Report
 ) -> tuple[Manifest, Calibration]:
     """Fit probabilities on valid; measure quality and probabilities on test."""
-    test = RankingTask.of(graph, "test")
-    report("ranking test as served")
-    quality = {**manifest.quality, "test": test.quality(engine.scores)}
+    manifest = measure_quality(manifest, engine, graph, ("test",), report)
     report("calibrating probabilities")
     served = Served(engine)
     calibration = calibrate(served, graph, valid)
     checks = {**manifest.checks, **measure_calibration(calibration, served, graph, "test")}
-    return replace(manifest, quality=quality, checks=checks), calibration
+    return replace(manifest, checks=checks), calibration
 
 
 def _describe(

@@ -19,11 +19,11 @@ from mulde.bundle.manifest import FORMAT_VERSION, Index, Manifest
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError, ConfigError
-from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
 from training.export.entity_table import write_quantised
+from training.export.served import measure_quality
 
 DROPPABLE = {
     "labels": files.SEARCH,
@@ -91,15 +91,13 @@ def shrink(
             index=Index(),
             checks={},
             quality={},
+            scorer_quality={},
             format_version=FORMAT_VERSION,
         )
         draft.seal(manifest, rebind=True)
         with Engine.open(draft.path) as engine:
-            quality = {}
-            for split in ("valid", "test"):
-                report(f"ranking {split} as served")
-                quality[split] = RankingTask.of(graph, split).quality(engine.scores)
-        sealed = draft.seal(replace(manifest, quality=quality))
+            manifest = measure_quality(manifest, engine, graph, ("valid", "test"), report)
+        sealed = draft.seal(manifest)
         draft.publish()
     return sealed
 

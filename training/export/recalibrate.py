@@ -1,0 +1,96 @@
+"""Calibrate a bundle again, without its checkpoint.
+
+The table, the encoder and the names stay as they are, byte for byte; the probabilities, the
+figures of quality and the card's sections about them are made anew, by the code that makes those of
+an export. Scores come from the bundle's engine in both cases, so the result is that of an export.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from mulde.bundle import files
+from mulde.bundle.bundle import Bundle, open_bundle
+from mulde.bundle.draft import draft_bundle
+from mulde.bundle.manifest import FORMAT_VERSION, Manifest, utc_now
+from mulde.errors import BundleError
+from mulde.evaluation.metrics import RankingTask
+from mulde.graph.graph import Graph
+from serving.engine.engine import Engine
+from training.export.calibrate import calibrate, measure_calibration
+from training.export.card import probabilities, quality
+from training.export.served import Served, measure_quality
+
+Report = Callable[[str], None]
+
+_COPIED = (files.ENCODER, files.ENTITIES, files.CANDIDATES, files.MEASURES, files.RECIPE)
+
+
+def recalibrate(
+    source: Path, out: Path, graph: Graph, *, report: Report = lambda step: None
+) -> Manifest:
+    """Write a bundle with probabilities and figures of quality that were measured again.
+
+    Args:
+        source: the bundle's folder.
+        out: the new one's.
+        graph: that it was trained on.
+        report: called with each step's name.
+
+    Returns:
+        The manifest as published.
+
+    Raises:
+        BundleError: if ``source`` cannot be opened, is of another graph, or ``out`` exists.
+    """
+    opened = open_bundle(source)
+    if opened.manifest.dataset.sha256 != graph.digest:
+        raise BundleError(source, f"expected a bundle of {graph.name}, found one of another graph")
+    with draft_bundle(out) as draft:
+        _copy(opened, draft.path)
+        manifest = replace(
+            opened.manifest, created=utc_now(), format_version=FORMAT_VERSION, files={}
+        )
+        draft.seal(manifest, rebind=True)
+        with Engine.open(draft.path) as engine:
+            manifest = measure_quality(manifest, engine, graph, ("valid", "test"), report)
+            report("calibrating probabilities")
+            served = Served(engine)
+            calibration = calibrate(served, graph, RankingTask.of(graph, "valid"))
+            measured = measure_calibration(calibration, served, graph, "test")
+        kept = {name: one for name, one in manifest.checks.items() if "calibration" not in name}
+        manifest = replace(manifest, checks={**kept, **measured})
+        (draft.path / files.CALIBRATION).write_text(calibration.to_json(), encoding="utf-8")
+        if files.CARD in opened.manifest.files:
+            text = opened.file(files.CARD).read_text(encoding="utf-8")
+            (draft.path / files.CARD).write_text(_card(text, manifest), encoding="utf-8")
+        sealed = draft.seal(manifest)
+        open_bundle(draft.path)
+        draft.publish()
+    return sealed
+
+
+def _copy(opened: Bundle, folder: Path) -> None:
+    """All files but the calibration and the card; what holds a model id is written anew."""
+    for name in _COPIED:
+        if name in opened.manifest.files:
+            shutil.copyfile(opened.file(name), folder / name)
+    opened.vocabulary.write(folder / files.VOCABULARY)
+    parts = {files.KNOWN: opened.known, files.TYPES: opened.types, files.SEARCH: opened.search}
+    for name, kept in parts.items():
+        if kept is not None:
+            kept.write(folder / name)
+
+
+def _card(text: str, manifest: Manifest) -> str:
+    """The card with the sections on quality and probabilities made anew."""
+    made = {"Quality": quality(manifest), "Probabilities": probabilities(manifest)}
+    parts = text.split("\n## ")
+    for place, part in enumerate(parts):
+        name = part.split("\n", 1)[0]
+        if name in made:
+            parts[place] = f"{name}\n\n{made[name]}\n"
+    return "\n## ".join(parts)
