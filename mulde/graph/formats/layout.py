@@ -67,7 +67,9 @@ def layout_of(path: Path, options: ReadOptions) -> FileLayout:
             raw += piece
     encoding = options.encoding or _encoding(path, raw)
     text = _decoded(raw, encoding)
-    lines = text.splitlines() if len(raw) < SAMPLE_BYTES else text.splitlines()[:-1] or [text]
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if len(raw) == SAMPLE_BYTES or not lines[-1]:
+        lines = lines[:-1] or lines  # the last one may be cut
     blank = next((place for place, line in enumerate(lines) if line.strip()), None)
     if blank is None:
         raise DatasetError(path, "expected at least one triple, found an empty file")

@@ -411,6 +411,14 @@ def test_blank_lines_before_the_header_are_passed_over(tmp_path: Path) -> None:
         assert facts(read_graph(tmp_path / name)) == sorted(FACTS)
 
 
+def test_only_line_feeds_end_lines(tmp_path: Path) -> None:
+    """Python's splitlines knows seven more."""
+    odd = [("a\x85b", "r\u2028s", "c\x1cd"), ("e\x0bf", "r", "g\x0ch"), ("i", "r", "j")]
+    path = tmp_path / "facts.tsv"
+    path.write_text("".join("\t".join(fact) + "\n" for fact in odd), encoding="utf-8")
+    assert facts(read_graph(path)) == sorted(odd)
+
+
 WRITTEN: dict[str, Callable[[dict[str, list[str]], Path], Any]] = {
     "csv": lambda columns, path: pd.DataFrame(columns).to_csv(path, index=False),
     "parquet": lambda columns, path: pl.DataFrame(columns).write_parquet(path),
