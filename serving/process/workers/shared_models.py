@@ -46,6 +46,7 @@ class SharedModels:
         self._timeout_s = timeout_s
         self._record = WorkerRecord(os.getpid())
         self._lock = threading.Lock()
+        self._end = 0.0
 
     def join(self, start: Callable[[], Lineup], listen: Callable[[], None]) -> None:
         """Load what the others serve, then listen, and follow every later decision.
@@ -86,7 +87,8 @@ class SharedModels:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Hold the lock under which models are changed."""
+        """Hold the lock under which models are changed; the time for the change begins now."""
+        self._end = time.monotonic() + self._timeout_s
         with self._folder.changing(self._timeout_s, self._number):
             yield
 
@@ -107,35 +109,32 @@ class SharedModels:
         if not _places(lineup) <= _places(served.lineup):
             self._load_everywhere(number, lineup)
         self._folder.decide(Generation(number, lineup))
-        self._wait_for(0, lambda record: record.generation >= number, self._timeout_s)
+        self._wait_for(0, lambda record: record.generation >= number)
 
     def _load_everywhere(self, number: int, lineup: Lineup) -> None:
         """Have every worker load a generation; withdraw it where one cannot."""
-        self._folder.propose(Generation(number, lineup, time.monotonic() + self._timeout_s))
+        self._folder.propose(Generation(number, lineup, self._end))
         try:
-            late = self._wait_for(number, lambda r: r.answered >= number, self._timeout_s)
+            late = self._wait_for(number, lambda record: record.answered >= number)
             if late:
                 raise ChangeTimedOut(f"worker {late[0]} has not loaded the models", self._timeout_s)
         except MuldeError:
             self._folder.propose(Generation(number))
             raise
 
-    def _wait_for(
-        self, number: int, holds: Callable[[WorkerRecord], bool], timeout_s: float
-    ) -> list[int]:
+    def _wait_for(self, number: int, holds: Callable[[WorkerRecord], bool]) -> list[int]:
         """Wait until something holds for every worker that serves; those for which it does not.
 
         Raises:
             BundleError: if a worker could not load the proposal of that number.
         """
-        end = time.monotonic() + timeout_s
         while True:
             serving = self._folder.serving()
             for worker, record in serving.items():
                 if record.answered == number and record.error:
                     raise BundleError(f"worker {worker}", record.error)
             late = [worker for worker, record in serving.items() if not holds(record)]
-            if not late or time.monotonic() >= end:
+            if not late or time.monotonic() >= self._end:
                 return late
             time.sleep(_POLL_S)
 

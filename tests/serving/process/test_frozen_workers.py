@@ -8,10 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from mulde.client import Client, Connection
 from mulde.errors import MuldeError
+from mulde.v1 import model_pb2
+from tests.serving.process.test_replaced_bundles import TOKEN, one_that_answers
 from tests.serving.test_server_models import ADMIN, tokens
 from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import toy_bundle
@@ -88,6 +91,31 @@ def test_a_change_beside_a_frozen_worker_ends_and_holds_for_all(pair: ServerProc
     assert changed
     eventually(lambda: "2 of 2" in pair.get("/readyz")[1], timeout=30)
     assert versions(pair) == {"toy/2"}
+
+
+def test_a_change_that_takes_too_long_names_the_worker_and_changes_nothing(
+    root: Path, tmp_path: Path
+) -> None:
+    """Frozen for longer than a change may take, and for less than the heartbeat may pause."""
+    flags = ["--workers", "2", "--pin", "toy=1", "--api-key-file", str(tokens(tmp_path))]
+    more = {"MULDE_SERVER__HEARTBEAT_TIMEOUT_S": "120", "MULDE_SERVER__CHANGE_TIMEOUT_S": "3"}
+    with server(root, *flags, log=tmp_path / "log", **more) as process:
+        frozen = process.children()[1]
+        os.kill(frozen, signal.SIGSTOP)
+        channel = one_that_answers(process.address)
+        load = channel.unary_unary("/mulde.v1.ModelService/LoadModel")
+        wanted = model_pb2.LoadModelRequest(name="toy", version="2").SerializeToString()
+        start = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            load(wanted, timeout=60, metadata=TOKEN)
+        assert time.monotonic() - start < 6
+        assert caught.value.code() is grpc.StatusCode.ABORTED
+        assert "worker 1 has not loaded the models after 3 s" in caught.value.details()
+        os.kill(frozen, signal.SIGCONT)
+        assert versions(process) == {"toy/1"}
+        load(wanted, timeout=60, metadata=TOKEN)
+        channel.close()
+        assert versions(process) == {"toy/2"}
 
 
 def test_sigterm_ends_a_server_whose_workers_are_frozen(pair: ServerProcess) -> None:

@@ -137,11 +137,17 @@ def test_a_change_holds_for_all_workers_or_none(pair: ServerProcess) -> None:
     assert {ask(pair) for _ in range(20)} == {"toy/2"}
 
 
-def test_workers_end_when_the_supervisor_is_killed(pair: ServerProcess) -> None:
-    workers = pair.children()
-    pair.process.kill()
-    pair.process.wait()
-    eventually(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+def test_workers_end_when_the_supervisor_is_killed(toy: Toy, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    flags = ("--workers", str(WORKERS), "--pin", "toy=1")
+    root, env = toy.path.parent.parent, {"TMPDIR": str(scratch)}
+    with server(root, *flags, log=tmp_path / "log", **env) as process:
+        workers = process.children()
+        process.process.kill()
+        process.process.wait()
+        eventually(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
+    assert not list(scratch.iterdir())
 
 
 def test_metrics_files_of_dead_workers_are_merged(toy: Toy, tmp_path: Path) -> None:
