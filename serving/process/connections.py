@@ -1,8 +1,8 @@
 """Descriptors and connections: raise the limit, keep a reserve, close idle connections first.
 
-Each connection takes a descriptor. gRPC refuses new connections above a number, whoever holds the
-others; so before that number is reached, the connections that have been silent for longest are
-closed here. A caller that comes back connects again by itself.
+Each connection takes a descriptor. gRPC refuses new connections above a number. Before that number
+is reached, the connections that have been silent for longest are closed here; a gRPC client whose
+idle connection was closed connects again by itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mulde.errors import ConfigError
-from serving.process.logs import Log
+from serving.process.monitoring.logs import Log
 from serving.process.settings import address
 
 _MOST_DESCRIPTORS = 1 << 20

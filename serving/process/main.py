@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from serving.process.access.tls import read_configuration
+from serving.process.access.tokens import Tokens
 from serving.process.connections import descriptor_limit, max_connections
-from serving.process.http_endpoints import HttpEndpoints, Probes
-from serving.process.logs import Log, open_log
+from serving.process.monitoring.http_endpoints import HttpEndpoints, Probes
+from serving.process.monitoring.logs import Log, open_log
+from serving.process.monitoring.systemd import notify
 from serving.process.port import reserve_port
 from serving.process.server import LOOK_AFTER_S, Server, tuning_of
 from serving.process.settings import Settings, check_exposure, is_loopback
 from serving.process.shutdown import ShutdownEvent, leave
-from serving.process.systemd import notify
-from serving.process.tls import read_configuration
-from serving.process.tokens import Tokens
 from serving.process.workers.run_folder import RunFolder
 from serving.process.workers.supervisor import Supervisor
 from serving.registry.manager import Director, LocalModels

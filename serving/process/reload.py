@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mulde.errors import MuldeError
-from serving.process.logs import Log, set_level
+from serving.process.monitoring.logs import Log, set_level
 from serving.process.settings import Settings
 
 CHANGEABLE = frozenset({"auth.keep_tokens_s", "log.level", "log.requests", "server.grace_s"})

@@ -18,16 +18,16 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from mulde.errors import ConfigError
 from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
 from serving.engine.entity_table import use_threads
-from serving.process.auth import AuthInterceptor
+from serving.process.access.auth import AuthInterceptor
+from serving.process.access.tls import credentials
+from serving.process.access.tokens import Tokens
 from serving.process.connections import IdleConnections, descriptor_limit, max_connections
-from serving.process.health import Health
-from serving.process.logs import Log
 from serving.process.memory import give_back, keep_little
-from serving.process.metrics import Metrics
+from serving.process.monitoring.health import Health
+from serving.process.monitoring.logs import Log
+from serving.process.monitoring.metrics import Metrics
 from serving.process.reload import reloaded
 from serving.process.settings import AuthSettings, Settings, address
-from serving.process.tls import credentials
-from serving.process.tokens import Tokens
 from serving.registry.batcher import Batcher
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry, Snapshot
@@ -214,16 +214,15 @@ class Server:
         self.log.warning(f"changed {what} not usable; {then}", error=str(error))
 
     def _tell_models(self, snapshot: Snapshot) -> None:
-        """Tell what is loaded, and give back what went with the versions that are not any more."""
+        """Update metrics, and return the memory of versions that were freed."""
         self.metrics.models([(m, snapshot.is_current(m)) for m in snapshot.models.values()])
         give_back()
 
     def drain(self) -> bool:
         """Take no new calls and wait for those that run, within the grace time.
 
-        Then the process has to end: that closes all connections, and whoever is not answered by
-        then hears UNAVAILABLE. gRPC's own way to stop would tell them CANCELLED, as if they had
-        wanted it: calls that arrive just then, and those that are cut off.
+        Then the process has to end: that closes all connections, and callers without a response
+        get UNAVAILABLE. gRPC's own way to stop would end their calls with CANCELLED.
 
         Returns:
             Whether all calls ended in time.
@@ -231,18 +230,18 @@ class Server:
         self._health.tell(False, *_HEALTH)
         self.admission.drain()
         done = self.admission.wait_until_empty(self.settings.server.grace_s)
-        # A caller who takes nothing is not waited for.
+        # A caller that does not read its response is not waited for.
         self.admission.wait_until_sent(_MOST_TAKING_S)
-        # What was sent arrives while this process still reads: closing earlier would lose it.
+        # Responses arrive while this process still reads: ending earlier would lose them.
         time.sleep(_LAST_CALLS_S)
         return done
 
 
 def calm_collector() -> None:
-    """Have the garbage collector look at little, and seldom; give back what the start took.
+    """Have the garbage collector run rarely and over few objects; free what the start took.
 
-    What a call makes is freed as it is let go of, and so are models; what is loaded at the start is
-    set aside. A look at everything would hold up all calls for tens of milliseconds.
+    Reference counts free what a call makes, and models too. A full collection would hold up all
+    calls for tens of milliseconds, so what is loaded at the start is frozen.
     """
     gc.collect()
     give_back()

@@ -26,8 +26,8 @@ def test_every_promise_names_tests_that_exist() -> None:
 
 
 def test_every_file_of_process_tests_stands_for_a_promise() -> None:
-    files = (ROOT / "tests/serving/process").glob("test_*.py")
-    assert [path.name for path in files if f"process/{path.name}`" not in TEXT] == []
+    files = (ROOT / "tests/serving/process").rglob("test_*.py")
+    assert [path.name for path in files if f"/{path.name}`" not in TEXT] == []
 
 
 def test_every_target_of_make_exists() -> None:

@@ -17,8 +17,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
-from serving.process.auth import AuthInterceptor
-from serving.process.logs import open_log
+from serving.process.access.auth import AuthInterceptor
+from serving.process.monitoring.logs import open_log
 from serving.process.settings import LogSettings
 from serving.registry.batcher import Batcher
 from serving.registry.manager import Director, LocalModels

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mulde.cli import app  # noqa: F401 - the commands are part of the process
 from serving.process import main as run  # noqa: F401 - likewise
-from serving.process.logs import open_log
+from serving.process.monitoring.logs import open_log
 from serving.process.server import Server
 from serving.process.settings_sources import read_settings
 from tests.support.memory import private_bytes

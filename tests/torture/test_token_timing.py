@@ -8,7 +8,7 @@ from time import perf_counter_ns
 import numpy as np
 import pytest
 
-from serving.process.tokens import Tokens
+from serving.process.access.tokens import Tokens
 from tests.torture.conftest import Tally
 
 KNOWN = 64

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.process.health import MOST_WATCHERS
+from serving.process.monitoring.health import MOST_WATCHERS
 from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import toy_bundle
 from tests.torture import attacks

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from mulde.errors import BundleError, ChangeTimedOut, MuldeError
-from serving.process.logs import Log
+from serving.process.monitoring.logs import Log
 from serving.process.workers.run_folder import Generation, RunFolder, WorkerRecord
 from serving.registry.registry import Registry
 from serving.registry.served_models import Lineup

@@ -16,12 +16,12 @@ import time
 from collections.abc import Callable
 
 from mulde.errors import MuldeError
-from serving.process.logs import Log
-from serving.process.metrics import exposition, merge_dead_process, shared_registry
+from serving.process.monitoring.logs import Log
+from serving.process.monitoring.metrics import exposition, merge_dead_process, shared_registry
+from serving.process.monitoring.systemd import notify
 from serving.process.reload import reloaded
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent
-from serving.process.systemd import notify
 from serving.process.workers.run_folder import RunFolder
 from serving.process.workers.worker_process import WorkerProcess
 from serving.registry.served_models import Lineup

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from mulde.errors import MuldeError
-from serving.process.logs import open_log
+from serving.process.monitoring.logs import open_log
 from serving.process.server import LOOK_AFTER_S, Server
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent, leave

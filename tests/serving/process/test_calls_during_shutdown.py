@@ -1,4 +1,4 @@
-"""Whoever calls gets an answer, UNAVAILABLE or no room, in a crowd and while the server stops."""
+"""Every call is answered, refused or UNAVAILABLE, under load and while the server stops."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.support.toy import Toy
 
 CALLERS, AT_ONCE = 4, 20
 METHOD = "/mulde.v1.LinkPredictionService/PredictTails"
-OK, NOBODY, NO_ROOM = (
+OK, UNAVAILABLE, REFUSED = (
     grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED,
 )  # fmt: skip
 REQUEST = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P0"])
 
 
-class Crowd:
+class Load:
     """Callers that never pause, each over a connection of its own."""
 
     def __init__(self, address: str) -> None:
@@ -44,51 +44,51 @@ class Crowd:
                 with self._lock:
                     self.codes.update(call.code() for call in calls)
 
-    def leave(self) -> None:
-        """Hear what was asked, and go."""
+    def end(self) -> None:
+        """Wait for the calls that were sent, and end."""
         self._over.set()
         for thread in self._threads:
             thread.join()
 
 
-def test_calls_that_come_all_at_once_are_answered_or_told_that_there_is_no_room(
+def test_calls_that_come_all_at_once_are_answered_or_refused(
     served: ServerProcess,
 ) -> None:
     """More of them than may be arriving, so that some are cut off."""
-    crowd = Crowd(served.address)
+    load = Load(served.address)
     try:
-        eventually(lambda: crowd.codes[OK] > 500)
+        eventually(lambda: load.codes[OK] > 500)
     finally:
-        crowd.leave()
-    assert set(crowd.codes) <= {OK, NO_ROOM}
+        load.end()
+    assert set(load.codes) <= {OK, REFUSED}
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_calls_during_a_shutdown_are_answered_or_told_that_nobody_is_there(
+def test_calls_during_a_shutdown_are_answered_or_unavailable(
     served_toy: Toy, tmp_path: Path, workers: str
 ) -> None:
     with server(served_toy.path, "--workers", workers, log=tmp_path / "log") as process:
-        crowd = Crowd(process.address)
+        load = Load(process.address)
         try:
-            eventually(lambda: crowd.codes[OK] > 100)
+            eventually(lambda: load.codes[OK] > 100)
             process.process.send_signal(signal.SIGTERM)
             assert process.process.wait(20) == 0
             time.sleep(0.2)
         finally:
-            crowd.leave()
+            load.end()
         assert process.log()[-1]["all_answered"] is True
-    assert set(crowd.codes) - {NO_ROOM} == {OK, NOBODY}
+    assert set(load.codes) - {REFUSED} == {OK, UNAVAILABLE}
 
 
 @pytest.mark.parametrize("pause_ms", range(0, 120, 30))
-def test_a_signal_is_heard_however_soon_after_the_start_it_comes(
+def test_a_signal_right_after_the_start_ends_the_server(
     served_toy: Toy, tmp_path: Path, pause_ms: int
 ) -> None:
-    """One in six was missed once, on a busy machine: handlers of Python run when a wait is over."""
+    """One in six was missed before, on a busy machine: a handler of Python runs after a wait."""
     with server(served_toy.path, log=tmp_path / "log") as process:
-        crowd = Crowd(process.address)
+        load = Load(process.address)
         try:
             time.sleep(pause_ms / 1e3)
             assert process.terminate() == 0
         finally:
-            crowd.leave()
+            load.end()

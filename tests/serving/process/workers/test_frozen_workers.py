@@ -14,7 +14,7 @@ import pytest
 from mulde.client import Client, Connection
 from mulde.errors import MuldeError
 from mulde.v1 import model_pb2
-from tests.serving.process.test_replaced_bundles import TOKEN, one_that_answers
+from tests.serving.process.workers.test_replaced_bundles import TOKEN, one_that_answers
 from tests.serving.test_server_models import ADMIN, tokens
 from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import toy_bundle

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mulde.errors import ConfigError
-from serving.process.file_watcher import FileWatcher
+from serving.process.access.file_watcher import FileWatcher
 
 Role = Literal["read", "admin"]
 

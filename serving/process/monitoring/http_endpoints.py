@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from mulde.errors import ConfigError
-from serving.process.logs import Log
+from serving.process.monitoring.logs import Log
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _TIMEOUT_S = 5.0

@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from mulde.client import Client
 from mulde.errors import MuldeError, Unauthenticated
-from serving.process.auth import ADMIN_METHODS
+from serving.process.access.auth import ADMIN_METHODS
 from serving.process.server import SERVICES
 from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import toy_bundle
@@ -57,7 +57,7 @@ class Guarded:
     tokens: Path
 
     def code(self, method: str, authorization: str | None) -> str:
-        """What an empty request is answered with; the gate stands before all else."""
+        """The status of an empty request: authorisation comes before everything else."""
         metadata = [] if authorization is None else [("authorization", authorization)]
         with grpc.insecure_channel(self.process.address) as channel:
             try:
@@ -109,7 +109,7 @@ def test_a_reader_asks_and_an_administrator_changes(guard: Guarded, method: str)
         assert guard.code(method, CREDENTIALS[name]) not in refused
 
 
-def test_without_a_token_file_nobody_administers(served: ServerProcess) -> None:
+def test_without_a_token_file_administration_is_refused(served: ServerProcess) -> None:
     open_to_all = Guarded(served, Path())
     for method in filter(is_admin, METHODS):
         for authorization in CREDENTIALS.values():
@@ -154,7 +154,7 @@ def complaints(guard: Guarded) -> list[str]:
     return [line["error"] for line in lines if "changed tokens not usable" in line["event"]]
 
 
-def test_a_client_that_was_let_in_is_refused_once_its_token_is_gone(guard: Guarded) -> None:
+def test_a_connected_client_is_refused_once_its_token_is_gone(guard: Guarded) -> None:
     with Client(guard.process.address, token=READ) as client:
         assert len(client.models()) == 1
         guard.tokens.write_text(FILE.replace(READ, "z" * 20))
@@ -173,7 +173,7 @@ def refuses(client: Client) -> bool:
     return False
 
 
-def test_no_secret_is_told_anywhere(guard: Guarded) -> None:
+def test_no_secret_is_in_any_output(guard: Guarded) -> None:
     told = [*use_every_secret(guard), *pages(guard), *system(guard), reflected(guard)]
     told.append(guard.process.raw_log)
     assert "PERMISSION_DENIED" in guard.process.raw_log  # the log is of these calls

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mulde.errors import ConfigError
-from serving.process.tokens import Tokens
+from serving.process.access.tokens import Tokens
 
 NOON = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 TOKENS = [f"{letter * 20}" for letter in "abcdefgh"]

@@ -13,7 +13,7 @@ import pytest
 
 from mulde.client import Client, Connection
 from mulde.errors import Unauthenticated, Unreachable
-from tests.serving.process.test_server_tls import Secured, answers, put
+from tests.serving.process.access.test_server_tls import Secured, answers, put
 from tests.support.certificates import Authority, Pair
 from tests.support.server import eventually, server
 from tests.support.toy import toy_bundle
@@ -119,7 +119,7 @@ def test_a_token_counts_over_tls_as_without(tls: Secured) -> None:
             answers(Client(other, timeout_s=60))
 
 
-def test_no_token_goes_to_a_server_that_nobody_trusts(tls: Secured, tmp_path: Path) -> None:
+def test_no_token_is_sent_to_a_server_that_is_not_trusted(tls: Secured, tmp_path: Path) -> None:
     other = Authority(tmp_path, "other")
     where = Connection(tls.process.address, ca=other.path, token=TOKEN, attempts=1)
     with pytest.raises(Unreachable) as caught:
@@ -154,7 +154,7 @@ def trusted(secured: Secured, connections: int = 1) -> bool:
         return False
 
 
-def test_the_key_is_told_to_nobody(tls: Secured) -> None:
+def test_the_key_is_in_no_output(tls: Secured) -> None:
     secret = tls.key.read_text("ascii").splitlines()[1]
     tls.cert.write_text(tls.key.read_text("ascii"))  # a key where the certificate should be
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from mulde.errors import ConfigError
-from serving.process.file_watcher import FileWatcher
+from serving.process.access.file_watcher import FileWatcher
 from serving.process.settings import TlsSettings
 
 Configuration = grpc.ServerCertificateConfiguration

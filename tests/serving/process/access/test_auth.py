@@ -13,9 +13,9 @@ from mulde.errors import (
     Forbidden,
     Unauthenticated,
 )
-from serving.process.auth import ADMIN_METHODS, AuthInterceptor, FailureLimit, Tokens
-from serving.process.file_watcher import FileWatcher
-from serving.process.logs import open_log
+from serving.process.access.auth import ADMIN_METHODS, AuthInterceptor, FailureLimit, Tokens
+from serving.process.access.file_watcher import FileWatcher
+from serving.process.monitoring.logs import open_log
 from serving.process.settings import LogSettings
 
 READ, ADMIN = "r" * 16, "a" * 16
@@ -76,13 +76,15 @@ def test_each_role_may_do_its_part(tokens: Tokens) -> None:
         {"authorization": READ.encode()},
     ],
 )
-def test_without_a_token_nobody_is_let_in(tokens: Tokens, metadata: dict[str, str | bytes]) -> None:
+def test_a_call_without_a_known_token_is_refused(
+    tokens: Tokens, metadata: dict[str, str | bytes]
+) -> None:
     for method in (PREDICT, LOAD):
         with pytest.raises(Unauthenticated):
             interceptor(tokens).check(method, metadata, peer)
 
 
-def test_without_a_token_file_all_may_read_and_nobody_administers() -> None:
+def test_without_a_token_file_all_may_read_and_none_may_administer() -> None:
     auth = interceptor(None)
     assert auth.of(PREDICT) is None
     for method in ADMIN_METHODS:

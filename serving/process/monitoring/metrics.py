@@ -184,7 +184,7 @@ class Metrics:
 
 
 def _drain(notes: deque[T]) -> Iterator[T]:
-    """Take out what is there, whoever else does the same."""
+    """Take out all items; several threads may do so."""
     while notes:
         try:
             yield notes.popleft()

@@ -70,7 +70,7 @@ def answers(client: Client) -> bool:
         return len(client.models()) == 1
 
 
-def test_tls_lets_in_who_trusts_the_authority_and_nobody_else(tls: Secured) -> None:
+def test_a_caller_must_trust_the_authority_of_the_server(tls: Secured) -> None:
     assert answers(tls.connect())
     with pytest.raises(Unreachable):
         answers(tls.connect(ca=tls.callers.path))
@@ -124,13 +124,13 @@ def test_an_expired_certificate_is_not_trusted(bundle: Path, tmp_path: Path) -> 
 
 def test_mutual_tls_asks_callers_for_a_certificate(mutual: Secured) -> None:
     assert answers(mutual.connect(pair=mutual.callers.issue("caller")))
-    for stranger in (
+    for other in (
         None,
         mutual.authority.issue("wrong authority"),
         mutual.callers.issue("expired", start_days=-2, end_days=-1),
     ):
         with pytest.raises(Unreachable):
-            answers(mutual.connect(pair=stranger))
+            answers(mutual.connect(pair=other))
     assert answers(mutual.connect(pair=mutual.callers.issue("another")))
 
 

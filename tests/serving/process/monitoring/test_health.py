@@ -6,7 +6,7 @@ import time
 
 from grpc_health.v1 import health_pb2
 
-from serving.process.health import Health
+from serving.process.monitoring.health import Health
 from tests.support.server import eventually
 
 Response = health_pb2.HealthCheckResponse

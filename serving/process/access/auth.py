@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 
 from mulde.errors import Forbidden, Overloaded, Unauthenticated
-from serving.process.logs import Log
-from serving.process.tokens import Tokens
+from serving.process.access.tokens import Tokens
+from serving.process.monitoring.logs import Log
 
 ADMIN_METHODS = frozenset(
     f"mulde.v1.ModelService.{name}" for name in ("LoadModel", "ReloadModel", "UnloadModel")

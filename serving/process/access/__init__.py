@@ -1,0 +1,1 @@
+"""Tokens and roles of callers, and TLS."""
