@@ -142,24 +142,28 @@ class Supervisor:
         """Replace workers that die or stand still, until told to stop."""
         while not shutdown.wait(_TURN_S):
             notify("WATCHDOG=1")
-            self._turn()
+            try:
+                self._turn()
+            except (MuldeError, OSError) as error:  # such as no memory for a process
+                self._log.error("supervision failed; trying again", error=str(error))
 
     def _turn(self) -> None:
         now = time.monotonic()
         if now - self._turned > self.settings.server.heartbeat_timeout_s / 2:
             # The supervisor itself stood still, and perhaps the whole machine with it.
             for worker in self._workers.values():
-                worker.forgive()
+                worker.reset_silence()
         self._turned = now
         for worker in list(self._workers.values()):
             reason = self._fault(worker)
             if reason:
-                self._bury(worker, reason)
+                self._remove(worker, reason)
         for number, due in list(self._due.items()):
             if now >= due:
-                del self._due[number]
                 self._workers[number] = self._new_worker(number)
-        for number in self._replacing & set(self._folder.serving()):
+                del self._due[number]
+        replaced = self._replacing & set(self._folder.serving()) if self._replacing else set()
+        for number in replaced:
             self._replacing.discard(number)
             self._log.info("worker replaced", worker=number)
 
@@ -177,7 +181,7 @@ class Supervisor:
             return f"has not loaded its models in {age_s:.0f} s"
         return ""
 
-    def _bury(self, worker: WorkerProcess, reason: str) -> None:
+    def _remove(self, worker: WorkerProcess, reason: str) -> None:
         """Take a worker out, and plan its replacement after a pause that grows."""
         number, record = worker.number, worker.record
         if record.state == "failed":
@@ -185,8 +189,9 @@ class Supervisor:
             self._log.error(said, worker=number, error=record.error)
         else:
             self._log.warning("worker died", worker=number, reason=reason)
-        worker.end()
         del self._workers[number]
+        if not worker.end():
+            self._log.error("killed worker does not end", worker=number, pid=worker.process.pid)
         self._replacing.add(number)
         with self._metrics_lock:
             merge_dead_process(worker.process.pid, self._folder.metrics)
@@ -214,6 +219,7 @@ class Supervisor:
     def _ends_well(self, worker: WorkerProcess, end: float) -> bool:
         """Wait for a worker to end by itself; whether it had answered every call."""
         while not worker.has_ended:
+            self._turned = time.monotonic()
             frozen = worker.silence_s > self.settings.server.heartbeat_timeout_s
             if frozen or time.monotonic() >= end:
                 return False

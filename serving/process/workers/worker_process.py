@@ -6,8 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from serving.process.workers.run_folder import RunFolder, WorkerRecord
+
+_KILL_S = 1.0
 
 
 class WorkerProcess:
@@ -52,15 +55,16 @@ class WorkerProcess:
         """Whether there was a heartbeat."""
         return self._beat != 0
 
-    def forgive(self) -> None:
-        """Count its silence from now on."""
+    def reset_silence(self) -> None:
+        """Count the silence from now on."""
         self._beaten = time.monotonic()
 
-    def end(self) -> int:
-        """Kill it, and remove what it said; its exit status."""
-        self.process.kill()
-        status = self.process.wait()
+    def end(self) -> bool:
+        """Kill it, and remove what it said; whether it ended within a second."""
         assert self.process.stdin is not None
+        self.process.kill()
         self.process.stdin.close()
         self._folder.forget(self.number)
-        return status
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_KILL_S)
+        return self.has_ended
