@@ -18,14 +18,14 @@ _LOGS = "Logs"
 
 Host = Annotated[
     str | None,
-    typer.Option(help="Address of the gRPC port [127.0.0.1].", rich_help_panel=_SERVER),
+    typer.Option(help="Address of the gRPC port (127.0.0.1).", rich_help_panel=_SERVER),
 ]
 GrpcPort = Annotated[
-    int | None, typer.Option(help="Port, 0 for a free one [50051].", rich_help_panel=_SERVER)
+    int | None, typer.Option(help="gRPC port; 0 takes a free one (50051).", rich_help_panel=_SERVER)
 ]
 MetricsHost = Annotated[
     str | None,
-    typer.Option(help="Address of the metrics port [127.0.0.1].", rich_help_panel=_SERVER),
+    typer.Option(help="Address of the metrics port (127.0.0.1).", rich_help_panel=_SERVER),
 ]
 Insecure = Annotated[
     bool | None,
@@ -38,40 +38,48 @@ Insecure = Annotated[
 MetricsPort = Annotated[
     int | None,
     typer.Option(
-        help="Port of /metrics, /livez, /readyz; 0 for a free one, -1 for none [9090].",
+        help="Port of /metrics, /livez, /readyz; 0 takes a free one, -1 none (9090).",
         rich_help_panel=_SERVER,
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Processes on the one port [1].", rich_help_panel=_SERVER)
+    int | None, typer.Option(help="Worker processes on the gRPC port (1).", rich_help_panel=_SERVER)
 ]
 Grace = Annotated[
     float | None,
-    typer.Option(help="Seconds to finish calls after SIGTERM [30].", rich_help_panel=_SERVER),
+    typer.Option(help="Seconds for running calls after SIGTERM (30).", rich_help_panel=_SERVER),
 ]
 MaxConcurrent = Annotated[
     int | None,
-    typer.Option(help="Calls at once in each process [64].", rich_help_panel=_LIMITS),
+    typer.Option(help="Requests in flight in each process (64).", rich_help_panel=_LIMITS),
 ]
 MaxBatch = Annotated[
     int | None,
-    typer.Option(help="Queries in a call, and in a batch [1024].", rich_help_panel=_LIMITS),
+    typer.Option(help="Queries in a request, and in a batch (1024).", rich_help_panel=_LIMITS),
 ]
 MaxK = Annotated[
-    int | None, typer.Option(help="Answers to each query [1000].", rich_help_panel=_LIMITS)
+    int | None, typer.Option(help="Most answers for each query (1000).", rich_help_panel=_LIMITS)
 ]
 Pin = Annotated[
     list[str] | None,
-    typer.Option(help="NAME=VERSION to serve whatever is newer.", rich_help_panel=_MODELS),
+    typer.Option(
+        help="NAME=VERSION to serve, even if there is a newer one.", rich_help_panel=_MODELS
+    ),
 ]
 LowMemory = Annotated[
     bool | None,
-    typer.Option("--low-memory", help="Keep no copy of the table.", rich_help_panel=_MODELS),
+    typer.Option(
+        "--low-memory",
+        help="Search the mapped table, without an int8 copy in memory.",
+        rich_help_panel=_MODELS,
+    ),
 ]
 TlsCert = Annotated[
     Path | None, typer.Option(help="Certificate chain, PEM.", rich_help_panel=_ACCESS)
 ]
-TlsKey = Annotated[Path | None, typer.Option(help="Its key, PEM.", rich_help_panel=_ACCESS)]
+TlsKey = Annotated[
+    Path | None, typer.Option(help="Key of the certificate, PEM.", rich_help_panel=_ACCESS)
+]
 TlsClientCa = Annotated[
     Path | None,
     typer.Option(help="Authority of client certificates (mutual TLS).", rich_help_panel=_ACCESS),
@@ -80,14 +88,14 @@ ApiKeyFile = Annotated[
     Path | None,
     typer.Option(help="File of 'read TOKEN' and 'admin TOKEN' lines.", rich_help_panel=_ACCESS),
 ]
-LogFormat = Annotated[str | None, typer.Option(help="json or text.", rich_help_panel=_LOGS)]
+LogFormat = Annotated[str | None, typer.Option(help="json or text (text).", rich_help_panel=_LOGS)]
 LogLevel = Annotated[
     str | None,
-    typer.Option(help="debug, info, warning or error [info].", rich_help_panel=_LOGS),
+    typer.Option(help="debug, info, warning or error (info).", rich_help_panel=_LOGS),
 ]
 LogRequests = Annotated[
     bool | None,
-    typer.Option("--log-requests", help="A line for each call.", rich_help_panel=_LOGS),
+    typer.Option("--log-requests", help="Log each request.", rich_help_panel=_LOGS),
 ]
 
 
@@ -102,7 +110,7 @@ def serve(
         typer.Argument(metavar="DIR", help="A bundle, or a repository NAME/VERSION/."),
     ] = None,
     model_dir_option: Annotated[
-        Path | None, typer.Option("--model-dir", help="The same.", rich_help_panel=_MODELS)
+        Path | None, typer.Option("--model-dir", help="The same as DIR.", rich_help_panel=_MODELS)
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Validate settings and bundles, then exit.")
@@ -130,9 +138,9 @@ def serve(
 ) -> None:
     """Answer over gRPC.
 
-    Every option may also stand in the environment (MULDE_SERVER__GRPC_PORT) or in a file
-    (--config); docs/how-to/operate-a-server.md lists them.
-    Where the server listens is one line of JSON on stdout.
+    Each option can also be set in the environment (MULDE_SERVER__GRPC_PORT) or in a file
+    (--config); docs/how-to/operate-a-server.md lists them. One line of JSON on stdout says where
+    the server listens.
     """
     # gRPC reads this when it is imported. Its own log repeats what callers send, line feeds
     # included, so a caller could forge lines of ours. Set the variable to see that log.

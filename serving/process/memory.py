@@ -1,7 +1,7 @@
-"""How the process gets memory from the system and gives it back, where glibc is the C library.
+"""Settings of glibc's allocator, and returning freed memory to the system.
 
-What is freed stays with the process by default: a heap for each thread, and large blocks too once
-one of their size was freed. That is quick, and on a small device it is what fills the memory.
+By default freed memory stays with the process: a heap for each thread, and large blocks too once
+one of their size was freed. That is fast, but fills the memory of a small device.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 _HEAPS = 1
 _LARGE_BYTES = 128 << 10
-"""Blocks from here on come from the system and go back to it at once."""
+"""Larger blocks are mapped from the system and returned at once."""
 
 
 def keep_little() -> None:
-    """From now on share one heap between all threads, and give back what is freed.
+    """Share one heap between all threads, and return freed memory at once, from now on.
 
-    Without effect where the C library has no such settings; the process is then larger, no worse.
+    Without effect where the C library is not glibc.
     """
     library = _glibc()
     if library is not None:
@@ -31,7 +31,7 @@ def keep_little() -> None:
 
 
 def give_back() -> None:
-    """Give back what is free now, such as what loading a model took besides the model."""
+    """Return free memory to the system, such as what loading a model took."""
     library = _glibc()
     if library is not None:
         library.malloc_trim(0)
@@ -39,7 +39,7 @@ def give_back() -> None:
 
 @cache
 def _glibc() -> ctypes.CDLL | None:
-    """The C library; None if it is another one."""
+    """The C library if it is glibc, else None."""
     if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None)

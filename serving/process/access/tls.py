@@ -24,7 +24,7 @@ def credentials(
 
     Args:
         settings: which files.
-        failed: hears of a changed file that cannot be used; the former content stays in use.
+        failed: told of a changed file that cannot be used; the former content stays in use.
 
     Raises:
         ConfigError: if a file is missing, or certificate and key do not belong together.

@@ -111,6 +111,20 @@ def test_killing_a_worker_under_load_only_breaks_its_own_connections(pair: Serve
     assert wrong == []
 
 
+def test_a_replacement_takes_no_connection_before_it_has_loaded(tmp_path: Path) -> None:
+    """Each call has a connection of its own, and is not tried again."""
+    big = toy_bundle(tmp_path / "toy", entities=120_000, dimension=32)
+    with server(big.path, "--workers", str(WORKERS), log=tmp_path / "log") as process:
+        victim = process.children()[0]
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: victim not in process.children())
+        answers = 0
+        while not any(line["event"] == "worker replaced" for line in process.log()):
+            assert ask(process) == "toy/1"
+            answers += 1
+        assert answers > 10
+
+
 def replaced(process: ServerProcess, gone: int) -> bool:
     """Whether another worker is there for one that is gone."""
     now = process.children()
