@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mulde.storage.atomic import replace_file, try_lock, unlock
 _JOB = "job.json"
 _LOCK = "lock"
 _PLACED = "placed.json"
+_FINISHED = ".finished.json"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Tally:
         return self.questions + self.skipped
 
 
-class Journal:
+class JobState:
     """The folder of one job. Of two processes on the same job, the second is refused."""
 
     def __init__(self, target: Path, job: dict[str, Any], *, restart: bool = False) -> None:
@@ -101,7 +102,7 @@ class Journal:
 
     @staticmethod
     def folder_of(target: Path) -> Path:
-        """Where the journal of a result is kept: beside it."""
+        """Where the state of a result is kept: beside it."""
         return target.with_name(f".{target.name}.job")
 
     @classmethod
@@ -162,8 +163,30 @@ class Journal:
         """A name in the folder for a result in the making."""
         return self.folder / "result"
 
-    def remove(self) -> None:
-        """Forget the job, whose result is in its place; at once, then clear away."""
+    @classmethod
+    def has_finished(cls, target: Path) -> bool:
+        """Whether some job that made ``target`` is on record; ``finished`` says if it is this."""
+        return _finished_record(target).exists()
+
+    @classmethod
+    def finished(cls, target: Path, job: dict[str, Any], outputs: Sequence[Path]) -> Tally | None:
+        """What the same job amounted to, if its files are those that it placed; else None."""
+        try:
+            record = json.loads(_finished_record(target).read_bytes())
+            placed = [record["placed"].get(str(path.absolute()), []) for path in outputs]
+            own = all(_identity(path) in known for path, known in zip(outputs, placed, strict=True))
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            return None
+        return Tally(**record["tally"]) if own and record["job"] == job else None
+
+    def remove(self, tally: Tally) -> None:
+        """Keep one small record of the job, whose result is in its place, and remove the rest.
+
+        The record lets the same command find its own result, if it is killed after this.
+        """
+        placed = _read_placed(self.folder)
+        record = {"job": self._job, "placed": placed, "tally": asdict(tally)}
+        write_whole(_finished_record(self._target), json.dumps(record).encode())
         self.sweep(self._target)
         self.folder.rename(self._finished(self._target))
         self.sweep(self._target)
@@ -203,6 +226,11 @@ def write_whole(path: Path, content: bytes) -> None:
 def draft_of(path: Path) -> Path:
     """A name for ``path`` in the making; no two processes share it."""
     return path.with_name(f"{path.name}.{os.getpid()}.draft")
+
+
+def _finished_record(target: Path) -> Path:
+    """Where a finished job is kept on record: a hidden file beside its result."""
+    return target.with_name(f".{target.name}{_FINISHED}")
 
 
 def _read_placed(folder: Path) -> dict[str, list[list[int]]]:

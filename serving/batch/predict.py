@@ -1,6 +1,6 @@
 """Batch prediction: a file of questions, or a whole graph to complete, to a file of answers.
 
-The work is cut into pieces, whose parts a journal keeps until all are there
+The work is cut into pieces, whose parts a state keeps until all are there
 (docs/how-to/predict-in-batch.md). Where the cuts are depends on the options alone, so
 neither an interrupt nor the number of processes changes a byte of the result.
 """
@@ -19,12 +19,12 @@ from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.files import manifest_digest
 from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
 from serving.batch.completion import candidates, check_completable
-from serving.batch.job_state import Journal, Tally
+from serving.batch.job_state import JobState, Tally
 from serving.batch.predictor import ANSWERS, SKIPPED, Heads, JobOptions
 from serving.batch.questions import read_questions
 from serving.batch.records import format_of, tab_separated
 from serving.batch.resolver import Resolver
-from serving.batch.worker_pool import Duty, Piece, work
+from serving.batch.worker_pool import JobSpec, Shard, work
 
 _SKIPPED_COLUMNS = ("line", "head", "relation", "tail", "reason")
 
@@ -54,21 +54,35 @@ class Output:
             JobError: naming the file.
             ConfigError: if both are the same file.
         """
-        paths = [path for path in (self.answers, self.skipped) if path is not None]
         if self.skipped is not None and self.skipped.absolute() == self.answers.absolute():
             raise ConfigError("--skip-unknown", "another file than the answers", str(self.skipped))
-        for path in paths:
+        for path in self.paths:
             if path.is_dir():
                 raise JobError(path, "expected the name of a file, found a folder")
             if not path.parent.is_dir():
                 raise JobError(path, "expected its folder to be there")
+        if not JobState.has_finished(self.answers):
+            self.check_new()
+
+    def check_new(self) -> None:
+        """Refuse files that are there and are not those of the job that goes on.
+
+        Raises:
+            JobError: naming the file.
+        """
+        for path in self.paths:
             if path.exists() and not (self.overwrite or self._goes_on(path)):
-                Journal.sweep(self.answers)
+                JobState.sweep(self.answers)
                 raise JobError(path, "exists; say that it may be overwritten, or take another name")
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files to make."""
+        return [path for path in (self.answers, self.skipped) if path is not None]
 
     def _goes_on(self, path: Path) -> bool:
         """Whether a file is that of the job that goes on: it was killed while it placed files."""
-        return not self.restart and Journal.has_placed(self.answers, path)
+        return not self.restart and JobState.has_placed(self.answers, path)
 
 
 def predict_file(
@@ -105,9 +119,9 @@ def predict_file(
         raise DatasetError(source, f"cannot be read: {error}") from error
     total = _survey(source, opened, options)
     job = {"questions": digest, **_job(opened, output, options)}
-    duty = _duty(opened, job["bundle"], output, options, source)
+    spec = _spec(opened, job["bundle"], output, options, source)
     pieces = enumerate(read_questions(source, options.size))
-    return _run(duty, output, job, pieces, total, workers, report)
+    return _run(spec, output, job, pieces, total, workers, report)
 
 
 def complete(
@@ -131,8 +145,8 @@ def complete(
     check_completable(opened)
     total = sum(map(len, _heads(opened, options)))
     job = {"complete": options.min_probability, **_job(opened, output, options)}
-    duty = _duty(opened, job["bundle"], output, options, bundle)
-    return _run(duty, output, job, enumerate(_heads(opened, options)), total, workers, report)
+    spec = _spec(opened, job["bundle"], output, options, bundle)
+    return _run(spec, output, job, enumerate(_heads(opened, options)), total, workers, report)
 
 
 def _check(bundle: Path, output: Output, options: JobOptions) -> Bundle:
@@ -181,30 +195,39 @@ def _job(bundle: Bundle, output: Output, options: JobOptions) -> dict[str, Any]:
     return {"bundle": digest, "format": output.answers.suffix, **asdict(options), **skips}
 
 
-def _duty(bundle: Bundle, digest: str, output: Output, options: JobOptions, source: Path) -> Duty:
-    folder = Journal.folder_of(output.answers)
-    return Duty(bundle.path, digest, options, folder, output.answers, source)
+def _spec(
+    bundle: Bundle, digest: str, output: Output, options: JobOptions, source: Path
+) -> JobSpec:
+    folder = JobState.folder_of(output.answers)
+    return JobSpec(bundle.path, digest, options, folder, output.answers, source)
 
 
 def _run(
-    duty: Duty,
+    spec: JobSpec,
     output: Output,
     job: dict[str, Any],
-    pieces: Iterator[tuple[int, Piece]],
+    pieces: Iterator[tuple[int, Shard]],
     total: int,
     workers: int,
     report: Report,
 ) -> Tally:
-    journal = Journal(output.answers, job, restart=output.restart)
-    draft = journal.temporary()
+    done_before = None
+    if not (output.overwrite or output.restart):
+        done_before = JobState.finished(output.answers, job, output.paths)
+    if done_before is not None:
+        report(done_before.done, total)
+        return done_before
+    output.check_new()
+    state = JobState(output.answers, job, restart=output.restart)
+    draft = state.temporary()
     try:
         tally, count, joined = Tally(), 0, 0
 
-        def open_pieces() -> Iterator[tuple[int, Piece]]:
+        def open_pieces() -> Iterator[tuple[int, Shard]]:
             nonlocal tally, count
             for number, piece in pieces:
                 count = number + 1
-                done = journal.tally(number)
+                done = state.tally(number)
                 if done is None:
                     yield number, piece
                 else:
@@ -214,28 +237,28 @@ def _run(
         report(0, total)
         with format_of(output.answers).whole(draft) as join:
             # While others answer, this process joins what lies before.
-            for number, done in work(duty, open_pieces(), workers):
+            for number, done in work(spec, open_pieces(), workers):
                 tally += done
                 report(tally.done, total)
-                journal.join(ANSWERS, range(joined, number + 1), join)
+                state.join(ANSWERS, range(joined, number + 1), join)
                 joined = number + 1
-            journal.join(ANSWERS, range(joined, count), join)
+            state.join(ANSWERS, range(joined, count), join)
         if output.skipped is not None:
-            _place_skipped(journal, output.skipped, count)
-        journal.place(draft, output.answers)
-        journal.remove()
+            _place_skipped(state, output.skipped, count)
+        state.place(draft, output.answers)
+        state.remove(tally)
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}; what is done is kept"
         raise JobError(output.answers, problem) from error
     finally:
-        journal.close()
+        state.close()
     return tally
 
 
-def _place_skipped(journal: Journal, path: Path, pieces: int) -> None:
+def _place_skipped(state: JobState, path: Path, pieces: int) -> None:
     """Join what was skipped; the file appears whole."""
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("wb") as file:
         file.write(tab_separated([name] for name in _SKIPPED_COLUMNS))
-        journal.join(SKIPPED, range(pieces), lambda part: file.write(part.read_bytes()))
-    journal.place(draft, path)
+        state.join(SKIPPED, range(pieces), lambda part: file.write(part.read_bytes()))
+    state.place(draft, path)

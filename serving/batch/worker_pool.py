@@ -21,13 +21,13 @@ from serving.batch.job_state import Tally
 from serving.batch.predictor import Heads, JobOptions, Predictor
 from serving.batch.questions import Questions
 
-Piece = Questions | Heads
+Shard = Questions | Heads
 _WAITING = 2
 _predictor: Predictor | None = None
 
 
 @dataclass(frozen=True)
-class Duty:
+class JobSpec:
     """What every process of a crew needs; see ``Predictor``.
 
     Attributes:
@@ -55,12 +55,12 @@ def available_cores() -> int:
 
 
 def work(
-    duty: Duty, pieces: Iterable[tuple[int, Piece]], workers: int
+    spec: JobSpec, pieces: Iterable[tuple[int, Shard]], workers: int
 ) -> Iterator[tuple[int, Tally]]:
     """Answer numbered pieces; at most a few of them are in memory at a time.
 
     Args:
-        duty: whose bundle has been verified.
+        spec: whose bundle has been verified.
         pieces: taken as they are needed.
         workers: processes; with 1, this one does the work.
 
@@ -72,20 +72,20 @@ def work(
         MuldeError: what the first piece that fails raises.
     """
     if workers > 1:
-        yield from _work_together(duty, pieces, workers)
+        yield from _work_together(spec, pieces, workers)
         return
     with threadpool_limits(limits=1):
-        predictor = duty.predictor()
+        predictor = spec.predictor()
         for number, piece in pieces:
             yield number, predictor(number, piece)
 
 
 def _work_together(
-    duty: Duty, pieces: Iterable[tuple[int, Piece]], workers: int
+    spec: JobSpec, pieces: Iterable[tuple[int, Shard]], workers: int
 ) -> Iterator[tuple[int, Tally]]:
     # Not forked: the libraries' threads would not be there in the child.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(duty,))
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(spec,))
     waiting: deque[tuple[int, Future[Tally]]] = deque()
     try:
         for number, piece in pieces:
@@ -97,7 +97,7 @@ def _work_together(
     except BrokenProcessPool as error:
         why = "killed for want of memory perhaps, or because the bundle was replaced"
         problem = f"a worker process ended early, {why}; run it again"
-        raise JobError(duty.answers, problem) from error
+        raise JobError(spec.answers, problem) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -107,13 +107,13 @@ def _next(waiting: deque[tuple[int, Future[Tally]]]) -> tuple[int, Tally]:
     return number, future.result()
 
 
-def _begin(duty: Duty) -> None:
+def _begin(spec: JobSpec) -> None:
     """Prepare a worker process."""
     global _predictor
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(limits=1)
-    _predictor = duty.predictor()
+    _predictor = spec.predictor()
 
 
 def _end_with_parent() -> None:
@@ -124,6 +124,6 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _answer(number: int, piece: Piece) -> Tally:
+def _answer(number: int, piece: Shard) -> Tally:
     assert _predictor is not None
     return _predictor(number, piece)

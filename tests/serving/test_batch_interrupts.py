@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mulde.errors import JobError
-from serving.batch.job_state import Journal, Tally, part_path, write_record
+from serving.batch.job_state import JobState, Tally, part_path, write_record
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import JobOptions
 from tests.support.toy import Toy, toy_bundle
@@ -139,38 +139,38 @@ def test_a_killed_worker_ends_the_run_which_can_go_on(toy: Toy, tmp_path: Path) 
 
 def test_a_job_of_other_questions_or_options_does_not_go_on(toy: Toy, tmp_path: Path) -> None:
     target = tmp_path / "a.tsv"
-    Journal(target, {"k": 10, "bundle": "x"}).close()
+    JobState(target, {"k": 10, "bundle": "x"}).close()
     with pytest.raises(JobError, match="k was 10 and is now 5"):
-        Journal(target, {"k": 5, "bundle": "x"})
-    journal = Journal(target, {"k": 5, "bundle": "x"}, restart=True)
-    assert journal.tally(0) is None
-    journal.close()
+        JobState(target, {"k": 5, "bundle": "x"})
+    state = JobState(target, {"k": 5, "bundle": "x"}, restart=True)
+    assert state.tally(0) is None
+    state.close()
 
 
 def test_what_is_done_is_kept_until_a_restart(tmp_path: Path) -> None:
     target = tmp_path / "a.tsv"
-    journal = Journal(target, {"k": 10})
-    part_path(journal.folder, 2, "answers").write_text("x")
-    write_record(journal.folder, 2, Tally(3, 30, 3))
-    journal.close()
-    journal = Journal(target, {"k": 10})
-    assert [journal.tally(number) for number in (1, 2)] == [None, Tally(3, 30, 3)]
-    journal.close()
-    journal = Journal(target, {"k": 10}, restart=True)
-    assert journal.tally(2) is None
+    state = JobState(target, {"k": 10})
+    part_path(state.folder, 2, "answers").write_text("x")
+    write_record(state.folder, 2, Tally(3, 30, 3))
+    state.close()
+    state = JobState(target, {"k": 10})
+    assert [state.tally(number) for number in (1, 2)] == [None, Tally(3, 30, 3)]
+    state.close()
+    state = JobState(target, {"k": 10}, restart=True)
+    assert state.tally(2) is None
     joined: list[Path] = []
-    journal.join("answers", range(3), joined.append)
+    state.join("answers", range(3), joined.append)
     assert joined == []
-    journal.close()
+    state.close()
 
 
 def test_files_that_a_killed_job_has_placed_are_its_own(tmp_path: Path) -> None:
     target, other = tmp_path / "a.tsv", tmp_path / "skipped"
-    journal = Journal(target, {"k": 10})
+    state = JobState(target, {"k": 10})
     for path in (target, other):
-        journal.temporary().write_text("whole")
-        journal.place(journal.temporary(), path)
-    journal.close()
+        state.temporary().write_text("whole")
+        state.place(state.temporary(), path)
+    state.close()
     Output(target, skipped=other).check()
     with pytest.raises(JobError, match=r"a\.tsv: exists"):
         Output(target, skipped=other, restart=True).check()
@@ -182,7 +182,7 @@ def test_files_that_a_killed_job_has_placed_are_its_own(tmp_path: Path) -> None:
 PLACED_TWICE = """
 import os, signal, sys
 from pathlib import Path
-from serving.batch.job_state import Journal
+from serving.batch.job_state import JobState
 
 target = Path(sys.argv[1])
 
@@ -190,12 +190,12 @@ def die(name, arguments):
     if name == "os.rename" and os.fspath(arguments[1]) == str(target):
         os.kill(os.getpid(), signal.SIGKILL)
 
-journal = Journal(target, {"k": 10})
+state = JobState(target, {"k": 10})
 for content in ("whole", "whole again"):
-    journal.temporary().write_text(content)
+    state.temporary().write_text(content)
     if content == "whole again":
         sys.addaudithook(die)
-    journal.place(journal.temporary(), target)
+    state.place(state.temporary(), target)
 """
 
 
@@ -213,13 +213,44 @@ def test_a_file_is_its_jobs_own_still_when_it_was_to_be_placed_again(tmp_path: P
 
 def test_what_a_finished_job_left_when_it_was_killed_goes_with_the_next(tmp_path: Path) -> None:
     target = tmp_path / "a.tsv"
-    journal = Journal(target, {"k": 10})
-    journal.close()
-    journal.folder.rename(journal.folder.with_name(journal.folder.name + ".done"))
+    state = JobState(target, {"k": 10})
+    state.close()
+    state.folder.rename(state.folder.with_name(state.folder.name + ".done"))
     target.write_text("whole")
     with pytest.raises(JobError, match="exists"):
         Output(target).check()
     assert list(tmp_path.iterdir()) == [target]
+
+
+EXITS_LATE = """
+import os, signal, sys
+from pathlib import Path
+from serving.batch import predict
+from serving.batch.predictor import JobOptions
+
+source, bundle, out = map(Path, sys.argv[1:])
+predict.predict_file(source, bundle, predict.Output(out), JobOptions(k=3), workers=1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_job_that_is_killed_after_it_published_finds_its_own_result(
+    toy: Toy, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "q.tsv", tmp_path / "a.tsv"
+    source.write_text("Q0000001\tP0\t?\nQ0000002\tP1\t?\n")
+    code = [sys.executable, "-c", EXITS_LATE, str(source), str(toy.path), str(out)]
+    assert subprocess.run(code, check=False).returncode == -signal.SIGKILL
+    published = out.stat()
+    options, output = JobOptions(k=3), Output(out)
+    tally = predict_file(source, toy.path, output, options, workers=1)
+    assert tally.questions == 2
+    assert out.stat() == published
+    with pytest.raises(JobError, match="exists"):
+        predict_file(source, toy.path, output, JobOptions(k=4), workers=1)
+    out.write_text("another's")
+    with pytest.raises(JobError, match="exists"):
+        predict_file(source, toy.path, output, options, workers=1)
 
 
 def test_a_full_disk_ends_the_job_with_a_sentence_and_it_goes_on(toy: Toy, tmp_path: Path) -> None:
@@ -242,11 +273,11 @@ def test_a_full_disk_ends_the_job_with_a_sentence_and_it_goes_on(toy: Toy, tmp_p
 
 
 def test_two_processes_never_work_on_one_result(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "a.tsv", {"k": 10})
+    state = JobState(tmp_path / "a.tsv", {"k": 10})
     with pytest.raises(JobError, match="another process"):
-        Journal(tmp_path / "a.tsv", {"k": 10}, restart=True)
-    journal.close()
-    Journal(tmp_path / "a.tsv", {"k": 10}).close()
+        JobState(tmp_path / "a.tsv", {"k": 10}, restart=True)
+    state.close()
+    JobState(tmp_path / "a.tsv", {"k": 10}).close()
 
 
 def test_changed_questions_are_not_mixed_with_answers_to_the_old(toy: Toy, tmp_path: Path) -> None:
