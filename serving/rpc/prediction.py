@@ -217,7 +217,7 @@ class LinkPrediction:
         def run(parts: Sequence[Part]) -> list[Columns]:
             return [score_columns(model, *part, base_rate=base_rate, ranks=ranks) for part in parts]
 
-        kind = ("score", str(model), ranks, base_rate)
+        kind = ("score", str(model), ranks)
         chunks = list(self._run(run, triples, resolved, call, kind))
         response = prediction_pb2.ScoreTriplesResponse(
             model=version_of(model),
