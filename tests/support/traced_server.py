@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from serving.process.logs import open_log
+from serving.process.monitoring.logs import open_log
 from serving.process.port import reserve_port
 from serving.process.server import Server
 from serving.process.settings_sources import read_settings
