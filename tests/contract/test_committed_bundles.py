@@ -61,7 +61,7 @@ def test_mrr_through_the_server_equals_the_trainers(bundle: Path, tmp_path: Path
             ranks.append((scores.tail_ranks, scores.head_ranks))
     tail_ranks, head_ranks = (np.concatenate(side) for side in zip(*ranks, strict=True))
     served = summarise(tail_ranks, head_ranks)
-    trained = opened.manifest.quality["test"]
+    trained = opened.manifest.scorer_quality["test"]
     for direction in ("tail", "head", "total"):
         assert served[direction] == pytest.approx(trained[direction], abs=5e-5)
 
