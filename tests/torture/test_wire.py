@@ -78,7 +78,7 @@ def test_honest_callers_are_answered_and_memory_is_bounded(
 
 
 def assert_as_before(fortress: ServerProcess) -> None:
-    """A newcomer is answered, health is SERVING, and what was held is let go of."""
+    """A new caller is answered, health is SERVING, and connections are closed."""
     pid = fortress.process.pid
     eventually(lambda: descriptors(pid) < CONNECTIONS // 4)
     with grpc.insecure_channel(fortress.address) as channel:
@@ -86,7 +86,7 @@ def assert_as_before(fortress: ServerProcess) -> None:
         reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
     for line in fortress.raw_log.splitlines():
-        assert json.loads(line)["event"] in {"serving"}, line
+        assert json.loads(line)["event"] in {"serving", "closed idle connections"}, line
 
 
 def hung_up(connections: Sequence[socket]) -> int:
@@ -102,7 +102,7 @@ def test_no_more_connections_than_allowed_are_held(fortress: ServerProcess) -> N
         # One too many is taken on for the moment that it takes to hang up, so count those first.
         eventually(lambda: hung_up(made) >= CONNECTIONS, timeout=8)
         eventually(lambda: descriptors(pid) <= before + CONNECTIONS, timeout=8)
-        assert descriptors(pid) >= before + CONNECTIONS // 2
+        assert descriptors(pid) >= before + CONNECTIONS // 4  # the most silent half was closed
     assert_as_before(fortress)
 
 
