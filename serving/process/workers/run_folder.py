@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mulde.errors import ChangeTimedOut
+from mulde.errors import ChangeTimedOut, ConfigError
 from serving.process.workers.state_file import read_state, stamp, try_lock, write_state
 from serving.registry.repository import Place
 from serving.registry.served_models import Entry, Lineup
@@ -79,11 +79,18 @@ class RunFolder:
         """Make a folder that only this user can enter.
 
         It is locked, so that services which clean temporary folders leave it alone.
+
+        Raises:
+            ConfigError: if there is no place for it.
         """
-        folder = cls(Path(tempfile.mkdtemp(prefix="mulde-run-")))
-        fcntl.flock(os.open(folder.path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
-        folder.metrics.mkdir()
-        folder.workers.mkdir()
+        try:
+            folder = cls(Path(tempfile.mkdtemp(prefix="mulde-run-")))
+            fcntl.flock(os.open(folder.path, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+            folder.metrics.mkdir()
+            folder.workers.mkdir()
+        except OSError as error:
+            expected = f"a folder for temporary files that can be written ({error.strerror})"
+            raise ConfigError("TMPDIR", expected, os.environ.get("TMPDIR", "none")) from error
         return folder
 
     def write_settings(self, settings: dict[str, Any]) -> None:
