@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from mulde.bundle.entity_table import Layout
 from mulde.errors import BundleError
 from mulde.evaluation.metrics import RankingTask
-from training.export.folding import folded_graph
-from training.export.onnx_nodes import OPSET
+from training.export.folded_encoder import folded
 from training.scorers import HyperbolicScorer, Scorer
 from training.text.columns import TextColumns
 from training.text.query import TextQuery
 
+OPSET = 18
 _TYPICAL_PLACE = 10
 _QUERIES_PER_RELATION = 64
 _SCORES = 1 << 24
@@ -138,30 +138,27 @@ def _some_of_each(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def write_onnx(encoder: EncoderGraph, path: Path) -> None:
     """Write ``encoder.onnx``: standard operators, weights inside, any batch size.
 
-    A scorer that can be folded gets the short graph of ``folding.py``; the others get what
-    torch makes of their code. Equal encoders give equal bytes.
+    A scorer with a short form (``folded_encoder``) is exported in it. Equal encoders give equal
+    bytes.
 
     Raises:
         BundleError: for a scorer that cannot be exported, naming what is wrong with it.
     """
     try:
-        model = folded_graph(
-            encoder.scorer, encoder.slopes, encoder.layout, encoder.rest, encoder.text
-        )
+        short = folded(encoder.scorer, encoder.slopes, encoder.layout, encoder.rest, encoder.text)
     except ValueError as error:
         raise BundleError(path, f"not published; {error}") from error
-    if model is None:
-        model = _exported(encoder)
+    model = _exported(short or encoder, encoder.layout.width)
     onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _exported(encoder: EncoderGraph) -> onnx.ModelProto:
+def _exported(encoder: nn.Module, width: int) -> onnx.ModelProto:
     """The graph that torch's exporter makes.
 
     What it notes about source files, this machine and itself is taken out.
     """
-    example = torch.zeros(2, encoder.layout.width), torch.zeros(2, dtype=torch.int64)
+    example = torch.zeros(2, width), torch.zeros(2, dtype=torch.int64)
     batch = torch.export.Dim("batch")
     shapes = {"head": {0: batch}, "relation": {0: batch}}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -17,6 +17,8 @@ from training.text.columns import TINY, TextColumns
 class TextQuery(nn.Module):
     """``s_r q / |q|`` with ``q = x_h M_r + v_r`` in the text columns, and zeros to the row's end.
 
+    Matrices are in half precision, as an encoder stores them.
+
     Args:
         text: the columns and what relations make of them.
         layout: of the table.
@@ -29,13 +31,14 @@ class TextQuery(nn.Module):
         self.matrix: Tensor
         self.shift: Tensor
         self.scale: Tensor
-        self.register_buffer("matrix", pad(torch.from_numpy(text.matrix), padding))
+        self.register_buffer("matrix", pad(torch.from_numpy(text.matrix), padding).half())
         self.register_buffer("shift", pad(torch.from_numpy(text.shift), padding))
         self.register_buffer("scale", torch.from_numpy(text.scale).unsqueeze(-1))
 
     def forward(self, head: Tensor, relation: Tensor) -> Tensor:
         """Return [B, Z] of head rows [B, W] and relations [B]."""
         row = head[:, self.start : self.stop].unsqueeze(1)
-        mapped = torch.bmm(row, self.matrix[relation]).squeeze(1) + self.shift[relation]
-        length = torch.sqrt(mapped.square().sum(-1, keepdim=True) + TINY)
+        matrix = self.matrix[relation].to(head.dtype)
+        mapped = torch.bmm(row, matrix).squeeze(1) + self.shift[relation]
+        length = torch.sqrt((mapped * mapped).sum(-1, keepdim=True) + TINY)
         return self.scale[relation] * mapped / length
