@@ -28,9 +28,8 @@ from mulde.client import Client
 from mulde.errors import MuldeError
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph, read_folder
-from training.evaluate import as_served
+from training.evaluate import as_served, popularity
 from training.export.export import export
-from training.popularity import popularity
 from training.progress import TrainingReport
 from training.recipe import Recipe
 from training.recipe_file import read_recipe

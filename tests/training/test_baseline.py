@@ -8,7 +8,7 @@ import pytest
 
 from mulde.graph.graph import read_folder
 from tests.support.tiny import write_split
-from training.popularity import popularity
+from training.evaluate import popularity
 
 
 def test_popular_targets_of_the_relation_come_first(tmp_path: Path) -> None:

@@ -23,9 +23,8 @@ from tests.support.runs import (
     train,
 )
 from training.checkpoint import alone
-from training.evaluate import scores_of
+from training.evaluate import popularity, scores_of
 from training.loop import Progress, overfits
-from training.popularity import popularity
 from training.recipe import Training
 from training.train import load_scorer, read_record
 
