@@ -17,13 +17,14 @@ compressed without any more training: 8 bits a number, product quantisation (PQ)
 principal components (PCA).
 
 Filtered ranking by train, valid and test; both directions, all triples, realistic ties, of the
-trained scorers themselves, with loops and without traits; each checkpoint is the best by valid MRR,
-and test was read once. One seed. Seconds are those of training loops, validations not included; of
-a Junior, its own and then its teachers' with them. Bytes are those of an entity's numbers and of
-all else, without names and biases. Microseconds are those of a FAISS index of the stored form that
-finds the ten best, on one thread: one query at a time, and 256 at once; the query's own vector is
-not counted. ComplEx counts real numbers. Written by `python -m benchmarks.compression page` from
-`benchmarks/records/compression/`; not to be edited. Not tested on a GPU.
+trained scorers themselves, with self-loops and without relation priors; each checkpoint is the best
+by valid MRR, and test was read once. One seed. Seconds are those of training loops, validations not
+included; of a Junior, its own and then its teachers' with them. Bytes are those of an entity's
+numbers and of all else, without names and biases. Microseconds are those of a FAISS index of the
+stored form that finds the ten best, on one thread: one query at a time, and 256 at once; the
+query's own vector is not counted. ComplEx counts real numbers. Written by `python -m
+benchmarks.compression page` from `benchmarks/records/compression/`; not to be edited. Not tested on
+a GPU.
 """
 COLUMNS = (
     "model", "numbers", "valid MRR", "test MRR", "H@1", "H@10", "training s", "with teachers",

@@ -16,6 +16,8 @@ from training.distillation.queries import QuerySet, Step
 from training.recipe import Training
 from training.rows import RowAdagrad, RowAdam
 
+_ROW_COST, _STEP_COST = 8, 32_000
+"""A step by rows costs as much as a dense step of so many entities: per row read, and in all."""
 TABLES = ("scorer.entity", "scorer.head_bias", "scorer.tail_bias")
 
 
@@ -37,9 +39,9 @@ def rate_factor(done: float, settings: Training) -> float:
 class Optimiser:
     """Adam or Adagrad over all that an objective trains.
 
-    On one CPU process, tables of entities are updated by rows if a step reads fewer rows than there
-    are entities; the result is the dense optimiser's (``training.rows``). A GPU takes dense steps,
-    whose shapes do not depend on data.
+    On one CPU process, tables of entities are updated by rows where that is cheaper; the result is
+    the dense optimiser's (``training.rows``). A GPU takes dense steps, whose shapes depend on no
+    data.
 
     Args:
         objective: what is minimised.
@@ -126,4 +128,5 @@ class Optimiser:
 def _reads_few_rows(objective: HardLabels, queries: QuerySet) -> bool:
     targets = len(queries.target) / len(queries)
     alone = queries.entity.is_cpu and parallel.place()[1] == 1
-    return alone and objective.reads(targets) < objective.scorer.num_entities
+    cost = _ROW_COST * objective.reads(targets) + _STEP_COST
+    return alone and cost < objective.scorer.num_entities

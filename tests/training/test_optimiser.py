@@ -95,10 +95,10 @@ def test_a_state_by_rows_goes_on_in_dense_steps_and_the_other_way(
     assert float((weights(whole) - weights(other)).abs().max()) < 1e-3
 
 
-def test_a_step_reads_rows_where_the_graph_is_larger_than_the_step(tmp_path: Path) -> None:
+def test_a_step_by_rows_changes_no_other_row(tmp_path: Path) -> None:
     """A step of 10 queries and 5 negatives moves those rows, and no other before the flush."""
     objective, asked = objective_of("RotH", SETTINGS, tmp_path, False), queries()
-    optimiser = Optimiser(objective, SETTINGS, asked)
+    optimiser = Optimiser(objective, SETTINGS, asked, by_rows=True)
     before = objective.scorer.get_parameter("entity").detach().clone()
     step = objective.step(asked.batch(torch.arange(10)), torch.arange(5))
     optimiser.take(step, 0)
@@ -116,3 +116,26 @@ def test_the_rate_follows_its_schedule() -> None:
     assert rates_of(settings, 8) == pytest.approx(expected, abs=1e-4)
     constant = replace(settings, schedule="constant")
     assert rates_of(constant, 8) == pytest.approx([0.0001, 0.05, *[0.1] * 6], abs=1e-4)
+
+
+@pytest.mark.parametrize(("entities", "others"), [(1_000, True), (200_000, False)])
+def test_a_step_moves_every_entity_or_in_a_large_graph_the_rows_that_it_reads(
+    entities: int, others: bool
+) -> None:
+    """Adam's momentum moves an entity after the step that read it; by rows it waits."""
+    triples = np.random.default_rng(0).integers(0, [entities, R, entities], (N, 3))
+    asked = QuerySet.of(triples.astype(np.int32), R, entities)
+    scorer = build_scorer(
+        "RotH", entities=entities, relations=R, dimension=4, score="linear", spread=0.3, seed=1
+    )
+    objective = HardLabels(scorer, SETTINGS)
+    optimiser = Optimiser(objective, SETTINGS, asked)
+    first, second = (
+        objective.step(asked.batch(torch.tensor([place])), torch.tensor([place]))
+        for place in (0, 9)
+    )
+    optimiser.take(first, 0)
+    row = first.batch.entity[0]
+    before = scorer.get_parameter("entity")[row].detach().clone()
+    optimiser.take(second, 0)
+    assert (not torch.equal(scorer.get_parameter("entity")[row].detach(), before)) == others
