@@ -18,6 +18,7 @@ from serving.engine.encoder import Encoder as ServedEncoder
 from serving.engine.engine import Engine
 from training.export.export import export
 from training.export.onnx_encoder import EncoderGraph, write_onnx
+from training.export.shrink import shrink
 from training.recipe import Text
 from training.recipe_file import read_recipe
 from training.scorers import ScoreKind, ScorerName, build_scorer
@@ -224,3 +225,12 @@ def test_a_bundle_says_how_much_of_it_is_text(bundle: Path) -> None:
     assert manifest.checks["mrr_without_text"] < manifest.checks["mrr_trained"]
     card = (bundle / "card.md").read_text(encoding="utf-8")
     assert "an entity has 4 numbers of the graph and 8 that are made of its label" in card
+
+
+def test_a_quantised_table_keeps_what_text_says(bundle: Path, graph: Graph, tmp_path: Path) -> None:
+    shrink(bundle, tmp_path / "small", "int8", graph)
+    things, relations, colours = graph.test.T
+    with Engine.open(tmp_path / "small") as engine:
+        assert engine.manifest.text == 8
+        found = engine.predict(things, relations, 1, allow=np.arange(len(COLOURS)))
+    np.testing.assert_array_equal(found.rows, colours)
