@@ -199,6 +199,11 @@ def summary(graph: Graph) -> dict[str, Any]:
             relation: {name: relations[name][row] for name in SPLITS}
             for row, relation in enumerate(graph.relation_ids)
         },
+        "relation_labels": {
+            name: label
+            for name, label in zip(graph.relation_ids, graph.relation_labels, strict=True)
+            if name != label
+        },
     }
 
 
@@ -246,6 +251,8 @@ def _table_of_relations(figures: dict[str, Any]) -> Table:
     table.add_column("relation", overflow="fold")
     for name in SPLITS:
         table.add_column(name, justify="right")
+    labels = figures["relation_labels"]
     for relation, row in relations[:_MOST]:
-        table.add_row(shown(relation), *(f"{row[name]:,}" for name in SPLITS))
+        name = f"{labels[relation]} ({relation})" if relation in labels else relation
+        table.add_row(shown(name), *(f"{row[split]:,}" for split in SPLITS))
     return table

@@ -6,17 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
+from mulde.typing import Float32, Rows
 from training.export import train_priors
 from training.export.train_priors import FEWEST, STEPS, RelationPriors, choose_priors, filled
 
 E, CHILDREN = 120, 100
 """Entities 0..99 are children, each with one parent among 100..119."""
-
-Rows = NDArray[np.int64]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,7 @@ def functional() -> Graph:
     )
 
 
-def ignorant(entity: Rows, relation: Rows) -> NDArray[np.float32]:
+def ignorant(entity: Rows, relation: Rows) -> Float32:
     """Scores that know children from parents and nothing else."""
     found = np.random.default_rng(1).normal(size=(len(entity), E)).astype(np.float32)
     is_child = np.arange(E) < CHILDREN
@@ -79,7 +77,7 @@ def test_scores_are_those_of_before_and_what_the_weights_say(functional: Graph) 
 
 
 def test_a_slot_without_gain_is_not_chosen(functional: Graph) -> None:
-    def knowing(entity: Rows, relation: Rows) -> NDArray[np.float32]:
+    def knowing(entity: Rows, relation: Rows) -> Float32:
         found = ignorant(entity, relation)
         for head, _, tail in functional.all_triples.tolist():
             found[(entity == head) & (relation == 0), tail] = 100

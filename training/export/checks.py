@@ -17,10 +17,11 @@ from mulde.bundle.entity_table import Layout, Precision
 from mulde.errors import BundleError
 from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.self_loops import without_loops
+from mulde.typing import Float32
 from serving.engine.engine import Engine
 from training.evaluate import scores_of
 from training.export.onnx_encoder import EncoderGraph
-from training.export.train_priors import Array, RelationPriors
+from training.export.train_priors import RelationPriors
 from training.ops import hyperbolic
 from training.scorers import Scorer
 from training.text.columns import TINY, TextColumns
@@ -50,7 +51,7 @@ def rounded_scores(
     scorer: Scorer,
     layout: Layout,
     table: NDArray[np.float32],
-    weights: Array,
+    weights: Float32,
     text: TextColumns,
 ) -> Scores:
     """Scores of the table as stored, computed by the trainer's code in double precision.

@@ -13,12 +13,9 @@ from typing import Any, Protocol
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.errors import BundleError
-
-Array = NDArray[np.float64]
-Vectors = NDArray[np.float32]
+from mulde.typing import Float32, Float64
 
 _DECODED_ROWS = 1 << 16
 _ROWS_PER_CELL = 128
@@ -27,17 +24,17 @@ _MOST_SAMPLED = 1 << 18
 _ROUNDS = 15
 
 
-class Rows(Protocol):
+class TableRows(Protocol):
     """A table that gives its rows, such as ``serving.engine.entity_table.EntityTable``."""
 
     entities: int
     width: int
 
-    def decode(self, start: int, stop: int) -> Vectors:
+    def decode(self, start: int, stop: int) -> Float32:
         """Rows ``start`` to ``stop``, [n, W]."""
 
 
-def write_cells(path: Path, table: Rows, weights: Array, cells: int, seed: int = 0) -> None:
+def write_cells(path: Path, table: TableRows, weights: Float64, cells: int, seed: int = 0) -> None:
     """Codes of 8 bits in cells of rows that are near each other: kind ``ivf``.
 
     Args:
@@ -67,7 +64,7 @@ def write_cells(path: Path, table: Rows, weights: Array, cells: int, seed: int =
     _write(index, path)
 
 
-def _cut(table: Rows, weights: Array, cells: int, seed: int) -> tuple[Any, Vectors]:
+def _cut(table: TableRows, weights: Float64, cells: int, seed: int) -> tuple[Any, Float32]:
     """An index of the cells' middles in weighed columns, and the middles [C, W] in plain ones."""
     scale = weights.astype(np.float32)
     count = min(cells * _ROWS_PER_CELL, max(_MOST_SAMPLED, 32 * cells))
@@ -86,7 +83,7 @@ def _cut(table: Rows, weights: Array, cells: int, seed: int) -> tuple[Any, Vecto
     return clustering.index, middles
 
 
-def _ranges(table: Rows) -> Vectors:
+def _ranges(table: TableRows) -> Float32:
     """Least and greatest number of each column, [2, W]; trained on them, a codec clips nothing."""
     low, high = np.full(table.width, np.inf), np.full(table.width, -np.inf)
     for _, rows in _chunks(table):
@@ -94,7 +91,7 @@ def _ranges(table: Rows) -> Vectors:
     return np.stack([low, high]).astype(np.float32)
 
 
-def _sample(table: Rows, count: int, seed: int) -> Vectors:
+def _sample(table: TableRows, count: int, seed: int) -> Float32:
     """About ``count`` rows, every one as likely as another."""
     if count >= table.entities:
         return table.decode(0, table.entities)
@@ -103,7 +100,7 @@ def _sample(table: Rows, count: int, seed: int) -> Vectors:
     return np.concatenate(parts)
 
 
-def _chunks(table: Rows) -> Iterator[tuple[int, Vectors]]:
+def _chunks(table: TableRows) -> Iterator[tuple[int, Float32]]:
     for start in range(0, table.entities, _DECODED_ROWS):
         yield start, table.decode(start, min(start + _DECODED_ROWS, table.entities))
 

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.graph.graph import Graph
+from mulde.typing import Float32, Float64, Floats, Rows
 from training.distillation.queries import both_directions
 
 STEPS = (-8.0, -4.0, -2.0, -1.0, -0.5, 1.0, 4.0)
@@ -45,7 +45,6 @@ MOST = 1 << 13
 
 _SCORES = 1 << 24
 
-Array = NDArray[np.float32]
 Report = Callable[[str], None]
 
 
@@ -60,8 +59,8 @@ class RelationPriors:
     """
 
     slots: tuple[int, ...]
-    filled: Array
-    weights: Array
+    filled: Float32
+    weights: Float32
 
     @classmethod
     def none(cls, entities: int, relations: int) -> RelationPriors:
@@ -73,9 +72,7 @@ class RelationPriors:
     def added(self, scores: Scores) -> Scores:
         """Return the scores with the priors added."""
 
-        def with_priors(
-            entity: NDArray[np.int64], relation: NDArray[np.int64]
-        ) -> NDArray[np.floating]:
+        def with_priors(entity: Rows, relation: Rows) -> Floats:
             found = scores(entity, relation)
             return found + (self.weights[relation] @ self.filled.T).astype(found.dtype)
 
@@ -126,7 +123,7 @@ def _sample(task: RankingTask) -> RankingTask:
     return RankingTask(task.entity[rows], task.relation[rows], task.target[rows], task.known)
 
 
-def filled(graph: Graph, slots: list[int]) -> Array:
+def filled(graph: Graph, slots: list[int]) -> Float32:
     """Return [C, E]: 1 where train gives the entity as an answer in the slot."""
     rows = both_directions(graph.train, graph.num_relations)
     columns = np.zeros((len(slots), graph.num_entities), np.float32)
@@ -135,7 +132,7 @@ def filled(graph: Graph, slots: list[int]) -> Array:
     return columns
 
 
-def _gains(scores: Scores, valid: RankingTask, columns: Array) -> NDArray[np.float64]:
+def _gains(scores: Scores, valid: RankingTask, columns: Float32) -> Float64:
     """Gain of reciprocal rank [C, steps, Q] of each query by each slot and step."""
     gains = np.empty((len(columns), len(STEPS), len(valid.target)))
     batch = max(1, _SCORES // columns.shape[1])
@@ -152,9 +149,7 @@ def _gains(scores: Scores, valid: RankingTask, columns: Array) -> NDArray[np.flo
     return gains
 
 
-def _weights(
-    gains: NDArray[np.float64], relation: NDArray[np.int64], rows: int
-) -> tuple[Array, NDArray[np.float64]]:
+def _weights(gains: Float64, relation: Rows, rows: int) -> tuple[Float32, Float64]:
     """Weights [C, 2R], and their gain of MRR over all queries, [C]."""
     weights = np.zeros((len(gains), rows), np.float32)
     gained = np.zeros(len(gains))

@@ -80,7 +80,7 @@ def _first_object(path: Path) -> dict[str, Any]:
     line = raw.split(b"\n", 1)[0]
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DatasetError(
             path, f"expected a JSON object, found {shorten(line)}: {error}", 1
         ) from None
@@ -107,5 +107,5 @@ def _explained(path: Path, problem: str) -> tuple[str, int | None]:
 def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

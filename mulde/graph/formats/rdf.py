@@ -16,6 +16,7 @@ All that is left out is counted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,13 @@ LABELS = {
 }
 TYPE = "http://www.w3.org/1999/02/22-rdf-syntax-ns#type"
 _BATCH = 100_000
+_HEAD_BYTES = 1 << 16
+_MOST_ENTITY_BYTES = 256
+_ENTITY = b"<!ENTITY"
+_PLAIN_ENTITY = re.compile(
+    rb"""<!ENTITY\s+[\w.:-]+\s+(?:"[^"&%%<]{0,%(most)d}"|'[^'&%%<]{0,%(most)d}')\s*>"""
+    % {b"most": _MOST_ENTITY_BYTES}
+)
 
 
 def read_rdf(path: Path, options: ReadOptions, found: Collector) -> None:
@@ -59,7 +67,8 @@ def _parse(path: Path, options: ReadOptions) -> Iterator[Any]:
     assert options.format is not None
 
     kind = pyoxigraph.RdfFormat.from_extension(_SAME.get(options.format, options.format))
-    with BoundedFile(path, options.progress) as file:
+    with BoundedFile(path, options.progress) as plain:
+        file = EntityGuard(plain, path) if kind == pyoxigraph.RdfFormat.RDF_XML else plain
         try:
             yield from pyoxigraph.parse(cast(IO[bytes], file), kind)
         except SyntaxError as error:
@@ -67,6 +76,40 @@ def _parse(path: Path, options: ReadOptions) -> Iterator[Any]:
             raise DatasetError(path, f"{where}{error.msg}", error.lineno) from error
         except (OSError, ValueError) as error:
             raise DatasetError(path, f"cannot be read: {error}") from error
+
+
+class EntityGuard:
+    """A file of RDF/XML that refuses entities which a parser could blow up.
+
+    The parser expands entities without a limit, so ten short ones that name each other stand for
+    gigabytes. Those that shorten IRIs stand at the start, are short and name no other.
+    """
+
+    def __init__(self, file: BoundedFile, path: Path) -> None:
+        self._file, self._path, self._tail = file, path, b""
+        self._head = b""
+        while len(self._head) < _HEAD_BYTES and (piece := file.read(_HEAD_BYTES)):
+            self._head += piece
+        if self._head.count(_ENTITY) != len(_PLAIN_ENTITY.findall(self._head)):
+            raise self._refusal()
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many bytes."""
+        if self._head:
+            end = len(self._head) if size < 0 else size
+            piece, self._head = self._head[:end], self._head[end:]
+            self._tail = piece[-len(_ENTITY) :]
+            return piece
+        piece = self._file.read(size)
+        if _ENTITY in self._tail[1:] + piece:
+            raise self._refusal()
+        self._tail = (self._tail + piece)[-len(_ENTITY) :]
+        return piece
+
+    def _refusal(self) -> DatasetError:
+        expected = f'expected <!ENTITY NAME "..."> of at most {_MOST_ENTITY_BYTES} bytes'
+        where = f"that names no other, in the first {_HEAD_BYTES:,} bytes"
+        return DatasetError(self._path, f"{expected} {where}, found another one")
 
 
 class _Reader:

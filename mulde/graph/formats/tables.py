@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from mulde.errors import DatasetError, shorten
 from mulde.graph.columns import find_columns, header_roles
+from mulde.graph.compressed import most_bytes
 from mulde.graph.facts import Collector
 from mulde.graph.options import ReadOptions
 
@@ -26,6 +27,7 @@ def read_parquet(path: Path, options: ReadOptions, found: Collector) -> None:
 
     try:
         with parquet.ParquetFile(path) as file:
+            _refuse_bomb(path, file.metadata)
             names = file.schema_arrow.names
             keys = [names[place] for place in places_of(path, names, options)]
             batches = file.iter_batches(_BATCH_ROWS, columns=keys)
@@ -33,6 +35,17 @@ def read_parquet(path: Path, options: ReadOptions, found: Collector) -> None:
             _collect(path, keys, batches, total, options, found)
     except (OSError, pa.ArrowInvalid) as error:
         raise DatasetError(path, f"cannot be read as Parquet: {error}") from error
+
+
+def _refuse_bomb(path: Path, metadata: Any) -> None:
+    """Refuse what grows further than any packed file may; a fact has three bytes at least."""
+    groups = range(metadata.num_row_groups)
+    stored = sum(metadata.row_group(group).total_byte_size for group in groups)
+    size = path.stat().st_size
+    if max(stored, 3 * metadata.num_rows) > most_bytes(size):
+        expected = f"expected at most {most_bytes(size):,} bytes of a Parquet file of {size:,}"
+        found = f"found {metadata.num_rows:,} rows and {stored:,} bytes"
+        raise DatasetError(path, f"{expected}, {found}")
 
 
 def read_table(name: str, table: Any, options: ReadOptions, found: Collector) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from mulde.errors import DatasetError
 from mulde.graph import read_graph, split_graph
@@ -56,7 +57,7 @@ def refused(path: Path, content: str | bytes) -> str:
          ":2: expected a JSON object, found"),
         ("bad.ttl", "@prefix e: <http://e/> .\ne:a e:r e:b\ne:c", ":[23]: column \\d+:"),
         ("bad.rdf", "<rdf:RDF", "bad.rdf"),
-        ("damaged.tsv.gz", gzip.compress(b"a\tr\tb\n" * 99)[:-12], "cannot be read"),
+        ("damaged.tsv.gz", gzip.compress(b"a\tr\tb\n" * 99, mtime=0)[:-12], "cannot be read"),
         ("damaged.tsv.zst", b"no zstd at all", "cannot be read"),
         ("damaged.tsv.bz2", b"no bzip2 at all", "cannot be read"),
     ],
@@ -137,6 +138,56 @@ def test_a_packed_bomb_is_refused_before_it_fills_memory(tmp_path: Path, suffix:
     with pytest.raises(DatasetError, match=f"expected at most {ALWAYS_BYTES:,} bytes"):
         read_graph(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 * 1024
+
+
+def test_a_parquet_file_of_too_many_rows_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    one = pa.DictionaryArray.from_arrays(np.zeros(1 << 20, dtype=np.int32), ["a"])
+    table = pa.table({"s": one, "p": one, "o": one})
+    with parquet.ParquetWriter(path, table.schema, compression="zstd") as writer:
+        for _ in range(24):
+            writer.write_table(table)
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(DatasetError, match=r"Parquet file of .*, found 25,165,824 rows"):
+        read_graph(path)
+
+
+RDF_XML = """<?xml version="1.0"?>
+<!DOCTYPE rdf:RDF [{entities}]>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:e="http://e/">
+<rdf:Description rdf:about="&base;a"><e:r rdf:resource="&base;b"/></rdf:Description>
+{more}</rdf:RDF>
+"""
+
+
+def test_entities_that_shorten_iris_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "owl.rdf"
+    path.write_text(RDF_XML.format(entities='<!ENTITY base "http://e/">', more=""))
+    assert read_graph(path).facts.entity_ids.to_pylist() == ["http://e/a", "http://e/b"]
+
+
+@pytest.mark.parametrize(
+    ("entities", "more"),
+    [
+        ('<!ENTITY a "aaaaaaaaaa"><!ENTITY base "&a;&a;&a;&a;">', ""),
+        ('<!ENTITY base "' + "x" * 257 + '">', ""),
+        ('<!ENTITY base SYSTEM "file:///etc/passwd">', ""),
+        ('<!ENTITY % a "x"><!ENTITY base "http://e/">', ""),
+        ('<!ENTITY base "http://e/">', "<!-- " + "x" * 70_000 + ' --><!ENTITY base "http://e/">'),
+    ],
+    ids=["nested", "long", "external", "parameter", "late"],
+)
+def test_entities_that_could_fill_memory_are_refused(
+    tmp_path: Path, entities: str, more: str
+) -> None:
+    message = refused(tmp_path / "bomb.rdf", RDF_XML.format(entities=entities, more=more))
+    assert "expected <!ENTITY NAME" in message
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonld", "ttl"])
+def test_deep_nesting_is_refused(tmp_path: Path, suffix: str) -> None:
+    begin = {"jsonl": '{"s":', "jsonld": "", "ttl": "<http://e/a> <http://e/r> "}[suffix]
+    refused(tmp_path / f"deep.{suffix}", begin + ("(" if suffix == "ttl" else "[") * 200_000)
 
 
 def test_a_name_with_a_line_end_is_mended_and_counted() -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from mulde.bundle.entity_table import Layout, Precision
 from mulde.bundle.manifest import Index, Score
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
+from mulde.typing import Float64, Rows
 from serving.engine.entity_table import EntityTable, scan_table
 from serving.engine.exclusions import Exclusions
 from serving.engine.index.base import CandidateIndex
@@ -37,32 +37,30 @@ KINDS = {
     "ivf": Index("ivf", cells=24, probes=5, fetched=15),
 }
 
-Points = NDArray[np.float64]
 
-
-def plain(generator: np.random.Generator) -> tuple[Points, Points]:
+def plain(generator: np.random.Generator) -> tuple[Float64, Float64]:
     return generator.normal(size=(ENTITIES, 10)) * 0.4, generator.normal(size=ENTITIES) * 0.3
 
 
-def swamping(generator: np.random.Generator) -> tuple[Points, Points]:
+def swamping(generator: np.random.Generator) -> tuple[Float64, Float64]:
     bias = np.where(generator.random(ENTITIES) < 0.02, 500.0, 0.0)
     return generator.normal(size=(ENTITIES, 10)), bias + generator.normal(size=ENTITIES) * 1e-3
 
 
-def at_the_edge(generator: np.random.Generator) -> tuple[Points, Points]:
+def at_the_edge(generator: np.random.Generator) -> tuple[Float64, Float64]:
     """Radii up to 12 on the hyperboloid, where the largest product is 10^5 times the smallest."""
     points = generator.normal(size=(ENTITIES, 10))
     radius = np.sinh(generator.uniform(0, 9, size=(ENTITIES, 1)))
     return points / np.linalg.norm(points, axis=1, keepdims=True) * radius, np.zeros(ENTITIES)
 
 
-def tied(generator: np.random.Generator) -> tuple[Points, Points]:
+def tied(generator: np.random.Generator) -> tuple[Float64, Float64]:
     """Seven different rows, each a hundred times and more."""
     pick = generator.integers(0, 7, size=ENTITIES)
     return generator.normal(size=(7, 10))[pick], generator.normal(size=7)[pick]
 
 
-def nearly_tied(generator: np.random.Generator) -> tuple[Points, Points]:
+def nearly_tied(generator: np.random.Generator) -> tuple[Float64, Float64]:
     return generator.normal(size=(1, 10)) + np.zeros((ENTITIES, 1)), generator.normal(
         size=ENTITIES
     ) * 1e-7
@@ -113,16 +111,14 @@ def retriever(
     return Retriever(table, scorer, extent.row_norm, candidates)
 
 
-def write_codes(folder: Path, table: EntityTable, weights: Points, kind: str) -> Path:
+def write_codes(folder: Path, table: EntityTable, weights: Float64, kind: str) -> Path:
     path = folder / "candidates.faiss"
     if kind == "ivf":
         write_cells(path, table, weights, KINDS["ivf"].cells)
     return path
 
 
-def exhaustive(
-    one: Retriever, query: Query, k: int, excluded: Exclusions
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def exhaustive(one: Retriever, query: Query, k: int, excluded: Exclusions) -> tuple[Rows, Float64]:
     """The k best rows [B, k] by float64 scores, ties by row; -1 and -inf where there are fewer."""
     scores = one.scores(query)
     scores[excluded.owners, excluded.rows] = -np.inf
