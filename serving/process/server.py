@@ -108,9 +108,11 @@ class Server:
         threadpool_limits(limits=1)
         if settings.models.low_memory:
             keep_little()
+            settings = settings.with_low_memory()
         self.settings, self.log = settings, log
         self._connections = max_connections(settings.server.max_connections, descriptor_limit())
         self._tokens = self._read_tokens(settings.auth)
+        self._runs = 0
         self._batcher = Batcher(max_batch=settings.limits.max_batch_size, observe=self._count_batch)
         self.admission = admission_of(settings, self._batcher.waited_s)
         self._auth = AuthInterceptor(self._tokens, log, settings.auth.max_failures_per_minute)
@@ -187,10 +189,14 @@ class Server:
     def look_after(self) -> None:
         """Do what is to be done every half second: count, and close idle connections."""
         self.metrics.settle()
+        if not self.admission.requests and self._runs:
+            self._runs = 0
+            give_back()
         if self._idle is not None:
             self._idle.look()
 
     def _count_batch(self, queries: int) -> None:
+        self._runs += 1
         self.metrics.batch(queries)
 
     def _busy(self) -> set[str]:

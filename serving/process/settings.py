@@ -98,6 +98,13 @@ class LogSettings(_Section):
     requests: bool = False
 
 
+_LOW_MEMORY: dict[str, dict[str, int]] = {
+    "server": {"max_concurrent_requests": 8, "max_bulk_requests": 2, "max_unsent_bytes": 8 * _MIB},
+    "limits": {"max_message_bytes": 2 * _MIB},
+}
+"""The largest values with ``--low-memory``."""
+
+
 class Settings(_Section):
     """All settings of a server."""
 
@@ -107,6 +114,17 @@ class Settings(_Section):
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
+
+    def with_low_memory(self) -> Settings:
+        """Return the settings with limits that keep a process small, whatever is asked."""
+        return self.model_copy(
+            update={
+                name: (section := getattr(self, name)).model_copy(
+                    update={key: min(most, getattr(section, key)) for key, most in limits.items()}
+                )
+                for name, limits in _LOW_MEMORY.items()
+            }
+        )
 
 
 def check_exposure(settings: Settings) -> None:

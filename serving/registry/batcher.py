@@ -18,7 +18,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar
 
@@ -51,8 +50,8 @@ class Caller(Protocol):
     def is_wanted(self) -> bool:
         """Whether it was neither cancelled nor out of time."""
 
-    def bulk(self) -> AbstractContextManager[None]:
-        """Admit it as a bulk request; may raise Overloaded."""
+    def enter_bulk(self) -> None:
+        """Count it as a bulk request; may raise Overloaded."""
 
 
 class Batcher:
@@ -129,13 +128,14 @@ class Batcher:
             if size:
                 yield self._submit(_Job(work_of(0, size), run, size, caller, kind, key, False))
             return
-        with caller.bulk():
-            start = 0
-            while start < size:
-                stop = min(size, start + chunk)
-                job = _Job(work_of(start, stop), run, stop - start, caller, kind, key, True)
-                yield self._submit(job)
-                start, chunk = stop, min(self.chunk(kind), _GROWTH * chunk)
+        caller.enter_bulk()
+        start = 0
+        while start < size:
+            stop = min(size, start + chunk)
+            yield self._submit(
+                _Job(work_of(start, stop), run, stop - start, caller, kind, key, True)
+            )
+            start, chunk = stop, min(self.chunk(kind), _GROWTH * chunk)
 
     def _submit(self, job: _Job) -> Any:
         with self._lock:

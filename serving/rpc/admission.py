@@ -2,7 +2,8 @@
 
     max_concurrent_requests  requests from arrival to response, of any size; more are refused too
                              while one that is not bulk has waited longer than max_wait_ms
-    max_bulk_requests        requests in flight that take more than one chunk (``batcher.py``)
+    max_bulk_requests        requests in flight that take more than one chunk (``batcher.py``), or
+                             whose filter has many names
     max_unsent_bytes         bytes of responses being built, or not yet taken by their callers
 
 The error says which limit refused a request.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import monotonic
 
 import grpc
@@ -48,8 +48,9 @@ class AdmissionController:
         self._max_requests, self._max_bulk, self._max_bytes = max_requests, max_bulk, max_bytes
         self._lock = threading.Lock()
         self._drains = False
-        self._bulk = self._bytes = 0
+        self._bytes = 0
         self._in_flight: set[grpc.ServicerContext] = set()
+        self._bulk: set[grpc.ServicerContext] = set()
         self._receiving: dict[object, tuple[float, grpc.ServicerContext]] = {}
         self._unsent: dict[object, tuple[int, grpc.ServicerContext]] = {}
 
@@ -103,6 +104,7 @@ class AdmissionController:
         """Count a request as ended."""
         with self._lock:
             self._in_flight.discard(context)
+            self._bulk.discard(context)
 
     def peers(self) -> set[str]:
         """Callers with a request in flight or a response under way, as gRPC writes them."""
@@ -136,22 +138,16 @@ class AdmissionController:
         finally:
             self._receiving.pop(ticket, None)
 
-    @contextmanager
-    def bulk(self) -> Iterator[None]:
-        """Count a bulk request while its work is done.
+    def enter_bulk(self, context: grpc.ServicerContext) -> None:
+        """Count a request in flight as a bulk request too.
 
         Raises:
             Overloaded: if too many are in flight.
         """
         with self._lock:
-            if self._bulk >= self._max_bulk:
+            if len(self._bulk - {context}) >= self._max_bulk:
                 raise Overloaded(self._max_bulk, "bulk requests in flight")
-            self._bulk += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._bulk -= 1
+            self._bulk.add(context)
 
     def reserve(self, size: int) -> None:
         """Count bytes of a response that is being built, until ``send`` or ``release``.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from random import Random
 from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar, cast
@@ -90,9 +89,13 @@ class Call:
         """Whether the caller still waits: it neither cancelled nor ran out of time."""
         return bool(self.context.is_active())
 
-    def bulk(self) -> AbstractContextManager[None]:
-        """Count the call as a bulk request; see ``AdmissionController.bulk``."""
-        return self.admission.bulk()
+    def enter_bulk(self) -> None:
+        """Count the call as a bulk request until it ends.
+
+        Raises:
+            Overloaded: if too many are in flight.
+        """
+        self.admission.enter_bulk(self.context)
 
     def reserve(self, size: int) -> None:
         """Count bytes of the response.

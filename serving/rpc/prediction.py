@@ -101,7 +101,7 @@ class LinkPrediction:
         check_same_length("relations", request.relations, field, names)
         engine = model.engine
         options = read_options(request.options, self._limits, engine.num_entities, model)
-        allow, deny = read_filter(request.filter, self._limits, model, call.check)
+        allow, deny = read_filter(request.filter, self._limits, model, call)
         resolved = Resolved(len(names))
         entities = model.resolver.entities(field, names, resolved)
         relations = model.resolver.relations("relations", request.relations, resolved)
@@ -239,7 +239,7 @@ class LinkPrediction:
         others = max(1, engine.num_entities - 1)
         k = read_k("k", request.k if request.HasField("k") else None, self._limits, others)
         view = read_view("view", request.view)
-        allow, deny = read_filter(request.filter, self._limits, model, call.check)
+        allow, deny = read_filter(request.filter, self._limits, model, call)
         resolved = Resolved(len(request.entities))
         entities = model.resolver.entities("entities", request.entities, resolved)
 

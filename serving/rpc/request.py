@@ -18,8 +18,10 @@ from mulde.evaluation.calibration import BASE_RATE
 from mulde.typing import Rows
 from mulde.v1 import common_pb2, model_pb2, prediction_pb2
 from serving.registry.model import Model
+from serving.rpc.handlers import Call
 
 DEFAULT_K = 10
+_MANY_NAMES = 4096
 _VIEWS = frozenset(common_pb2.NameView.values())
 
 
@@ -166,7 +168,7 @@ def read_view(field: str, view: int) -> int:
 
 
 def read_filter(
-    message: common_pb2.CandidateFilter, limits: Limits, model: Model, check: Callable[[], None]
+    message: common_pb2.CandidateFilter, limits: Limits, model: Model, call: Call
 ) -> tuple[Rows | None, Rows | None]:
     """Rows that may be answers (None for all), and rows that may not (None for none).
 
@@ -174,17 +176,21 @@ def read_filter(
         message: as it came.
         limits: of this server.
         model: whose names they are.
-        check: called now and then; what it raises ends the work.
+        call: ends the work if its caller left, and is a bulk request where the names are many.
 
     Raises:
         InvalidArgument, UnknownEntity, AmbiguousLabel, UnknownType: naming the field and the place.
         Unsupported: for types where the model has none.
     """
     allow = deny = None
+    if len(message.allow.names) + len(message.deny) > _MANY_NAMES:
+        call.enter_bulk()
     if message.HasField("allow"):
-        allow = np.unique(_filter_rows("filter.allow", message.allow.names, limits, model, check))
+        allow = np.unique(
+            _filter_rows("filter.allow", message.allow.names, limits, model, call.check)
+        )
     if message.deny:
-        deny = np.unique(_filter_rows("filter.deny", message.deny, limits, model, check))
+        deny = np.unique(_filter_rows("filter.deny", message.deny, limits, model, call.check))
     if message.HasField("types"):
         typed = _rows_of_types(list(message.types.names), model)
         allow = typed if allow is None else np.intersect1d(allow, typed)

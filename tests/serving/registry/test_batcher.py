@@ -9,7 +9,6 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pytest
@@ -29,8 +28,8 @@ class Waiting:
     def is_wanted(self) -> bool:
         return self.wanted
 
-    def bulk(self) -> AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    def enter_bulk(self) -> None:
+        """Any number of large requests is admitted."""
 
 
 PATIENT = Waiting()

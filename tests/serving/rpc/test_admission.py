@@ -69,10 +69,15 @@ def test_draining_waits_for_requests_in_flight() -> None:
 
 def test_only_so_many_bulk_requests_are_in_flight_at_once() -> None:
     admission = admission_of(bulk=1)
-    with admission.bulk(), pytest.raises(Overloaded, match="1 bulk requests"), admission.bulk():
-        pass
-    with admission.bulk():
-        pass
+    first, second = Context(), Context()
+    admission.enter(first)
+    admission.enter(second)
+    admission.enter_bulk(first)
+    admission.enter_bulk(first)  # once is enough
+    with pytest.raises(Overloaded, match="1 bulk requests"):
+        admission.enter_bulk(second)
+    admission.leave(first)
+    admission.enter_bulk(second)
 
 
 def test_requests_are_refused_while_one_has_waited_too_long() -> None:
