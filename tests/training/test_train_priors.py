@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mulde.evaluation.metrics import RankingTask
-from mulde.graph.graph import Graph
+from mulde.graph.graph import Graph, read_folder
 from mulde.typing import Float32, Rows
 from training.export import train_priors
-from training.export.train_priors import FEWEST, STEPS, RelationPriors, choose_priors, filled
+from training.export.train_priors import (
+    FEWEST,
+    STEPS,
+    RelationPriors,
+    choose_priors,
+    filled,
+    similar_slots,
+)
 
 E, CHILDREN = 120, 100
 """Entities 0..99 are children, each with one parent among 100..119."""
@@ -47,15 +55,31 @@ def ignorant(entity: Rows, relation: Rows) -> Float32:
 
 
 def test_a_slot_is_filled_by_the_answers_of_train(functional: Graph) -> None:
-    by_parent, by_child = filled(functional, [0, 1])
+    by_parent, by_child = filled(functional, [(0,), (1,)])
     assert set(np.flatnonzero(by_parent)) == set(functional.train[:, 2].tolist())
     assert set(np.flatnonzero(by_child)) == set(functional.train[:, 0].tolist())
+
+
+def test_a_group_is_filled_by_the_answers_of_any_of_its_slots(functional: Graph) -> None:
+    by_parent, by_child, by_any = filled(functional, [(0,), (1,), (0, 1)])
+    np.testing.assert_array_equal(by_any, np.maximum(by_parent, by_child))
+
+
+def test_slots_that_the_same_entities_fill_are_a_group(tmp_path: Path) -> None:
+    lines = [f"n{i % 9}\t{relation}\tn{(i + 2) % 9}" for i in range(9) for relation in ("a", "b")]
+    lines += [f"v{i % 9}\tc\tv{(i + 2) % 9}" for i in range(9)]
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text("".join(f"{line}\n" for line in lines))
+    graph = read_folder(tmp_path)
+    nouns = {graph.relation_ids.index(name) for name in ("a", "b")}
+    groups = [{row % 3 for row in group} for group in similar_slots(graph, 2)]
+    assert sorted(groups, key=len) == [{graph.relation_ids.index("c")}, nouns]
 
 
 def test_a_child_that_has_its_parent_is_no_answer_to_another(functional: Graph) -> None:
     valid = RankingTask.of(functional, "valid")
     chosen = choose_priors(ignorant, functional, valid, 1)
-    assert chosen.slots == (1,)
+    assert chosen.slots == ((1,),)
     assert chosen.weights[1, 0] < -1
     test = RankingTask.of(functional, "test")
     before, after = (
@@ -65,9 +89,9 @@ def test_a_child_that_has_its_parent_is_no_answer_to_another(functional: Graph) 
 
 
 def test_scores_are_those_of_before_and_what_the_weights_say(functional: Graph) -> None:
-    columns = filled(functional, [1, 0]).T
+    columns = filled(functional, [(1,), (0,)]).T
     weights = np.array([[0.0, 2.0], [-4.0, 0.5]], np.float32)
-    chosen = RelationPriors((1, 0), columns, weights)
+    chosen = RelationPriors(((1,), (0,)), columns, weights)
     entity, relation = np.array([3, 101, 7]), np.array([0, 1, 0])
     found = chosen.added(ignorant)(entity, relation)
     expected = ignorant(entity, relation)
@@ -94,7 +118,7 @@ def test_no_more_slots_are_chosen_than_valid_asks_about(
 ) -> None:
     monkeypatch.setattr(train_priors, "LEAST", -1.0)
     valid = RankingTask.of(functional, "valid")
-    assert sorted(choose_priors(ignorant, functional, valid, 64).slots) == [0, 1]
+    assert sorted(choose_priors(ignorant, functional, valid, 64).slots) == [(0,), (1,)]
 
 
 def test_too_few_queries_choose_no_slot(functional: Graph) -> None:

@@ -81,8 +81,12 @@ def provenance_of(source: ExportSource, licence: str, priors: RelationPriors) ->
         licence=licence or _licence(source.folder),
         departures=tuple(departures(source.recipe)),
         self_loops=None if kept is None else tuple(source.graph.relation_ids[r] for r in kept),
-        priors=tuple(_slot(source.graph, row) for row in priors.slots),
+        priors=tuple(_slots(source.graph, group) for group in priors.slots),
     )
+
+
+def _slots(graph: Graph, group: tuple[int, ...]) -> str:
+    return " or ".join(_slot(graph, row) for row in group)
 
 
 def _slot(graph: Graph, row: int) -> str:

