@@ -92,12 +92,12 @@ def table(page: Path, first_column: str) -> list[list[str]]:
 def bundle_row(folder: Path) -> str:
     """How the README shows a bundle: the line to paste."""
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-    figures = manifest["quality"]["test"]["total"]
+    alone, new_facts = (manifest[of]["test"]["total"] for of in ("scorer_quality", "quality"))
     size = sum(path.stat().st_size for path in folder.iterdir())
     cells = [
         f"[{folder.name}](models/{folder.name}/card.md)",
         str(manifest["dimension"]),
-        *(f"{figures[key]:.4f}" for key in ("mrr", "hits@1", "hits@3", "hits@10")),
+        *(f"{of[key]:.4f}" for of in (alone, new_facts) for key in ("mrr", "hits@10")),
         f"{size / 1e6:.1f} MB",
     ]
     return f"| {' | '.join(cells)} |"
