@@ -87,7 +87,8 @@ class IdleConnections:
         excess = silent[: len(connections) - int(_RELIEVED * self._most)]
         for connection in excess:
             self._close(connection)
-        self._log.warning("closed idle connections", closed=len(excess), open=len(connections))
+        if excess:
+            self._log.warning("closed idle connections", closed=len(excess), open=len(connections))
 
     def _connection(self, descriptor: int) -> _Connection | None:
         """Look at a descriptor; None for what is no connection to the port."""
