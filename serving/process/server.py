@@ -53,6 +53,7 @@ _MAX_METADATA_BYTES = 16 << 10
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 300_000
 _EVERY = 2**31 - 1
+_MAX_STREAMS = 1000
 
 
 @dataclass
@@ -286,8 +287,9 @@ def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
         # Between the two, gRPC refuses by chance.
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
-        # A stream beyond a bound here would be reset (UNAVAILABLE); ours are refused with a status.
-        ("grpc.max_concurrent_streams", _EVERY),
+        # More than callers use, since a stream beyond the bound may be reset (UNAVAILABLE). Without
+        # a bound, one connection of rapid resets keeps every other caller out.
+        ("grpc.max_concurrent_streams", _MAX_STREAMS),
         # Of calls that no thread has taken yet, gRPC would drop some above 1,000 and say CANCELLED;
         # streams and connections bound them, and those beyond our own bounds are told so.
         ("grpc.server.max_pending_requests", _EVERY),
