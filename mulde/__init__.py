@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 __all__ = ["__version__", "fit", "load"]
 
 
-_LAZY = {"fit": ("training.auto.python", "fit"), "load": ("serving.local.model", "Model")}
+_LAZY = {"fit": ("training.auto.python", "fit"), "load": ("serving.local.model", "LocalModel")}
 
 
 def __getattr__(name: str) -> Any:

@@ -106,14 +106,15 @@ def python() -> str:
     from mulde.graph.split import split_graph
     from serving.engine.engine import Engine
     from serving.engine.results import Results
-    from serving.local.model import Model
+    from serving.local.model import LocalModel
     from training.auto.python import fit
 
     parts = [
         f"# Python\n\n{_MADE}",
-        "`mulde.fit` is `training.auto.python.fit`; `mulde.load` is `serving.local.model.Model`.",
+        "`mulde.fit` is `training.auto.python.fit`; "
+        "`mulde.load` is `serving.local.model.LocalModel`.",
         "## A model in this process",
-        *_documented(fit, Model),
+        *_documented(fit, LocalModel),
         "## Reading graphs",
         *_documented(read_graph, split_graph),
         "## The client",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-class Model:
+class LocalModel:
     """A bundle, opened and verified.
 
     Attributes:
@@ -48,7 +48,7 @@ class Model:
         quality = manifest.quality.get("test", {}).get("total", {})
         mrr = f", test MRR {quality['mrr']:.3f}" if quality else ""
         size = f"{manifest.entities:,} entities, {manifest.relations:,} relations"
-        return f"<mulde.Model {manifest.name}/{manifest.version}: {size}{mrr}>"
+        return f"<mulde.LocalModel {manifest.name}/{manifest.version}: {size}{mrr}>"
 
     @property
     def bundle(self) -> Any:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mulde.graph.read import read_graph
 from mulde.graph.split import split_graph
-from serving.local.model import Model
+from serving.local.model import LocalModel
 from training.auto.fit import fit as fit_bundle
 from training.progress import TrainingReport
 from training.train import pick_device
@@ -30,7 +30,7 @@ def fit(
     device: str = "auto",
     overwrite: bool = True,
     **read: Any,
-) -> Model:
+) -> LocalModel:
     """Read, split, choose a recipe on valid, train, distil, export; return the model.
 
     Args:
@@ -70,7 +70,7 @@ def fit(
             say=lambda line: console.print(line, markup=False, highlight=False),
             overwrite=overwrite,
         )
-    return Model(target)
+    return LocalModel(target)
 
 
 def held_out(facts: int) -> float:

@@ -11,12 +11,12 @@ import mulde
 from mulde.client import Client
 from mulde.errors import BundleError, InvalidArgument, UnknownName
 from serving.local.client import LocalClient
-from serving.local.model import Model
+from serving.local.model import LocalModel
 from tests.support.toy import Toy
 
 
 @pytest.fixture(scope="module")
-def model(served_toy: Toy) -> Model:
+def model(served_toy: Toy) -> LocalModel:
     return mulde.load(served_toy.path)
 
 
@@ -34,7 +34,7 @@ def test_local_answers_are_those_of_the_server(
     np.testing.assert_array_equal(here.exact, there.exact)
 
 
-def test_answers_are_rows_of_a_frame_with_their_question(model: Model) -> None:
+def test_answers_are_rows_of_a_frame_with_their_question(model: LocalModel) -> None:
     heads = list(model.bundle.vocabulary.entities.ids[:2])
     relation = model.relations()["id"][0]
     frame = model.predict_tails(heads, relation, k=3)
@@ -43,23 +43,25 @@ def test_answers_are_rows_of_a_frame_with_their_question(model: Model) -> None:
     assert frame["score"].is_monotonic_decreasing or len(set(frame["head"])) == 2
 
 
-def test_an_unknown_entity_is_an_error_that_names_it(model: Model) -> None:
+def test_an_unknown_entity_is_an_error_that_names_it(model: LocalModel) -> None:
     with pytest.raises(UnknownName, match="no-such-entity"):
         model.predict_tails("no-such-entity", model.relations()["id"][0])
 
 
-def test_admin_calls_need_a_server(model: Model) -> None:
+def test_admin_calls_need_a_server(model: LocalModel) -> None:
     with pytest.raises(InvalidArgument, match="needs no server"):
         model.client.models()
 
 
-def test_vectors_have_one_row_for_each_entity(model: Model) -> None:
+def test_vectors_have_one_row_for_each_entity(model: LocalModel) -> None:
     frame = model.vectors()
     manifest = model.bundle.manifest
     assert frame.shape == (manifest.entities, manifest.dimension)
 
 
-def test_a_saved_model_opens_and_is_not_replaced_by_accident(model: Model, tmp_path: Path) -> None:
+def test_a_saved_model_opens_and_is_not_replaced_by_accident(
+    model: LocalModel, tmp_path: Path
+) -> None:
     saved = mulde.load(model.save(tmp_path / "copy"))
     assert saved.bundle.manifest == model.bundle.manifest
     with pytest.raises(BundleError, match="exists"):
