@@ -60,8 +60,13 @@ class Connection:
         return [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
-            ("grpc.service_config", json.dumps({"methodConfig": self._methods()})),
+            ("grpc.service_config", json.dumps(self._service_config())),
         ]
+
+    def _service_config(self) -> dict[str, object]:
+        """Retries, which stop while more than half of the calls fail."""
+        throttling = {"maxTokens": 10, "tokenRatio": 0.1}
+        return {"methodConfig": self._methods(), "retryThrottling": throttling}
 
     def _methods(self) -> list[dict[str, object]]:
         if self.attempts <= 1:

@@ -9,7 +9,6 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.label_search import SearchIndex, nearest_names
-from mulde.typing import Float64, Rows
 from serving.engine.engine import Engine
 from serving.registry.entity_resolver import EntityResolver, LabelCache, Nearest
 from serving.registry.repository import Place
@@ -83,18 +82,6 @@ class Model:
         if same_id < 0:
             return rows
         return [same_id, *(row for row in rows if row != same_id)][:count]
-
-    def probabilities(self, ranked_by: Float64, relations: Rows, *, priors: bool) -> Float64:
-        """Probabilities [A] of answers of a bundle with a calibration.
-
-        Args:
-            ranked_by: [A], score + relation prior, or the score alone.
-            relations: [A] rows in [0, 2R).
-            priors: which of the two it is.
-        """
-        calibration = self.bundle.calibration
-        assert calibration is not None
-        return calibration.probability(ranked_by, relations, priors=priors)
 
     def near_types(self, name: str) -> Sequence[str]:
         """Types that are spelled like a name that is none; best first."""

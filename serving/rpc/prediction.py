@@ -123,18 +123,20 @@ class LinkPrediction:
             return _split(answers, parts)
 
         filtered = 0 if allow is None else len(allow).bit_length() + 1
-        kind = ("predict", str(model), exact, k.bit_length(), filtered)
+        kind = ("predict", call.model, exact, k.bit_length(), filtered)
         shared = allow is None and deny is None
         key = (model, k, exclude_known, exact) if shared else None
-        heads, asked, done = entities[resolved.valid], relations[resolved.valid], 0
+        heads, asked = _valid(resolved, (entities, relations))
+        loops, done = [], 0
         builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
         for answers in self._run(run, (entities, relations), resolved, call, kind, key):
             part = slice(done, done + len(answers))
             numbers = candidate_numbers(model, heads[part], asked[part], answers, options)
             done = part.stop
+            loops.append(answers.self_loop_excluded)
             builder.add(*apply_thresholds(answers, numbers, options), call)
-        loops = engine.manifest.loopless[asked]
-        return builder.finish(known_facts(model, exclude_known), call, loops)
+        left_out = loops[0] if len(loops) == 1 else np.concatenate([np.zeros(0, bool), *loops])
+        return builder.finish(known_facts(model, exclude_known), call, left_out)
 
     def _pick(self, selector: common_pb2.ModelSelector, call: Call) -> Model:
         model = self._models.get(selector)
@@ -152,9 +154,7 @@ class LinkPrediction:
     ) -> Iterator[R]:
         """Results for the queries that did not fail, chunk by chunk."""
         call.queries, call.failed = resolved.size, len(resolved.errors)
-        if resolved.errors:
-            valid = resolved.valid
-            columns = tuple(column[valid] for column in columns)
+        columns = _valid(resolved, columns)
 
         def part(start: int, stop: int) -> Part:
             return tuple(column[start:stop] for column in columns)
@@ -193,7 +193,7 @@ class LinkPrediction:
         builder = AnswersBuilder(
             response, model, resolved, options.k, model.relations, options.view
         )
-        kind = ("relations", str(model))
+        kind = ("relations", call.model)
         for answers, numbers in self._run(run, (heads, tails), resolved, call, kind):
             builder.add(*apply_thresholds(answers, numbers, options), call)
         return builder.finish(known_facts(model, options.exclude_known), call)
@@ -217,7 +217,7 @@ class LinkPrediction:
         def run(parts: Sequence[Part]) -> list[Columns]:
             return [score_columns(model, *part, base_rate=base_rate, ranks=ranks) for part in parts]
 
-        kind = ("score", str(model), ranks)
+        kind = ("score", call.model, ranks)
         chunks = list(self._run(run, triples, resolved, call, kind))
         response = prediction_pb2.ScoreTriplesResponse(
             model=version_of(model),
@@ -248,10 +248,18 @@ class LinkPrediction:
 
         response = prediction_pb2.SimilarEntitiesResponse()
         builder = AnswersBuilder(response, model, resolved, k, model.entities, view)
-        kind = ("similar", str(model), k.bit_length())
+        kind = ("similar", call.model, k.bit_length())
         for answers in self._run(run, (entities,), resolved, call, kind):
             builder.add(answers, {}, call)
         return builder.finish(common_pb2.KNOWN_FACTS_UNSPECIFIED, call)
+
+
+def _valid(resolved: Resolved, columns: Part) -> Part:
+    """Columns of the queries that did not fail."""
+    if not resolved.errors:
+        return columns
+    valid = resolved.valid
+    return tuple(column[valid] for column in columns)
 
 
 def _join(parts: Sequence[Part]) -> Part:
@@ -287,8 +295,9 @@ def candidate_numbers(
     if priors and answers.priors is not None:
         numbers["priors"] = answers.priors
     if model.bundle.calibration is not None:
-        chances = model.probabilities(answers.totals, asked, priors=priors)
-        numbers["probabilities"] = chances
+        numbers["probabilities"] = model.bundle.calibration.probability(
+            answers.totals, asked, priors=priors
+        )
     if options.plausibility:
         backwards = asked >= count
         heads, tails = np.where(backwards, rows, given), np.where(backwards, given, rows)

@@ -101,7 +101,9 @@ class AnswersBuilder:
         target.shortfalls.extend(shortfalls.tolist())
         target.known_facts = known_facts
         if self_loops is not None:
-            loops = spread(self_loops, resolved.valid, resolved.size)
+            loops = self_loops
+            if resolved.errors:
+                loops = spread(self_loops, resolved.valid, resolved.size)
             target.self_loops_excluded.extend(loops.tolist())
         if resolved.errors:
             target.errors.extend(pack_errors(resolved, call.id))
