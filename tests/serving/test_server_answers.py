@@ -245,6 +245,48 @@ def test_probabilities_are_the_calibrated_scores(client: Client, local: Engine) 
         assert answers.probabilities.tolist() == expected.tolist()
 
 
+def test_a_plausibility_is_that_of_the_triple_in_both_directions(client: Client) -> None:
+    tails = client.predict_tails("Q0000001", "P0", k=5, plausibility=True)
+    scored = client.score(["Q0000001"] * 5, "P0", tails.ids)
+    heads = client.predict_heads("P0", "Q0000001", k=5, plausibility=True)
+    back = client.score(heads.ids, "P0", ["Q0000001"] * 5)
+    for answers, triples in ((tails, scored), (heads, back)):
+        assert answers.plausibilities is not None
+        assert triples.plausibilities is not None
+        assert answers.plausibilities.tolist() == triples.plausibilities.tolist()
+    assert client.predict_tails("Q0000001", "P0").plausibilities is None
+
+
+def test_a_plausibility_rises_with_the_base_rate(client: Client) -> None:
+    triple = ("Q0000001", "P0", "Q0000002")
+    found = [client.score(*triple, base_rate=rate).plausibilities for rate in (0.1, 0.5, 0.9)]
+    low, middle, high = (float(one[0]) for one in found if one is not None)
+    assert low < middle < high
+    assert client.score(*triple).plausibilities == middle
+    for rate in (0.0, 1.0):
+        with pytest.raises(InvalidArgument, match="base_rate"):
+            client.score(*triple, base_rate=rate)
+
+
+def test_new_facts_are_ranked_by_score_and_prior_and_others_by_the_score(tmp_path: Path) -> None:
+    toy = toy_bundle(tmp_path / "toy", entities=60, relations=2, loops=(1,), traits=2)
+    with server(toy.path, log=tmp_path / "log") as process, Client(process.address) as asking:
+        new = asking.predict_tails("Q0000001", "P0", k=20)
+        every = asking.predict_tails("Q0000001", "P0", k=20, exclude_known=False)
+        triples = asking.score(["Q0000001"] * 20, "P0", new.ids)
+        loop = asking.score("Q0000001", "P0", "Q0000001")
+        allowed = asking.score("Q0000001", "P1", "Q0000001")
+    assert new.priors is not None
+    assert (np.diff(new.scores + new.priors) <= 0).all()
+    assert (np.diff(new.scores) > 0).any()
+    assert every.priors is None
+    assert (np.diff(every.scores) <= 0).all()
+    assert triples.tail_scores.tolist() == new.scores.tolist()
+    assert loop.self_loops.tolist() == [True]
+    assert loop.plausibilities == pytest.approx([0.001])
+    assert allowed.self_loops.tolist() == [False]
+
+
 def test_relations_are_ranked_and_marked(client: Client, local: Engine, served_toy: Toy) -> None:
     head, relation, tail = served_toy.triples[20]
     expected = local.relations(head, tail, R)
