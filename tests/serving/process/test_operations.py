@@ -98,6 +98,24 @@ def test_a_request_id_goes_through_call_log_and_answer(served: ServerProcess) ->
     assert fresh in lines
 
 
+def test_the_log_names_peer_and_trace_and_counts_failed_queries(served: ServerProcess) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    failed = served.metric("mulde_failed_queries_total", method="PredictTails")
+    request = prediction_pb2.PredictTailsRequest(
+        heads=["Q0000001", "nobody"], relations=["P0", "P0"]
+    ).SerializeToString()
+    with grpc.insecure_channel(served.address) as channel:
+        send = channel.unary_unary("/mulde.v1.LinkPredictionService/PredictTails")
+        send(request, metadata=[("x-request-id", "traced-1"), ("traceparent", trace)])
+        send(request, metadata=[("x-request-id", "traced-2"), ("traceparent", '00-x"y')])
+    eventually(lambda: served.metric("mulde_failed_queries_total", method="PredictTails") > failed)
+    lines = {line.get("request_id"): line for line in served.log()}
+    assert lines["traced-1"]["traceparent"] == trace
+    assert lines["traced-1"]["peer"].startswith("ipv4:127.0.0.1:")
+    assert (lines["traced-1"]["queries"], lines["traced-1"]["failed_queries"]) == (2, 1)
+    assert "traceparent" not in lines["traced-2"]
+
+
 def test_names_cannot_forge_log_lines(served: ServerProcess, client: Client) -> None:
     before = len(served.log())
     answers = client.predict_tails('x"}\n{"event":"forged"}\x1b[2J', "P0")
