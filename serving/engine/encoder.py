@@ -93,6 +93,8 @@ class Encoder:
         """Return the inputs of the graph, padded."""
         count = len(heads)
         padded = self._least if count == 1 else -(-count // _STEP) * _STEP
+        if padded == count:
+            return {"head": heads, "relation": relations}
         head = np.zeros((padded, self._width), dtype=np.float32)
         head[:count] = heads
         relation = np.zeros(padded, dtype=np.int64)

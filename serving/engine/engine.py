@@ -170,14 +170,12 @@ class Engine:
     def _complete(
         self, results: Results, query: Query, entities: Rows, relations: Rows, *, mark: bool
     ) -> None:
-        """Split scores and priors, and mark self-loops and known facts."""
+        """Split totals into scores and priors, and mark self-loops and known facts."""
         self._check_finite(results.scores)
         if self._layout.priors.start < self._layout.priors.stop:
-            of_each = query.take(results.owners)
-            table = self.loaded.table.rows(results.rows)
-            results.priors = prior_of(of_each, table, self._layout)
-            plain = of_each.without_prior(self._layout)
-            results.scores = self.loaded.scorer.scores(plain, table[:, None])[:, 0]
+            vectors, table = query.vector[results.owners], self.loaded.table.rows(results.rows)
+            results.priors = prior_of(vectors, table, self._layout)
+            results.scores = results.scores - results.priors
         results.self_loop_excluded = self._loopless[relations]
         if mark and self.bundle.known is not None:
             marks = self.bundle.known.marks(entities, relations, results.offsets, results.rows)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mulde.typing import Array, Float64, Mask, Offsets, Rows
 
+_FEW_PAIRS = 512
 _ANSWERS = ("rows", "scores", "priors", "known")
 _COLUMNS = (*_ANSWERS, "exact", "fetched", "candidates", "self_loop_excluded")
 
@@ -121,25 +122,35 @@ def offsets_of(counts: Rows) -> Offsets:
 
 
 def rank_pairs(owners: Rows, rows: Rows, scores: Float64, k: int, queries: int) -> Results:
-    """Rank pairs [n] within each query by falling score, then rising row, and keep k of each."""
-    order = _order(owners, rows, scores, queries)
-    owners = owners[order]
+    """Rank pairs [n] within each query by falling score, then rising row, and keep k of each.
+
+    Args:
+        owners: [n], ascending: the query of each pair.
+        rows: [n].
+        scores: [n].
+        k: at least 1.
+        queries: B.
+    """
+    order = _order(owners, rows, scores)
     fetched = np.bincount(owners, minlength=queries)
-    starts = fetched.cumsum() - fetched
-    order = order[np.arange(len(owners)) - starts[owners] < k]
     counts = np.minimum(fetched, k)
+    if len(order) > counts.sum():
+        starts = fetched.cumsum() - fetched
+        order = order[np.arange(len(order)) - starts[owners] < k]
     exact = np.ones(queries, dtype=bool)
     return Results(offsets_of(counts), rows[order], scores[order], exact, fetched, counts)
 
 
-def _order(owners: Rows, rows: Rows, scores: Float64, queries: int) -> Rows:
+def _order(owners: Rows, rows: Rows, scores: Float64) -> Rows:
     """Return the order of pairs by query, falling score and rising row."""
+    if len(owners) <= _FEW_PAIRS:
+        return np.lexsort((rows, -scores, owners))
     order = np.argsort(-scores)
-    # A stable sort of narrow numbers is a radix sort, some times faster than lexsort.
-    narrow = owners.astype(np.uint16 if queries <= 1 << 16 else np.int64)
+    # A stable sort of 16 bits is a radix sort, some times faster than lexsort.
+    narrow = owners.astype(np.uint16 if owners[-1] < 1 << 16 else np.int64)
     order = order[narrow[order].argsort(kind="stable")]
-    ranked, owned = scores[order], owners[order]
-    if ((ranked[1:] == ranked[:-1]) & (owned[1:] == owned[:-1])).any():
+    ranked = scores[order]
+    if ((ranked[1:] == ranked[:-1]) & (owners[1:] == owners[:-1])).any():
         order = np.lexsort((rows, -scores, owners))
     return order
 

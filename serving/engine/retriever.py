@@ -17,6 +17,7 @@ Shape letters: B queries, E entities, K candidates, W width, n pairs of a query 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
@@ -127,7 +128,7 @@ class Retriever:
             results = self._ranked(part, wanted.k, found)
             if not (self._index.is_top and self._scorer.is_monotone):
                 mine = wanted.take(found.start, found.stop)
-                results = self._certified(part, mine, results, found.unseen)
+                results = self._certified(part, mine, results, found.unseen())
             results.seconds = {"rescore": perf_counter() - start}
             parts.append(results)
         return Results.join(parts)
@@ -196,9 +197,13 @@ def _grouped(parts: Iterable[Candidates]) -> Iterator[Candidates]:
 def _one(group: list[Candidates]) -> Candidates:
     if len(group) == 1:
         return group[0]
-    _, _, owners, rows, unseen = zip(*group, strict=True)
-    joined = (np.concatenate(columns) for columns in (owners, rows, unseen))
-    return Candidates(group[0].start, group[-1].stop, *joined)
+    owners = np.concatenate([part.owners for part in group])
+    rows = np.concatenate([part.rows for part in group])
+    return Candidates(group[0].start, group[-1].stop, owners, rows, partial(_unseen, group))
+
+
+def _unseen(group: list[Candidates]) -> Float64:
+    return np.concatenate([part.unseen() for part in group])
 
 
 def _last(results: Results) -> Float64:
@@ -211,13 +216,11 @@ def _last(results: Results) -> Float64:
 def _replaced(results: Results, queries: Rows, better: Results, k: int) -> Results:
     """Return results with those of some queries replaced."""
     sure = results.exact[results.owners]
-    merged = rank_pairs(
-        np.concatenate([results.owners[sure], queries[better.owners]]),
-        np.concatenate([results.rows[sure], better.rows]),
-        np.concatenate([results.scores[sure], better.scores]),
-        k,
-        len(results),
-    )
+    owners = np.concatenate([results.owners[sure], queries[better.owners]])
+    rows = np.concatenate([results.rows[sure], better.rows])
+    scores = np.concatenate([results.scores[sure], better.scores])
+    order = owners.argsort(kind="stable")
+    merged = rank_pairs(owners[order], rows[order], scores[order], k, len(results))
     merged.fetched = results.fetched
     merged.fetched[queries] = better.fetched
     return merged

@@ -187,10 +187,10 @@ def products(query: Query, rows: Floats) -> Float64:
     return result
 
 
-def prior_of(query: Query, rows: Floats, layout: Layout) -> Float64:
-    """Return relation priors [B] of rows [B, W], one for each query: <w_r, prior columns>."""
-    columns = np.ascontiguousarray(rows[:, layout.priors], dtype=np.float64)
-    prior: Float64 = np.vecdot(columns, query.vector[:, layout.priors].astype(np.float64))
+def prior_of(vectors: Float32, rows: Floats, layout: Layout) -> Float64:
+    """Return relation priors [n] of rows [n, W] for query vectors [n, W]: <w_r, prior columns>."""
+    weights = vectors[:, layout.priors].astype(np.float64)
+    prior: Float64 = np.vecdot(rows[:, layout.priors].astype(np.float64), weights)
     return prior
 
 

@@ -14,7 +14,7 @@ Shape letters: B queries, n pairs of a query and a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from mulde.typing import Float64, Rows
@@ -27,17 +27,17 @@ class Candidates(NamedTuple):
 
     Attributes:
         start, stop: the queries.
-        owners: int64 [n], in [start, stop): the query of each row.
+        owners: int64 [n], ascending, in [start, stop): the query of each row.
         rows: int64 [n], not excluded and distinct within a query, in any order.
-        unseen: float64 [stop - start], an exact product that no other row exceeds that the query
-            may be answered with; minus infinity where there is no other row.
+        unseen: returns float64 [stop - start], an exact product that no other row exceeds that the
+            query may be answered with; minus infinity where there is no other row.
     """
 
     start: int
     stop: int
     owners: Rows
     rows: Rows
-    unseen: Float64
+    unseen: Callable[[], Float64]
 
 
 class CandidateIndex(Protocol):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import LifoQueue
 from typing import Any
 
@@ -24,12 +23,14 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mulde.typing import Bytes
-from serving.engine.index.product_graph import product_graph
+from serving.engine.index.product_graph import (
+    NARROW,
+    WIDE,
+    ByteRange,
+    Products,
+    product_graph,
+)
 from serving.engine.onnx_session import session_options
-
-Products = NDArray[np.int32]
-LOWEST = int(np.iinfo(np.int32).min)
-"""Stands for the product of a row that may not be chosen."""
 
 MOST_QUERIES = 16
 """b at most: more are not multiplied faster, and their products leave the cache."""
@@ -43,34 +44,6 @@ _TRIED_COLUMNS, _TRIED_ROWS = (7, 68), 300
 
 class InexactProducts(Exception):  # noqa: N818 - a state of the machine, not an error of a caller
     """Byte products on this machine are not exact."""
-
-
-@dataclass(frozen=True)
-class ByteRange:
-    """The greatest magnitudes of bytes.
-
-    Attributes:
-        queries: of a query's, at most 127.
-        weights: of the table's, at most 127.
-    """
-
-    queries: int
-    weights: int
-
-    @property
-    def zero(self) -> int:
-        """The unsigned byte that stands for a query's 0, so that the least is 1."""
-        return self.queries + 1
-
-    @property
-    def fits_16_bits(self) -> bool:
-        """Whether the sum of any two products of unsigned and signed bytes does."""
-        return 2 * (self.zero + self.queries) * self.weights <= np.iinfo(np.int16).max
-
-
-WIDE = ByteRange(127, 127)
-NARROW = ByteRange(90, 90)
-"""The sum of two products is 32,580 at most."""
 
 
 def exact_range(threads: int = 1) -> ByteRange:

@@ -9,6 +9,7 @@ Shape letters: B queries, b some of them, E entities, K rows fetched for each, n
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -72,7 +73,8 @@ class FaissIndex:
             rows, unseen[which] = self._source.best(query.vector[which], count)
             parts.append(_pairs(which, rows))
         owners, found = _allowed(*_joined(parts), excluded, self._source.entities)
-        yield Candidates(0, len(query), owners, found, unseen)
+        order = owners.argsort(kind="stable")
+        yield Candidates(0, len(query), owners[order], found[order], partial(_same, unseen))
 
     def above(
         self, query: Query, floors: Float64, excluded: Exclusions, allowed: Rows | None
@@ -84,7 +86,7 @@ class FaissIndex:
             owners, found = _pairs(np.array([start]), rows)
             barred = excluded.take(start, start + 1)
             kept = _allowed(owners - start, found, barred, self._source.entities)
-            yield Candidates(start, start + 1, kept[0] + start, kept[1], unseen)
+            yield Candidates(start, start + 1, kept[0] + start, kept[1], partial(_same, unseen))
 
     def _reach(self, vector: Float32, floor: float) -> tuple[Rows, Float64]:
         count = _LEAST_REACHED
@@ -127,6 +129,10 @@ class WholeTable:
             return rows, np.full(len(vectors), -np.inf)
         loss = float32_loss(vectors, self._row_norm, self.width, DECODING)
         return rows, products[:, -1] + loss
+
+
+def _same(unseen: Float64) -> Float64:
+    return unseen
 
 
 def _pairs(which: Rows, rows: Rows) -> tuple[Rows, Rows]:

@@ -11,6 +11,7 @@ Shape letters: B queries, b of one run, E entities, N of them padded, L blocks, 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from mulde.bundle.entity_table import Layout
 from mulde.typing import Float64, Rows
 from serving.engine.exclusions import Exclusions
 from serving.engine.index.base import Candidates
-from serving.engine.index.byte_product import LOWEST, ByteProduct, Products, exact_range
+from serving.engine.index.byte_product import ByteProduct, exact_range
+from serving.engine.index.product_graph import LOWEST, Products
 from serving.engine.index.quantised import QuantisedTable, Table
 from serving.engine.scoring import Query
 
@@ -88,12 +90,10 @@ class Int8Index:
                 if wanted is None:
                     wanted = quantised.safe(_kth_at_most(maxima, k))
                 found = _reaching(products, maxima, wanted)
-            unseen = quantised.most_below(wanted)
             for first, last, owners, places in found:
                 rows = places if allowed is None else allowed[places]
-                yield Candidates(
-                    start + first, start + last, owners + start, rows, unseen[first:last]
-                )
+                unseen = partial(quantised.take(first, last).most_below, wanted[first:last])
+                yield Candidates(start + first, start + last, owners + start, rows, unseen)
 
 
 def _exclude(products: Products, excluded: Exclusions) -> None:

@@ -1,4 +1,4 @@
-"""The ONNX graph ``products = MatMulInteger(queries, weights, zero)``, as bytes.
+"""Ranges of bytes, and the ONNX graph ``products = MatMulInteger(queries, weights, zero)``.
 
 Unsigned bytes [B, J] with a zero point, times signed bytes [J, N]. Written as protobuf by hand,
 because the library that writes ONNX files is a training library; field numbers are those of
@@ -7,11 +7,45 @@ onnx.proto, IR version 8, operator set 13.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+Products = NDArray[np.int32]
+LOWEST = int(np.iinfo(np.int32).min)
+"""Stands for the product of a row that may not be chosen."""
+
 _IR_VERSION, _OPSET = 8, 13
 _UINT8, _INT8, _INT32 = 2, 3, 6
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """The greatest magnitudes of bytes.
+
+    Attributes:
+        queries: of a query's, at most 127.
+        weights: of the table's, at most 127.
+    """
+
+    queries: int
+    weights: int
+
+    @property
+    def zero(self) -> int:
+        """The unsigned byte that stands for a query's 0, so that the least is 1."""
+        return self.queries + 1
+
+    @property
+    def fits_16_bits(self) -> bool:
+        """Whether the sum of any two products of unsigned and signed bytes does."""
+        return 2 * (self.zero + self.queries) * self.weights <= np.iinfo(np.int16).max
+
+
+WIDE = ByteRange(127, 127)
+NARROW = ByteRange(90, 90)
+"""The sum of two products is 32,580 at most."""
 
 
 def product_graph(weights: NDArray[np.int8], zero: int) -> bytes:

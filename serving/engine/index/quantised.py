@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from mulde.bundle.entity_table import Layout
 from mulde.typing import Bytes, Float32, Float64
-from serving.engine.index.byte_product import LOWEST, ByteRange, Products
+from serving.engine.index.product_graph import LOWEST, ByteRange, Products
 from serving.engine.scoring import Query
 
 _EXCESS_BYTES = 3
@@ -79,7 +79,8 @@ class QuantisedQuery:
             kth: [B], at most the k-th greatest integer product.
         """
         # The k-th may have gained the loss, and others may have lost it; rounding costs a little.
-        return _whole(kth - (2 * self.loss / self.step + _ROUNDING))
+        slack = 2 * self.loss / self.step + _ROUNDING
+        return np.maximum(kth - slack, LOWEST + 1).astype(np.int32)
 
     def most_below(self, floors: Products) -> Float64:
         """Return exact products [B] that rows below ``floors`` [B] do not exceed."""

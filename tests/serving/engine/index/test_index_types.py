@@ -194,7 +194,7 @@ def test_what_was_not_seen_is_never_above_the_bound(tmp_path: Path, world: str, 
     unseen = np.full(300, np.nan)
     for found in index.nearest(query, 7, Exclusions.none(300), None):
         products[found.owners, found.rows] = -np.inf
-        unseen[found.start : found.stop] = found.unseen
+        unseen[found.start : found.stop] = found.unseen()
     assert (products.max(axis=1) <= unseen).all()
 
 
@@ -225,7 +225,7 @@ def test_cells_that_are_left_out_are_sometimes_certain(tmp_path: Path) -> None:
     candidates = open_index(kind, tmp_path / "cells", index, LAYOUT, extent, weights)
     (found,) = candidates.nearest(query, 10, Exclusions.none(1), None)
     assert sorted(found.rows.tolist()) == list(range(ENTITIES // 2))
-    assert found.unseen[0] < -10
+    assert found.unseen()[0] < -10
 
 
 def test_cells_that_lack_a_row_are_refused(tmp_path: Path) -> None:

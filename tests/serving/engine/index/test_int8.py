@@ -18,16 +18,13 @@ from mulde.bundle.entity_table import Layout
 from serving.engine.entity_table import EntityTable
 from serving.engine.index import byte_product
 from serving.engine.index.byte_product import (
-    NARROW,
-    WIDE,
     ByteProduct,
-    ByteRange,
     InexactProducts,
     exact_range,
     product_session,
 )
 from serving.engine.index.int8 import Int8Index
-from serving.engine.index.product_graph import product_graph
+from serving.engine.index.product_graph import NARROW, WIDE, ByteRange, product_graph
 from serving.engine.index.quantised import QuantisedQuery, QuantisedTable
 from serving.engine.scoring import Query
 from tests.support.toy import write_index
