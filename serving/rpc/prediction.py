@@ -131,7 +131,10 @@ class LinkPrediction:
         builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
         for answers in self._run(run, (entities, relations), resolved, call, kind, key):
             part = slice(done, done + len(answers))
-            numbers = candidate_numbers(model, heads[part], asked[part], answers, options)
+            queries = heads[part], asked[part]
+            numbers = candidate_numbers(model, queries[1], answers, options)
+            if options.plausibility:
+                numbers |= self._plausibilities(model, answered(model, *queries, answers), call)
             done = part.stop
             loops.append(answers.self_loop_excluded)
             builder.add(*apply_thresholds(answers, numbers, options), call)
@@ -169,6 +172,21 @@ class LinkPrediction:
             call.seconds["queue"] = call.seconds.get("queue", 0.0) + max(0.0, waited)
             yield result
             begin = perf_counter()
+
+    def _plausibilities(self, model: Model, triples: Part, call: Call) -> Numbers:
+        """Plausibilities of triples, [A], chunk by chunk; nothing without calibration."""
+        if model.bundle.calibration is None:
+            return {}
+
+        def part(start: int, stop: int) -> Part:
+            return tuple(column[start:stop] for column in triples)
+
+        def run(parts: Sequence[Part]) -> list[NDArray[Any]]:
+            return [triple_plausibilities(model, *one)["plausibilities"] for one in parts]
+
+        kind = ("plausibility", call.model)
+        chunks = self._batcher.run(part, run, len(triples[0]), call, kind=kind)
+        return {"plausibilities": np.concatenate([np.zeros(0), *chunks])}
 
     def predict_relations(
         self, request: prediction_pb2.PredictRelationsRequest, call: Call
@@ -277,32 +295,32 @@ def _split(answers: Results, parts: Sequence[Part]) -> list[Results]:
     return [answers.part(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def candidate_numbers(
-    model: Model, entities: Rows, relations: Rows, answers: Results, options: Options
-) -> Numbers:
-    """What is said about each answer to (entity, relation, ?) besides its score.
+def candidate_numbers(model: Model, relations: Rows, answers: Results, options: Options) -> Numbers:
+    """Prior and probability of each answer.
 
     Args:
         model: that answered.
-        entities: of the queries, [B].
-        relations: likewise, rows in [0, 2R).
+        relations: of the queries, [B] rows in [0, 2R).
         answers: of the queries.
         options: of the request.
     """
-    priors, owners, rows = options.exclude_known, answers.owners, answers.rows.astype(np.int64)
-    asked, given, count = relations[owners], entities[owners], model.engine.num_relations
-    numbers: Numbers = {}
+    priors, numbers = options.exclude_known, Numbers()
     if priors and answers.priors is not None:
         numbers["priors"] = answers.priors
     if model.bundle.calibration is not None:
         numbers["probabilities"] = model.bundle.calibration.probability(
-            answers.totals, asked, priors=priors
+            answers.totals, relations[answers.owners], priors=priors
         )
-    if options.plausibility:
-        backwards = asked >= count
-        heads, tails = np.where(backwards, rows, given), np.where(backwards, given, rows)
-        numbers |= triple_plausibilities(model, heads, asked % count, tails)
     return numbers
+
+
+def answered(model: Model, entities: Rows, relations: Rows, answers: Results) -> Part:
+    """Heads, relations and tails of the triples that answers to (entity, relation, ?) stand for."""
+    count, rows = model.engine.num_relations, answers.rows.astype(np.int64)
+    asked, given = relations[answers.owners], entities[answers.owners]
+    backwards = asked >= count
+    heads, tails = np.where(backwards, rows, given), np.where(backwards, given, rows)
+    return heads, asked % count, tails
 
 
 def apply_thresholds(
