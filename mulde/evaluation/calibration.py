@@ -46,7 +46,9 @@ PositiveRow = tuple[Positive, ...]
 
 def ramps(values: Floats) -> Float64:
     """Return the ramps [..., K] of standardised scores [...]; their sum is the score."""
-    bends = np.logaddexp(0.0, SHARPNESS * (values[..., None] - np.array(KNOTS))) / SHARPNESS
+    far = SHARPNESS * (values[..., None] - np.array(KNOTS))
+    # log(1 + e^far), faster than logaddexp
+    bends = (np.maximum(far, 0.0) + np.log1p(np.exp(-np.abs(far)))) / SHARPNESS
     ends = np.concatenate([values[..., None], bends, np.zeros_like(values)[..., None]], axis=-1)
     steps: Float64 = ends[..., :-1] - ends[..., 1:]
     return steps
