@@ -26,6 +26,7 @@ REQUEST_PATH = {
     "serving/engine/exclusions.py",
     "serving/engine/index/byte_product.py",
     "serving/engine/index/int8.py",
+    "serving/engine/index/product_graph.py",
     "serving/engine/index/quantised.py",
     "serving/engine/results.py",
     "serving/engine/retriever.py",
