@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def test_the_figures_tell_the_scorer_alone_from_ranking_new_facts(folder: Path) 
     assert alone > new_facts, "the toy's random priors only harm"
     card = (folder / "new" / files.CARD).read_text(encoding="utf-8")
     assert card == (folder / "bundle" / files.CARD).read_text(encoding="utf-8"), "no such sections"
+
+
+def test_evaluate_measures_new_facts_or_the_scorer_alone(folder: Path) -> None:
+    manifest = open_bundle(folder / "new").manifest
+    command = ["evaluate", f"{folder}/new", "--data", f"{folder}/data", "--json"]
+    for options, figures in ([], manifest.quality), (["--scorer-alone"], manifest.scorer_quality):
+        run = CliRunner().invoke(app, [*command, *options])
+        assert json.loads(run.stdout)["total"] == pytest.approx(figures["test"]["total"])
 
 
 def test_true_facts_are_plausible_and_corrupted_ones_are_not(folder: Path, graph: Graph) -> None:
