@@ -145,6 +145,8 @@ def serve(
     # gRPC reads this when it is imported. Its own log repeats what callers send, line feeds
     # included, so a caller could forge lines of ours. Set the variable to see that log.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import structlog  # noqa: F401 - first, so that a missing extra is named serving
+
     from serving.process import main as run
     from serving.process.settings_sources import read_settings
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER_BYTES = 60
@@ -45,8 +46,16 @@ def _checked(folder: Path, source: Path) -> Path:
 def _unpack(package: Path, folder: Path) -> None:
     """Unpack the dictionary from a Debian package: an ar archive that holds data.tar.*."""
     with tarfile.open(fileobj=io.BytesIO(_ar_member(package, "data.tar"))) as archive:
-        members = [member for member in archive if _INSIDE in member.name]
-        archive.extractall(folder, members, filter="data")
+        members = [member for member in archive if _INSIDE in member.name and _is_plain(member)]
+        # Python 3.11 before 3.11.4 has no filters.
+        safe: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(folder, members, **safe)
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether a member is a file or folder that stays below the target."""
+    parts = Path(member.name).parts
+    return (member.isfile() or member.isdir()) and ".." not in parts and parts[:1] != ("/",)
 
 
 def _ar_member(path: Path, prefix: str) -> bytes:
