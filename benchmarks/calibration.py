@@ -25,8 +25,8 @@ from mulde.evaluation.reliability import Reliability, auc, reliability
 from mulde.graph.graph import Graph, read_folder
 from mulde.typing import Float64, Mask, Rows
 from serving.engine.engine import Engine
-from training.export.calibrate import TOP, observe_ranked
-from training.export.corruption import corrupt
+from training.export.calibration.calibrate import TOP, observe_ranked
+from training.export.calibration.corruption import corrupt
 from training.export.served import Served
 
 HERE = Path(__file__).parent

@@ -35,8 +35,8 @@ from serving.engine.results import Results
 from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query, scorer_for
 from serving.index_benchmark import Bench, candidates_to_try, sample_queries
-from training.export.codes import write_cells
-from training.export.entity_table import write_table
+from training.export.table.codes import write_cells
+from training.export.table.entity_table import write_table
 
 HERE = Path(__file__).parent
 RECORDS, PAGE = HERE / "records" / "certificates", HERE / "certificates.md"

@@ -26,7 +26,7 @@ from serving.engine.exclusions import Exclusions
 from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query
 from serving.index_benchmark import candidates_to_try
-from training.export.codes import write_cells
+from training.export.table.codes import write_cells
 
 K = 10
 BATCH = 256

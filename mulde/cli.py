@@ -8,20 +8,10 @@ import typer
 from rich.console import Console
 
 from mulde import __version__
-from mulde.commands import (
-    bench,
-    calibrate,
-    data,
-    evaluate,
-    fit,
-    imports,
-    models,
-    predict,
-    query,
-    serve,
-    shrink,
-    train,
-)
+from mulde.commands import data, serve
+from mulde.commands.asking import bench, models, predict, query
+from mulde.commands.bundles import calibrate, evaluate, shrink
+from mulde.commands.learning import fit, imports, train
 from mulde.errors import MuldeError
 from mulde.storage.printable import printable_lines
 

@@ -102,8 +102,8 @@ def python() -> str:
     from mulde.client.answers import Answers, Scores
     from mulde.client.connection import Connection
     from mulde.client.synchronous import Client
-    from mulde.graph.read import read_graph
-    from mulde.graph.split import split_graph
+    from mulde.graph.reading.read import read_graph
+    from mulde.graph.splitting.split import split_graph
     from serving.engine.engine import Engine
     from serving.engine.results import Results
     from serving.local.model import LocalModel

@@ -13,7 +13,7 @@ from mulde.evaluation.self_loops import looping, loopless, without_loops
 from mulde.graph.graph import Graph
 from training.distillation.queries import both_directions
 from training.distillation.senior import Senior
-from training.export.train_priors import RelationPriors, choose_priors
+from training.export.calibration.train_priors import RelationPriors, choose_priors
 from training.recipe import Recipe
 from training.scorers import Scorer
 

@@ -195,7 +195,7 @@ class Recipe:
             the query's entity out of its answers; 0: all relations keep it, as in the paper.
             Decides what is served, not what is trained.
         relation_priors: how many relation priors the exporter may choose on valid
-            (``training/export/train_priors.py``); absent: 2, or 0 with a ``distance`` score.
+            (``training.export.calibration``); absent: 2, or 0 with a ``distance`` score.
             Decides what is served, not what is trained.
         text: numbers of an entity made of its text, beside the Junior's; absent: none.
         seed: of the Junior's and the baseline's initial values and batches.

@@ -29,8 +29,8 @@ from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
 from mulde.bundle.vocabulary import NameTable, Vocabulary
 from mulde.storage.strings import StringColumn
 from mulde.typing import Bytes
-from training.export.index_selection import write_cell_index
-from training.export.onnx_encoder import EncoderGraph, write_onnx
+from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
+from training.export.table.index_selection import write_cell_index
 from training.ops import hyperbolic
 from training.scorers.roth import RotH
 

@@ -19,7 +19,7 @@ from mulde.bundle.entity_table import PRECISIONS, Layout, Precision, excess
 from mulde.bundle.quantised_table import Codec
 from mulde.errors import BundleError
 from mulde.typing import Array, Float32, Float64
-from training.export.entity_table import write_quantised, write_table
+from training.export.table.entity_table import write_quantised, write_table
 
 Points = tuple[Float64, Float64, Float64]
 """Spatial coordinates [n, D], tail bias [n], head bias [n]."""

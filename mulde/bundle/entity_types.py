@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import BundleError, DatasetError, shorten
-from mulde.graph.lines import read_text, split_fields
+from mulde.graph.reading.lines import read_text, split_fields
 from mulde.storage import varint as deltas
 from mulde.storage.container import check_offsets, read_sections, write_sections
 from mulde.storage.string_sections import PLAIN, check_column, column_arrays, read_column, sections

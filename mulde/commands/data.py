@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.client_options import Json, shown, with_options
-from mulde.commands.layout_options import Files, LayoutOptions
+from mulde.commands.asking.client_options import Json, shown, with_options
+from mulde.commands.learning.layout_options import Files, LayoutOptions
 from mulde.commands.progress import file_progress
-from mulde.graph.compressed import Progress
 from mulde.graph.graph import SPLITS, Graph, read_folder
+from mulde.graph.reading.compressed import Progress
 from mulde.storage.printable import printable_lines
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def fetch(
 
     Each file is verified against a pinned SHA-256 before it appears under its name.
     """
-    from mulde.graph import datasets
+    from mulde.graph.downloading import datasets
 
     folder = out or Path("data") / name
     with file_progress("downloading") as progress:
@@ -85,7 +85,7 @@ def split(
 
     The same facts and seed give the same folder.
     """
-    from mulde.graph.split import check_split, split_graph
+    from mulde.graph.splitting.split import check_split, split_graph
 
     check_split(by, out, valid, test, overwrite)
     with file_progress("reading") as progress:
@@ -159,7 +159,7 @@ def convert(
 
     Labels and types, if there are any, go into OUT.labels.tsv and OUT.types.tsv.
     """
-    from mulde.graph.convert import check_target, write_table
+    from mulde.graph.reading.convert import check_target, write_table
 
     check_target(out, overwrite)
     with file_progress("reading") as progress:

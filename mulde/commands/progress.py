@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from mulde.graph.compressed import Progress as Report
+from mulde.graph.reading.compressed import Progress as Report
 from mulde.storage.printable import printable
 
 _LINE_AFTER_S = 2.0

@@ -7,7 +7,7 @@ Two numbers, fitted on valid alone:
   another tail of its relation, at a base rate of true triples.
 
 Each is a sigmoid of a sum of strictly increasing curves, one curve for each score of an item. Each
-relation has parameters of its own, shrunk to those of all (``training/export/calibrate.py``):
+relation has parameters of its own, shrunk to those of all (``training.export.calibration``):
 
     logit = intercept_g + sum_f sum_k slope_gfk ramp_k(z_f),   z_f = (x_f - centre_gf) / scale_gf
 

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.arrow import arrow_names, numpy_of
 from mulde.graph.graph import Graph, keys_of, triples_of
-from mulde.graph.intern import TripleColumns
 from mulde.graph.labels import one_line
+from mulde.graph.reading.arrow import arrow_names, numpy_of
+from mulde.graph.reading.intern import TripleColumns
 from mulde.graph.report import Counts
 from mulde.storage.strings import MAX_BYTES
 from mulde.typing import Triples

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from mulde.errors import DatasetError
-from mulde.graph.arrow import arrow_rows, arrow_scalar
-from mulde.graph.compressed import Progress, no_progress
 from mulde.graph.facts import Facts
 from mulde.graph.graph import SPLITS, Graph, assemble
 from mulde.graph.labels import label_lines, type_lines
-from mulde.graph.read import GraphData
+from mulde.graph.reading.arrow import arrow_rows, arrow_scalar
+from mulde.graph.reading.compressed import Progress, no_progress
+from mulde.graph.reading.read import GraphData
 from mulde.storage.atomic import new_folder, publish
 from mulde.typing import Triples
 

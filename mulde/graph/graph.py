@@ -26,10 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.columns import header_roles
-from mulde.graph.compressed import SUFFIXES, Progress, no_progress
 from mulde.graph.labels import labels_of
-from mulde.graph.lines import chunks
+from mulde.graph.reading.columns import header_roles
+from mulde.graph.reading.compressed import SUFFIXES, Progress, no_progress
+from mulde.graph.reading.lines import chunks
 from mulde.typing import Triples
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def read_folder(directory: Path | str, progress: Progress = no_progress) -> Grap
         DatasetError: naming the file and, where there is one, the line: a split that is missing or
             empty, a malformed line, a header, a relation that train does not hold, damaged labels.
     """
-    from mulde.graph.intern import TripleColumns
+    from mulde.graph.reading.intern import TripleColumns
 
     folder = Path(directory)
     if not folder.is_dir():

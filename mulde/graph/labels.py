@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.compressed import plain_suffix
-from mulde.graph.lines import read_text, refuse_long_names
+from mulde.graph.reading.compressed import plain_suffix
+from mulde.graph.reading.lines import read_text, refuse_long_names
 from mulde.storage.strings import MAX_BYTES
 
 _IDS = frozenset(["id", "entity", "node", "item", "concept", "uri", "iri"])

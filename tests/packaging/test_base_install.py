@@ -36,7 +36,7 @@ for module in {modules}:
     ("modules", "absent"),
     [
         (["mulde.cli", "mulde.graph.graph", "mulde.bundle.vocabulary"], {"grpc"}),
-        (["mulde.client", "mulde.cli", "mulde.commands.query"], set()),
+        (["mulde.client", "mulde.cli", "mulde.commands.asking.query"], set()),
     ],
     ids=["base", "client"],
 )

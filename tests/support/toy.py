@@ -35,7 +35,7 @@ from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.evaluation.calibration import KNOTS, Calibration, Curves
 from mulde.typing import Float32, Float64, Ints
-from training.export.entity_table import write_table as write_index
+from training.export.table.entity_table import write_table as write_index
 
 Kind = Literal["linear", "distance"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mulde.bundle.draft import write_bundle
-from mulde.graph.split import split_file
+from mulde.graph.splitting.split import split_file
 from tests.support.toy import toy_bundle
 
 _DOES_TO_FILES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"})

@@ -27,9 +27,9 @@ import torch.onnx
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.files import CARD
 from mulde.errors import JobError
-from mulde.graph.download import RemoteFile, download, new_client
+from mulde.graph.downloading.download import RemoteFile, download, new_client
 from mulde.graph.graph import read_folder
-from mulde.graph.split import split_file
+from mulde.graph.splitting.split import split_file
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import JobOptions
 from tests.support.runs import CPU, HARDEST_TO_RESUME, recipe_of, state_of, train

@@ -11,9 +11,9 @@ from mulde.bundle.known_facts import KnownFacts
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import read_folder
 from mulde.typing import Float64, Rows
-from training.export.calibrate import observe_ranked
-from training.export.corruption import corrupt
-from training.export.curves import Items, fit_curves
+from training.export.calibration.calibrate import observe_ranked
+from training.export.calibration.corruption import corrupt
+from training.export.calibration.curves import Items, fit_curves
 
 ENTITIES, RELATIONS = 12, 1
 EVERY = np.ones(2 * RELATIONS, dtype=bool)

@@ -13,8 +13,8 @@ from benchmarks import accuracy
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.errors import BundleError
 from tests.support.hostile import HOSTILE, steering
-from training.export.card import Provenance, card
-from training.export.paper_differences import Departure
+from training.export.card.card import Provenance, card
+from training.export.card.paper_differences import Departure
 
 FIGURES = {"mrr": 0.5, "hits@1": 0.4, "hits@3": 0.5, "hits@10": 0.6}
 CHECKS = ("mrr_trained", "mrr_rounded", "mrr_served", "onnx_error", "recall@10")

@@ -18,7 +18,7 @@ from serving.engine.engine import Engine
 from serving.index_benchmark import candidates_to_try
 from tests.training.test_export import train, write_ring
 from training.export.export import export
-from training.export.index_selection import Wish, choose_precision, wish_of
+from training.export.table.index_selection import Wish, choose_precision, wish_of
 
 TRIAL = Trial("ivf", 1000, 0, 0.99, 0.1, 50.0, 90.0, 20.0, cells=8, probes=2, fetched=10)
 

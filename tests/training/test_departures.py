@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from training.export.paper_differences import PAPER, departures
+from training.export.card.paper_differences import PAPER, departures
 from training.recipe_file import read_recipe, variant
 
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"

@@ -14,8 +14,8 @@ from torch import Tensor
 from mulde.bundle.entity_table import Layout
 from mulde.bundle.known_facts import KnownFacts
 from mulde.evaluation.metrics import RankingTask
-from training.export.folded_encoder import moves_of
-from training.export.onnx_encoder import EncoderGraph, choose_slopes, write_onnx
+from training.export.encoder.folded_encoder import moves_of
+from training.export.encoder.onnx_encoder import EncoderGraph, choose_slopes, write_onnx
 from training.scorers import HYPERBOLIC, HyperbolicScorer, ScoreKind, ScorerName, build_scorer
 from training.scorers.rescal import RESCAL
 from training.scorers.roth import RefH, RotH

@@ -20,10 +20,10 @@ from mulde.graph.graph import read_folder
 from serving.engine.engine import Engine
 from training.checkpoint import read_checkpoint, write_checkpoint
 from training.evaluate import as_served, scores_of, self_loop_relations
-from training.export import train_priors
+from training.export.calibration import train_priors
 from training.export.checks import refuse_differences
 from training.export.export import export
-from training.export.shrink import shrink
+from training.export.table.shrink import shrink
 from training.recipe_file import read_recipe
 from training.train import load_scorer, stages, train_stage
 

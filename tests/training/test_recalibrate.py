@@ -20,8 +20,8 @@ from serving.engine.engine import Engine
 from serving.engine.plausibility import plausibilities
 from tests.support.tiny import write_split
 from tests.support.toy import toy_bundle
-from training.export.corruption import corrupt
-from training.export.recalibrate import recalibrate
+from training.export.calibration.corruption import corrupt
+from training.export.calibration.recalibrate import recalibrate
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from mulde.graph.graph import Graph, read_folder
 from serving.engine.engine import Engine
 from tests.support.tiny import write_split
 from tests.support.toy import toy_bundle
-from training.export.shrink import shrink
+from training.export.table.shrink import shrink
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph, read_folder
 from mulde.typing import Float32, Rows
-from training.export import train_priors
-from training.export.train_priors import (
+from training.export.calibration import train_priors
+from training.export.calibration.train_priors import (
     FEWEST,
     STEPS,
     RelationPriors,

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from mulde.graph.read import read_graph
-from mulde.graph.split import split_graph
+from mulde.graph.reading.read import read_graph
+from mulde.graph.splitting.split import split_graph
 from serving.local.model import LocalModel
 from training.auto.fit import fit as fit_bundle
 from training.progress import TrainingReport
@@ -44,7 +44,7 @@ def fit(
         seed: of split, race and Junior.
         device: auto, cpu or cuda.
         overwrite: replace an existing bundle.
-        **read: fields of ``mulde.graph.options.ReadOptions``, such as ``columns``.
+        **read: fields of ``mulde.graph.reading.options.ReadOptions``, such as ``columns``.
 
     Raises:
         DatasetError: if the source cannot be read or split.

@@ -24,9 +24,9 @@ from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
 from mulde.graph.graph import SPLITS
 from training.evaluate import self_loop_relations
-from training.export.entity_table import write_quantised, write_table
+from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
 from training.export.export_source import ExportSource
-from training.export.onnx_encoder import EncoderGraph, write_onnx
+from training.export.table.entity_table import write_quantised, write_table
 from training.scorers import Scorer
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)

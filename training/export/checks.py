@@ -20,8 +20,8 @@ from mulde.evaluation.self_loops import without_loops
 from mulde.typing import Float32
 from serving.engine.engine import Engine
 from training.evaluate import scores_of
-from training.export.onnx_encoder import EncoderGraph
-from training.export.train_priors import RelationPriors
+from training.export.calibration.train_priors import RelationPriors
+from training.export.encoder.onnx_encoder import EncoderGraph
 from training.ops import hyperbolic
 from training.scorers import Scorer
 from training.text.columns import TINY, TextColumns

@@ -26,13 +26,13 @@ from serving.engine.engine import Engine
 from serving.index_benchmark import Bench
 from training.evaluate import scores_of, served_priors
 from training.export.bundle_files import first_manifest, write_files, write_points
-from training.export.calibrate import calibrate, measure_calibration
-from training.export.card import Provenance, card
+from training.export.calibration.calibrate import calibrate, measure_calibration
+from training.export.card.card import Provenance, card
 from training.export.checks import measure, refuse_differences, sample
+from training.export.encoder.onnx_encoder import EncoderGraph, choose_slopes
 from training.export.export_source import ExportSource, provenance_of, served_text
-from training.export.index_selection import Wish, choose_index, choose_precision
-from training.export.onnx_encoder import EncoderGraph, choose_slopes
 from training.export.served import Served, measure_quality
+from training.export.table.index_selection import Wish, choose_index, choose_precision
 
 Report = Callable[[str], None]
 

@@ -13,9 +13,9 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.evaluation.self_loops import loopless, without_loops
 from mulde.graph.graph import Graph, read_folder
 from training.evaluate import scores_of, self_loop_relations
-from training.export.card import Provenance
-from training.export.paper_differences import departures
-from training.export.train_priors import RelationPriors
+from training.export.calibration.train_priors import RelationPriors
+from training.export.card.card import Provenance
+from training.export.card.paper_differences import departures
 from training.hardware import describe_machine
 from training.recipe import Recipe
 from training.recipe_file import read_recipe

@@ -14,7 +14,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mulde.errors import DatasetError
-from mulde.graph.lines import read_text
+from mulde.graph.reading.lines import read_text
 from mulde.typing import Float32
 
 LABELS, VECTORS = "labels.tsv", "vectors.npy"

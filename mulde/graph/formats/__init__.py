@@ -1,1 +1,1 @@
-"""Readers of one format each; ``mulde.graph.read`` chooses."""
+"""Readers of one format each; ``mulde.graph.reading.read`` chooses."""

@@ -14,13 +14,13 @@ import pyarrow as pa
 from pyarrow import csv
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.arrow import arrow_names
-from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
 from mulde.graph.formats import neo4j
 from mulde.graph.formats.layout import FileLayout, layout_of
-from mulde.graph.lines import in_threads, line_blocks
-from mulde.graph.options import ReadOptions
+from mulde.graph.reading.arrow import arrow_names
+from mulde.graph.reading.compressed import BoundedFile
+from mulde.graph.reading.lines import in_threads, line_blocks
+from mulde.graph.reading.options import ReadOptions
 
 _BLOCK_BYTES = 16 << 20
 

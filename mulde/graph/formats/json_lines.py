@@ -10,11 +10,11 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
 from mulde.graph.formats import neo4j
 from mulde.graph.formats.tables import places_of
-from mulde.graph.options import ReadOptions
+from mulde.graph.reading.compressed import BoundedFile
+from mulde.graph.reading.options import ReadOptions
 
 _BLOCK_BYTES = 8 << 20
 _SAMPLE_BYTES = 1 << 16

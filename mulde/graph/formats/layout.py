@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mulde.errors import ConfigError, DatasetError, shorten
-from mulde.graph.columns import find_columns, header_roles
-from mulde.graph.compressed import BoundedFile, plain_suffix
-from mulde.graph.options import ReadOptions
+from mulde.graph.reading.columns import find_columns, header_roles
+from mulde.graph.reading.compressed import BoundedFile, plain_suffix
+from mulde.graph.reading.options import ReadOptions
 
 SAMPLE_BYTES = 1 << 16
 _SEPARATORS = ("\t", ",", ";", "|")

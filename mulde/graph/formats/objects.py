@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.arrow import arrow_rows
 from mulde.graph.facts import Collector
 from mulde.graph.formats.neo4j import NAMES
-from mulde.graph.options import ReadOptions
+from mulde.graph.reading.arrow import arrow_rows
+from mulde.graph.reading.options import ReadOptions
 
 _BATCH = 100_000
 _EDGE_NAMES = ("relation", "predicate", "label", "type")

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from mulde.errors import DatasetError
-from mulde.graph.arrow import arrow_names
-from mulde.graph.compressed import BoundedFile
 from mulde.graph.facts import Collector
-from mulde.graph.options import ReadOptions
+from mulde.graph.reading.arrow import arrow_names
+from mulde.graph.reading.compressed import BoundedFile
+from mulde.graph.reading.options import ReadOptions
 
 FORMATS = ("nt", "nq", "ttl", "n3", "trig", "rdf", "xml", "owl", "jsonld")
 _SAME = {"xml": "rdf", "owl": "rdf"}

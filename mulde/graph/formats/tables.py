@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.columns import find_columns, header_roles
-from mulde.graph.compressed import most_bytes
 from mulde.graph.facts import Collector
-from mulde.graph.options import ReadOptions
+from mulde.graph.reading.columns import find_columns, header_roles
+from mulde.graph.reading.compressed import most_bytes
+from mulde.graph.reading.options import ReadOptions
 
 _BATCH_ROWS = 1 << 20
 

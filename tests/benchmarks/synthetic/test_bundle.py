@@ -15,7 +15,7 @@ from mulde.bundle.bundle import open_bundle
 from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
-from training.export.entity_table import write_table
+from training.export.table.entity_table import write_table
 
 GRAPH = SyntheticGraph(3000, relations=4, facts_per_entity=3, seed=2)
 

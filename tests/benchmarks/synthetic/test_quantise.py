@@ -11,7 +11,7 @@ import pytest
 from benchmarks.synthetic.quantise import Points, fit_codec, pack_chunks, stream_table
 from mulde.bundle.entity_table import Layout, excess
 from mulde.bundle.quantised_table import pack_quantised
-from training.export.entity_table import write_quantised
+from training.export.table.entity_table import write_quantised
 
 LAYOUT = Layout(16)
 

@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 from mulde.errors import DatasetError
 from mulde.graph import read_graph, split_graph
-from mulde.graph.compressed import ALWAYS_BYTES
+from mulde.graph.reading.compressed import ALWAYS_BYTES
 
 MIB = 1 << 20
 
@@ -207,7 +207,7 @@ FULL_DISK = """
 import sys, resource
 from pathlib import Path
 from mulde.errors import DatasetError
-from mulde.graph.split import split_file
+from mulde.graph.splitting.split import split_file
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

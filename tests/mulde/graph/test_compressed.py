@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mulde.errors import DatasetError
-from mulde.graph.compressed import ALWAYS_BYTES, MOST_BYTES, most_bytes, unpack
+from mulde.graph.reading.compressed import ALWAYS_BYTES, MOST_BYTES, most_bytes, unpack
 from tests.support.tiny import write_tiny_graph
 
 MIB = 1 << 20

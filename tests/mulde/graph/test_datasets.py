@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from mulde.commands import data
 from mulde.errors import ConfigError, DatasetError
-from mulde.graph import datasets
-from mulde.graph.download import RemoteFile
+from mulde.graph.downloading import datasets
+from mulde.graph.downloading.download import RemoteFile
 from mulde.graph.graph import read_folder
 
 TRIPLES = {

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mulde.errors import DatasetError
-from mulde.graph.download import ATTEMPTS, RemoteFile, download, new_client
+from mulde.graph.downloading.download import ATTEMPTS, RemoteFile, download, new_client
 
 CONTENT = np.random.default_rng(7).bytes(300_000)
 OTHER = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mulde.errors import DatasetError
 from mulde.graph.graph import SPLITS, Graph, read_folder
-from mulde.graph.intern import sorted_rows
+from mulde.graph.reading.intern import sorted_rows
 from mulde.storage.strings import MAX_BYTES
 from tests.support.tiny import write_split, write_tiny_graph
 

@@ -14,7 +14,7 @@ from mulde.cli import app
 from mulde.errors import ConfigError
 from mulde.graph import read_graph, split_graph
 from mulde.graph.graph import SPLITS, Graph, read_folder
-from mulde.graph.read import GraphData
+from mulde.graph.reading.read import GraphData
 
 
 def table(facts: int = 2000, entities: int = 200) -> pd.DataFrame:

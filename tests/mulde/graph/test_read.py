@@ -24,7 +24,7 @@ from rdflib.namespace import RDF, RDFS, SKOS
 
 from mulde.errors import ConfigError, DatasetError
 from mulde.graph import read_graph
-from mulde.graph.read import GraphData
+from mulde.graph.reading.read import GraphData
 
 Fact = tuple[str, str, str]
 FACTS: list[Fact] = [

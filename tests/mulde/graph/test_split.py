@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from mulde.cli import app
 from mulde.errors import ConfigError, DatasetError
 from mulde.graph.graph import SPLITS, Graph, read_folder
-from mulde.graph.hold_out import hash_names, hold_out
-from mulde.graph.split import split_file
+from mulde.graph.splitting.hold_out import hash_names, hold_out
+from mulde.graph.splitting.split import split_file
 
 Fact = tuple[str, str, str]
 

@@ -11,7 +11,7 @@ from mulde.bundle.entity_table import Layout
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from serving.engine.entity_table import EntityTable
 from tests.support.toy import write_index
-from training.export.entity_table import write_quantised
+from training.export.table.entity_table import write_quantised
 
 
 @pytest.fixture(params=["fp16", "fp32", "int8", "int4"])

@@ -16,9 +16,9 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph, read_folder
 from serving.engine.encoder import Encoder as ServedEncoder
 from serving.engine.engine import Engine
+from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
 from training.export.export import export
-from training.export.onnx_encoder import EncoderGraph, write_onnx
-from training.export.shrink import shrink
+from training.export.table.shrink import shrink
 from training.recipe import Text
 from training.recipe_file import read_recipe
 from training.scorers import ScoreKind, ScorerName, build_scorer

@@ -25,8 +25,8 @@ from serving.engine.loading import column_weights, open_index
 from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query, scorer_for
 from tests.support.toy import write_index
-from training.export.codes import write_cells
-from training.export.entity_table import write_quantised
+from training.export.table.codes import write_cells
+from training.export.table.entity_table import write_quantised
 
 LAYOUT = Layout(10)
 ENTITIES = 900

@@ -27,7 +27,7 @@ PAPER = parse_recipe(
         },
         "distillation": {"candidates": 500, "gamma": 0.01},
     },
-    "training/export/paper_differences.py",
+    "training/export/card/paper_differences.py",
 )  # fmt: skip
 """Wang et al. 2021 with WN18RR's gamma; on FB15k-237 it is .5."""
 

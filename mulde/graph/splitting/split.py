@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 
 from mulde.errors import ConfigError, DatasetError
-from mulde.graph.compressed import Progress, no_progress
 from mulde.graph.folder import LABELS, RELATION_LABELS, TYPES, write_folder
 from mulde.graph.graph import SPLITS, Graph, keys_of, triples_of
-from mulde.graph.hold_out import (
+from mulde.graph.reading.compressed import Progress, no_progress
+from mulde.graph.reading.read import GraphData, read_graph
+from mulde.graph.splitting.hold_out import (
     Hashes,
     Places,
     hash_names,
@@ -39,7 +40,6 @@ from mulde.graph.hold_out import (
     hold_out_entities,
     hold_out_latest,
 )
-from mulde.graph.read import GraphData, read_graph
 from mulde.typing import Rows, Triples
 
 WAYS = ("random", "time", "entity")

@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from mulde.bundle.vocabulary import Vocabulary
-from mulde.commands.client_options import shown
+from mulde.commands.asking.client_options import shown
 from mulde.errors import DatasetError, shorten
 from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.graph.graph import Graph, read_folder

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.client_options import (
+from mulde.commands.asking.client_options import (
     Json,
     Selected,
     ServerOptions,

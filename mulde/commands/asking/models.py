@@ -8,7 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.client_options import Json, ServerOptions, cells, print_json, with_options
+from mulde.commands.asking.client_options import (
+    Json,
+    ServerOptions,
+    cells,
+    print_json,
+    with_options,
+)
 from mulde.storage.printable import printable, printable_lines
 
 Name = Annotated[str, typer.Argument(help="Model.")]

@@ -22,8 +22,8 @@ from mulde.errors import BundleError, ConfigError
 from mulde.graph.graph import Graph
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
-from training.export.entity_table import write_quantised
 from training.export.served import measure_quality
+from training.export.table.entity_table import write_quantised
 
 DROPPABLE = {
     "labels": files.SEARCH,

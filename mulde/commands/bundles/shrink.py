@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mulde.bundle.entity_table import Precision
 from mulde.bundle.quantised_table import BITS
-from mulde.commands.client_options import shown
+from mulde.commands.asking.client_options import shown
 from mulde.errors import ConfigError
 from mulde.graph.graph import read_folder
 
@@ -38,7 +38,7 @@ def shrink(
     Needs no checkpoint (but mulde[training]). Prints size and test MRR before and after.
     """
     from mulde.bundle.bundle import read_manifest
-    from training.export.shrink import shrink as make
+    from training.export.table.shrink import shrink as make
 
     console = Console(stderr=True)
     before = read_manifest(bundle)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mulde.bundle.entity_table import Layout
 from mulde.errors import BundleError
 from mulde.evaluation.metrics import RankingTask
-from training.export.folded_encoder import folded
+from training.export.encoder.folded_encoder import folded
 from training.scorers import HyperbolicScorer, Scorer
 from training.text.columns import TextColumns
 from training.text.query import TextQuery

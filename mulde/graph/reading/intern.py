@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mulde.graph.arrow import arrow_rows, numpy_of
+from mulde.graph.reading.arrow import arrow_rows, numpy_of
 from mulde.typing import Triples
 
 Codes = NDArray[np.int32]

@@ -21,8 +21,8 @@ from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.reliability import auc, reliability
 from mulde.graph.graph import Graph
 from mulde.typing import Float64, Mask, Rows
-from training.export.corruption import corrupt
-from training.export.curves import Items, fit_curves
+from training.export.calibration.corruption import corrupt
+from training.export.calibration.curves import Items, fit_curves
 from training.export.served import Served
 
 TOP = 10

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mulde.errors import ConfigError, DatasetError, shorten
-from mulde.graph.arrow import find
-from mulde.graph.compressed import BoundedFile, plain_suffix
 from mulde.graph.facts import Collector, Facts
 from mulde.graph.formats import delimited, json_lines, objects, rdf, tables
 from mulde.graph.labels import read_labels, read_types
-from mulde.graph.options import ReadOptions
+from mulde.graph.reading.arrow import find
+from mulde.graph.reading.compressed import BoundedFile, plain_suffix
+from mulde.graph.reading.options import ReadOptions
 from mulde.graph.report import GraphReport, report_on
 
 READERS: dict[str, Any] = {

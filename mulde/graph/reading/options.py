@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mulde.graph.compressed import Progress, no_progress
+from mulde.graph.reading.compressed import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ReadOptions:
         separator: of text columns; found out if None.
         header: whether the first line names the columns; found out if None.
         encoding: of text with columns; UTF-8 and, with a byte order mark, UTF-16 need none.
-        format: one of ``mulde.graph.read.FORMATS``; by default what the file's name says.
+        format: one of ``mulde.graph.reading.read.FORMATS``; by default what the file's name says.
         languages: of labels in RDF, the preferred one first.
         literals: keep RDF facts whose object is a literal, as an entity of its own.
         blank_nodes: keep RDF facts with blank nodes.

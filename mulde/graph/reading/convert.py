@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from mulde.errors import ConfigError, DatasetError
-from mulde.graph.arrow import arrow_rows
 from mulde.graph.folder import lines_of
 from mulde.graph.labels import label_lines, type_lines
-from mulde.graph.read import GraphData
+from mulde.graph.reading.arrow import arrow_rows
+from mulde.graph.reading.read import GraphData
 from mulde.storage.atomic import new_file
 
 SUFFIXES = (".tsv", ".csv", ".parquet")

@@ -22,7 +22,7 @@ from mulde.bundle.manifest import Index, Trial, describe
 from mulde.errors import BundleError, ConfigError
 from serving.engine.engine import Engine
 from serving.index_benchmark import TOP, Bench, candidates_to_try, sample_queries
-from training.export.codes import write_cells
+from training.export.table.codes import write_cells
 
 Target = Literal["latency", "memory"]
 TARGETS: tuple[Target, ...] = ("latency", "memory")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mulde.bundle.manifest import Manifest, describe
 from mulde.storage.printable import markdown
-from training.export.paper_differences import Departure
+from training.export.card.paper_differences import Departure
 from training.hardware import GPU
 
 

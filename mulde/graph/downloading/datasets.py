@@ -8,12 +8,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from mulde.errors import ConfigError
-from mulde.graph.download import LONGEST_WAIT_S, RemoteFile, Report, download, new_client
+from mulde.graph.downloading.download import (
+    LONGEST_WAIT_S,
+    RemoteFile,
+    Report,
+    download,
+    new_client,
+)
 
 
 def catalogue() -> Mapping[str, tuple[RemoteFile, ...]]:
     """Name -> files of each graph that can be fetched."""
-    table = tomllib.loads(files("mulde.graph").joinpath("datasets.toml").read_text("utf-8"))
+    table = tomllib.loads(
+        files("mulde.graph.downloading").joinpath("datasets.toml").read_text("utf-8")
+    )
     return {
         graph: tuple(
             RemoteFile(f"{entry['home']}/{name}", **pinned)

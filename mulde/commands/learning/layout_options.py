@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mulde.graph.compressed import Progress
+from mulde.graph.reading.compressed import Progress
 
 if TYPE_CHECKING:
-    from mulde.graph.read import GraphData
+    from mulde.graph.reading.read import GraphData
 
 _PANEL = "Layout of the files, where it is not found out"
 
@@ -53,8 +53,8 @@ class LayoutOptions:
 
     def read(self, files: list[Path], progress: Progress) -> GraphData:
         """Read files as these options say."""
-        from mulde.graph.options import ReadOptions
-        from mulde.graph.read import read_graph
+        from mulde.graph.reading.options import ReadOptions
+        from mulde.graph.reading.read import read_graph
 
         options = ReadOptions(
             columns=tuple(self.columns.split(",")) if self.columns else None,

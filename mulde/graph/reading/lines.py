@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mulde.errors import DatasetError, shorten
-from mulde.graph.compressed import BoundedFile, Progress, no_progress, unpack
+from mulde.graph.reading.compressed import BoundedFile, Progress, no_progress, unpack
 from mulde.storage.strings import MAX_BYTES
 
 _BOM = b"\xef\xbb\xbf"

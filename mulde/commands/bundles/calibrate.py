@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.commands.client_options import shown
+from mulde.commands.asking.client_options import shown
 from mulde.graph.graph import read_folder
 
 _CHECKS = {
@@ -34,7 +34,7 @@ def calibrate(
 
     Needs no checkpoint (but mulde[training]). Table and encoder stay as they are.
     """
-    from training.export.recalibrate import recalibrate
+    from training.export.calibration.recalibrate import recalibrate
 
     console = Console(stderr=True)
     manifest = recalibrate(

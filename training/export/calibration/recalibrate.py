@@ -20,8 +20,8 @@ from mulde.errors import BundleError
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
 from serving.engine.engine import Engine
-from training.export.calibrate import calibrate, measure_calibration
-from training.export.card import probabilities, quality
+from training.export.calibration.calibrate import calibrate, measure_calibration
+from training.export.card.card import probabilities, quality
 from training.export.served import Served, measure_quality
 
 Report = Callable[[str], None]

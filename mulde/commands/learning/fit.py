@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from mulde.commands.client_options import with_options
-from mulde.commands.layout_options import Files, LayoutOptions
+from mulde.commands.asking.client_options import with_options
+from mulde.commands.learning.layout_options import Files, LayoutOptions
 from mulde.commands.progress import file_progress
 from mulde.storage.printable import printable
 
@@ -68,7 +68,7 @@ def fit(
 
 def graph_folder(files: list[Path], layout: LayoutOptions, made: Path, by: str, seed: int) -> Path:
     """The graph folder that was given, or one made from files; made once."""
-    from mulde.graph.split import split_graph
+    from mulde.graph.splitting.split import split_graph
 
     if len(files) == 1 and files[0].is_dir():
         return files[0]

@@ -129,7 +129,7 @@ def export(
 ) -> None:
     """Write a bundle, reopen it with the code that serves it, and compare before publishing."""
     from training.export.export import export as write
-    from training.export.index_selection import wish_of
+    from training.export.table.index_selection import wish_of
 
     wish = wish_of(budget_mb, min_recall, target)
     with progress_console.status("exporting") as status:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from mulde.commands.fit import Device, Dimension, Minutes, Out, Overwrite, Run, Seed, run_fit, say
+from mulde.commands.learning.fit import (
+    Device,
+    Dimension,
+    Minutes,
+    Out,
+    Overwrite,
+    Run,
+    Seed,
+    run_fit,
+    say,
+)
 
 if TYPE_CHECKING:
     from training.importing.foreign import ForeignModel

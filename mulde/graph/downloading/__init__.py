@@ -1,0 +1,1 @@
+"""Benchmark graphs from their public homes."""

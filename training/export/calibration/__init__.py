@@ -1,0 +1,1 @@
+"""Probabilities, plausibility and relation priors, fitted on valid."""

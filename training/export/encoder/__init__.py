@@ -1,0 +1,1 @@
+"""The query encoder as an ONNX graph."""

@@ -1,0 +1,1 @@
+"""The entity table: precision, codes, index type."""
