@@ -48,6 +48,8 @@ def started_by_torchrun(device: torch.device, jobs: int = 1) -> Iterator[torch.d
     dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
     try:
         yield own
+        # A process that ends while another still uses their connection can abort.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 
