@@ -60,6 +60,8 @@ class Connection:
         return [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
+            # Retries connect again, instead of hearing once more that connecting has failed.
+            ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.service_config", json.dumps(self._service_config())),
         ]
 

@@ -1,8 +1,9 @@
 """Descriptors and connections: raise the limit, keep a reserve, close idle connections first.
 
 Each connection takes a descriptor. gRPC refuses new connections above a number. Before that number
-is reached, the connections that have been silent for longest are closed here; a gRPC client whose
-idle connection was closed connects again by itself.
+is reached, silent connections are closed here: first those that never made a call, then those that
+have been silent for longest. A gRPC client whose idle connection was closed connects again by
+itself.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import os
 import resource
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote
 
 from mulde.errors import ConfigError
 from serving.process.monitoring.logs import Log
@@ -25,7 +28,11 @@ _RESERVE = 256
 """Descriptors for models, probes, listening sockets and gRPC itself."""
 _CROWDED, _RELIEVED = 3 / 4, 1 / 2
 _SILENT_MS = 1000
-_TCP_INFO_BYTES, _LAST_RECEIVED_AT = 104, 52
+_SILENT_BEFORE_CALL_MS, _ROUND_TRIPS = 200, 4
+"""A connection without a call so far may be silent for so long, and for so many round trips."""
+_TCP_INFO_BYTES, _LAST_RECEIVED_AT, _ROUND_TRIP_AT = 104, 52, 68
+_KNOWN_FOR_EACH = 4
+"""Addresses of callers that are remembered for each connection that there may be."""
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -58,31 +65,54 @@ def max_connections(wanted: int | None, descriptors: int) -> int:
     return wanted
 
 
+class Callers(Protocol):
+    """Knows who calls; addresses are as gRPC writes them."""
+
+    def peers(self) -> set[str]:
+        """Callers that wait for an answer."""
+
+    def callers(self) -> set[str]:
+        """Callers that were admitted at least once."""
+
+    def forget_callers(self, gone: set[str]) -> None:
+        """Drop callers that have no connection any more."""
+
+
 class IdleConnections:
     """Closes connections that are silent when there are many; Linux only."""
 
-    def __init__(self, port: int, most: int, busy: Callable[[], set[str]], log: Log) -> None:
+    def __init__(self, port: int, most: int, callers: Callers, log: Log) -> None:
         """Look at nothing yet.
 
         Args:
             port: that connections were made to.
             most: connections at which gRPC refuses more.
-            busy: addresses "host:port" of callers that wait for an answer.
+            callers: tells whose connections are in use.
             log: told of connections that were closed.
         """
-        self._port, self._most, self._busy, self._log = port, most, busy, log
+        self._port, self._most, self._callers, self._log = port, most, callers, log
 
-    def look(self) -> None:
-        """Close the most silent connections if there are many."""
-        if len(_descriptors()) < _CROWDED * self._most:
-            return
+    def look(self) -> bool:
+        """Close the most silent connections if there are many; whether there are many."""
+        known = self._callers.callers()
+        is_crowded = len(_descriptors()) >= _CROWDED * self._most
+        if not is_crowded and len(known) < _KNOWN_FOR_EACH * self._most:
+            return False
         connections = [one for one in map(self._connection, _descriptors()) if one is not None]
+        have_called = _by_address(known)
+        opened = {one.peer for one in connections}
+        self._callers.forget_callers({have_called[peer] for peer in have_called.keys() - opened})
         if len(connections) < _CROWDED * self._most:
-            return
-        busy = self._busy()
+            return False
+        self._close_silent(connections, have_called.keys())
+        return True
+
+    def _close_silent(self, connections: list[_Connection], have_called: Set[str]) -> None:
+        """Close silent connections until the process is relieved."""
+        busy = _by_address(self._callers.peers()).keys()
         silent = sorted(
-            (one for one in connections if one.silent_ms >= _SILENT_MS and one.peer not in busy),
-            key=lambda one: -one.silent_ms,
+            (one for one in connections if one.is_silent(have_called) and one.peer not in busy),
+            key=lambda one: (one.peer in have_called, -one.silent_ms),
         )
         excess = silent[: len(connections) - int(_RELIEVED * self._most)]
         for connection in excess:
@@ -113,6 +143,22 @@ class _Connection:
     descriptor: int
     peer: str
     silent_ms: int
+    round_trip_us: int
+
+    def is_silent(self, have_called: Set[str]) -> bool:
+        """Whether it has been silent for so long that it may be closed.
+
+        The last message of a handshake may be a round trip away, so more of them are waited for.
+        """
+        if self.peer in have_called:
+            return self.silent_ms >= _SILENT_MS
+        least_ms = max(_SILENT_BEFORE_CALL_MS, _ROUND_TRIPS * self.round_trip_us / 1e3)
+        return self.silent_ms >= min(least_ms, _SILENT_MS)
+
+
+def _by_address(peers: set[str]) -> dict[str, str]:
+    """Addresses "host:port" of callers, each with what gRPC calls it ("ipv4:host:port")."""
+    return {unquote(peer).partition(":")[2]: peer for peer in peers}
 
 
 def _descriptors() -> list[int]:
@@ -151,4 +197,6 @@ def _look_at(connection: socket.socket, descriptor: int, port: int) -> _Connecti
     except OSError:
         return None
     (silent_ms,) = struct.unpack_from("I", info, _LAST_RECEIVED_AT)
-    return _Connection(descriptor, address(host.removeprefix("::ffff:"), peer_port), silent_ms)
+    (round_trip_us,) = struct.unpack_from("I", info, _ROUND_TRIP_AT)
+    peer = address(host.removeprefix("::ffff:"), peer_port)
+    return _Connection(descriptor, peer, silent_ms, round_trip_us)

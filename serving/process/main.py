@@ -118,9 +118,10 @@ def _serve_alone(
         listening.set()
         shutdown.reload = lambda: server.reload(read)
         _announce(settings, log, endpoints, directors[0].lineup, perf_counter() - started)
-        while not shutdown.wait(LOOK_AFTER_S):
+        next_s = LOOK_AFTER_S
+        while not shutdown.wait(next_s):
             notify("WATCHDOG=1")
-            server.look_after()
+            next_s = server.look_after()
         draining.set()
         notify("STOPPING=1")
         log.info("draining", grace_s=server.settings.server.grace_s)

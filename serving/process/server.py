@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import unquote
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc  # type: ignore[import-untyped]
@@ -44,7 +43,8 @@ SERVICES = (
     model_pb2.DESCRIPTOR.services_by_name["ModelService"],
 )
 _HEALTH = ("", *(service.full_name for service in SERVICES))
-LOOK_AFTER_S = 0.5
+LOOK_AFTER_S, LOOK_AFTER_CROWDED_S = 0.5, 0.05
+"""Seconds between two looks at the connections: few, and near the most that are allowed."""
 _SPARE_THREADS = 8
 _KEEPALIVE_MS = 60_000
 _MOST_TAKING_S = 3.0
@@ -159,7 +159,7 @@ class Server:
             ConfigError: if the port cannot be had, or a file of TLS is wrong.
         """
         calm_collector()
-        self._idle = IdleConnections(port, self._connections, self._busy, self.log)
+        self._idle = IdleConnections(port, self._connections, self.admission, self.log)
         self._bind(port)
         self._health.tell(True, *_HEALTH)
         self._server.start()
@@ -187,22 +187,18 @@ class Server:
         failed = partial(self._unusable, "tokens", then)
         return Tokens(auth.api_key_file, failed, keep_s=auth.keep_tokens_s)
 
-    def look_after(self) -> None:
-        """Do what is to be done every half second: count, and close idle connections."""
+    def look_after(self) -> float:
+        """Count, return memory, and close idle connections; seconds until the next time."""
         self.metrics.settle()
         if not self.admission.requests and self._runs:
             self._runs = 0
             give_back()
-        if self._idle is not None:
-            self._idle.look()
+        is_crowded = self._idle is not None and self._idle.look()
+        return LOOK_AFTER_CROWDED_S if is_crowded else LOOK_AFTER_S
 
     def _count_batch(self, queries: int) -> None:
         self._runs += 1
         self.metrics.batch(queries)
-
-    def _busy(self) -> set[str]:
-        """Addresses of callers that wait for an answer."""
-        return {unquote(peer).partition(":")[2] for peer in self.admission.peers()}
 
     def _bind(self, port: int) -> None:
         where = address(self.settings.server.host, port)

@@ -50,6 +50,7 @@ class AdmissionController:
         self._drains = False
         self._bytes = 0
         self._in_flight: set[grpc.ServicerContext] = set()
+        self._callers: set[str] = set()
         self._bulk: set[grpc.ServicerContext] = set()
         self._receiving: dict[object, tuple[float, grpc.ServicerContext]] = {}
         self._unsent: dict[object, tuple[int, grpc.ServicerContext]] = {}
@@ -99,6 +100,7 @@ class AdmissionController:
             if len(self._in_flight) >= self._max_requests:
                 raise Overloaded(self._max_requests, "requests in flight")
             self._in_flight.add(context)
+        self._callers.add(context.peer())
 
     def leave(self, context: grpc.ServicerContext) -> None:
         """Count a request as ended."""
@@ -111,6 +113,14 @@ class AdmissionController:
         with self._lock:
             contexts = [*self._in_flight, *(context for _, context in self._unsent.values())]
         return {context.peer() for context in contexts}
+
+    def callers(self) -> set[str]:
+        """Callers that were admitted at least once, as gRPC writes them."""
+        return self._callers.copy()
+
+    def forget_callers(self, gone: set[str]) -> None:
+        """Drop callers that have no connection any more."""
+        self._callers -= gone
 
     def receive(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """The one message of a call; the call is cancelled if it stalls while others wait.

@@ -6,6 +6,7 @@ import resource
 import socket
 import time
 from pathlib import Path
+from typing import Self
 
 import grpc
 import pytest
@@ -31,22 +32,27 @@ class Idlers:
         self._open: list[socket.socket] = []
         self.opened = 0
 
-    def fill(self) -> None:
-        """Open connections until there are as many as meant."""
-        self._open = [one for one in self._open if not _is_closed(one)]
-        while len(self._open) < IDLE:
-            try:
-                one = socket.create_connection(self._where, 5)
-                one.sendall(PREFACE)
-                one.setblocking(False)
-            except OSError:
-                return
-            self._open.append(one)
-            self.opened += 1
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         for one in self._open:
             one.close()
+
+    def fill(self) -> None:
+        """Open connections until there are as many as meant, or the server refuses one."""
+        self._open = [one for one in self._open if not _is_closed(one)]
+        while len(self._open) < IDLE and self._has_opened_one():
+            self.opened += 1
+
+    def _has_opened_one(self) -> bool:
+        try:
+            self._open.append(socket.create_connection(self._where, 5))
+            self._open[-1].sendall(PREFACE)
+        except OSError:
+            return False
+        self._open[-1].setblocking(False)
+        return True
 
 
 def _is_closed(one: socket.socket) -> bool:
@@ -69,18 +75,19 @@ def test_old_and_new_callers_and_probes_are_answered_beside_idle_connections(
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     new, most = 0, 0
     try:
-        with server(pristine, log=tmp_path / "log", enter=few_descriptors) as process:
-            idlers = Idlers(process.ready["grpc_port"])
-            with Siege(process) as honest:
-                end = time.monotonic() + seconds
-                while time.monotonic() < end:
-                    idlers.fill()
-                    most = max(most, descriptors(process.process.pid))
-                    assert process.get("/readyz")[0] == 200
-                    with Client(Connection(process.address, attempts=5), timeout_s=10) as client:
-                        assert len(client.models()) == 1
-                    new += 1
-            idlers.close()
+        with (
+            server(pristine, log=tmp_path / "log", enter=few_descriptors) as process,
+            Idlers(process.ready["grpc_port"]) as idlers,
+            Siege(process) as honest,
+        ):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                idlers.fill()
+                most = max(most, descriptors(process.process.pid))
+                assert process.get("/readyz")[0] == 200
+                with Client(Connection(process.address, attempts=5), timeout_s=10) as client:
+                    assert len(client.models()) == 1
+                new += 1
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     tally(

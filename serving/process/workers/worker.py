@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mulde.errors import MuldeError
 from serving.process.monitoring.logs import open_log
-from serving.process.server import LOOK_AFTER_S, Server
+from serving.process.server import Server
 from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.workers.run_folder import RunFolder, WorkerRecord
@@ -67,10 +67,10 @@ class Worker:
 
     def _beat(self) -> None:
         while True:
-            self._server.look_after()
+            next_s = self._server.look_after()
             self._models.tell_readiness(*self._server.readiness())
             self._folder.beat(self._number)
-            time.sleep(LOOK_AFTER_S)
+            time.sleep(next_s)
 
     def run(self) -> bool:
         """Load, serve until told to drain; whether every call was answered.

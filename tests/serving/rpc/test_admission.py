@@ -24,6 +24,9 @@ class Context:
         self.end = callback
         return True
 
+    def peer(self) -> str:
+        return f"ipv4:127.0.0.1:{id(self)}"
+
     def cancel(self) -> None:
         self.cancelled.set()
 
