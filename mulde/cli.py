@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from mulde import __version__
-from mulde.commands import data, serve
+from mulde.commands import data, serve, web
 from mulde.commands.asking import bench, models, predict, query
 from mulde.commands.bundles import calibrate, evaluate, shrink
 from mulde.commands.learning import fit, imports, train
@@ -31,6 +31,7 @@ for module in (
     calibrate,
     bench,
     serve,
+    web,
     query,
     predict,
     models,
@@ -84,6 +85,8 @@ def _extra_that_brings(module: str) -> str | None:
         return "serving"
     if top in {"pyarrow", "pyoxigraph", "httpx", "tenacity"}:
         return "graph"
+    if top in {"starlette", "uvicorn", "orjson"}:
+        return "web"
     return "client" if top in {"grpc", "google", "grpc_status"} else None
 
 

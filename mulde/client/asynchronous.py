@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -69,7 +70,22 @@ class AsyncClient:
         """Close the connection."""
         await self._channel.close()
 
-    async def _call(self, request: Request[T], timeout_s: float | None = None) -> T:
+    async def send(
+        self,
+        request: Request[T],
+        timeout_s: float | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> T:
+        """Make one call that ``mulde.client.requests`` describes; the methods below do.
+
+        Args:
+            request: which method, which message, how to read the response.
+            timeout_s: see ``__init__``.
+            metadata: goes with the call, besides that of the connection.
+
+        Raises:
+            MuldeError: if the call fails.
+        """
         call = self._calls.get(request.method)
         if call is None:
             call = self._calls[request.method] = self._channel.unary_unary(
@@ -81,7 +97,7 @@ class AsyncClient:
             response = await call(
                 request.message,
                 timeout=self._timeout_s if timeout_s is None else timeout_s,
-                metadata=self._connection.metadata(),
+                metadata=(*self._connection.metadata(), *metadata),
             )
         except grpc.RpcError as error:
             raise error_of_call(error, self._connection.address) from None
@@ -102,21 +118,21 @@ class AsyncClient:
                 ``Answers.errors``.
         """
         request = requests.tails(heads, relations, given)
-        return await self._call(request, given.get("timeout_s"))
+        return await self.send(request, given.get("timeout_s"))
 
     async def predict_heads(
         self, relations: Names, tails: Names, **given: Unpack[PredictionKeywords]
     ) -> Answers:
         """(?, relation, tail): the most plausible heads; see ``predict_tails``."""
         request = requests.heads(relations, tails, given)
-        return await self._call(request, given.get("timeout_s"))
+        return await self.send(request, given.get("timeout_s"))
 
     async def predict_relations(
         self, heads: Names, tails: Names, **given: Unpack[RankingKeywords]
     ) -> Answers:
         """(head, ?, tail): the most plausible relations; see ``predict_tails``."""
         request = requests.relations(heads, tails, given)
-        return await self._call(request, given.get("timeout_s"))
+        return await self.send(request, given.get("timeout_s"))
 
     async def score(
         self,
@@ -139,7 +155,7 @@ class AsyncClient:
             **given: see ``keywords.ModelKeywords``.
         """
         request = requests.triples(heads, relations, tails, ranks, base_rate, given)
-        return await self._call(request, given.get("timeout_s"))
+        return await self.send(request, given.get("timeout_s"))
 
     async def similar(
         self,
@@ -158,7 +174,7 @@ class AsyncClient:
             **given: see ``keywords.CandidateKeywords``.
         """
         request = requests.similar(entities, k, view, given)
-        return await self._call(request, given.get("timeout_s"))
+        return await self.send(request, given.get("timeout_s"))
 
     async def search(
         self,
@@ -177,7 +193,7 @@ class AsyncClient:
             **given: see ``keywords.ModelKeywords``.
         """
         request = requests.search(queries, page_size, page_token, given)
-        return await self._call(request, given.get("timeout_s"))
+        return await self.send(request, given.get("timeout_s"))
 
     async def relations(self, **given: Unpack[ModelKeywords]) -> Relations:
         """All relations of a model, by ascending id."""
@@ -186,7 +202,7 @@ class AsyncClient:
         token, more = "", True
         while more:
             request = requests.list_relations(token, given)
-            page = await self._call(request, given.get("timeout_s"))
+            page = await self.send(request, given.get("timeout_s"))
             ids += page.ids
             labels += page.labels
             token = page.next_page_token
@@ -198,7 +214,7 @@ class AsyncClient:
         models: Models = []
         token, more = "", True
         while more:
-            page = await self._call(requests.list_models(token))
+            page = await self.send(requests.list_models(token))
             models += page.models
             token = page.next_page_token
             more = bool(token)
@@ -206,22 +222,22 @@ class AsyncClient:
 
     async def model(self, **given: Unpack[ModelKeywords]) -> model_pb2.GetModelResponse:
         """One model with its manifest, and the server's limits."""
-        return await self._call(requests.get_model(given), given.get("timeout_s"))
+        return await self.send(requests.get_model(given), given.get("timeout_s"))
 
     async def load_model(
         self, name: str, version: str = "", *, pin: bool = False, timeout_s: float | None = None
     ) -> model_pb2.Model:
         """Load a version (the newest by default) and make it current; needs the admin role."""
-        return await self._call(requests.load(name, version, pin), timeout_s)
+        return await self.send(requests.load(name, version, pin), timeout_s)
 
     async def reload_model(
         self, name: str = "", *, timeout_s: float | None = None
     ) -> model_pb2.ReloadModelResponse:
         """Make the newest version on disk current; needs the admin role."""
-        return await self._call(requests.reload(name), timeout_s)
+        return await self.send(requests.reload(name), timeout_s)
 
     async def unload_model(
         self, name: str, version: str = "", *, timeout_s: float | None = None
     ) -> list[str]:
         """Free a version (all by default); "name/version" of each; needs the admin role."""
-        return await self._call(requests.unload(name, version), timeout_s)
+        return await self.send(requests.unload(name, version), timeout_s)

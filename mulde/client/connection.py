@@ -15,6 +15,8 @@ _RETRIED = (
     "mulde.v1.ModelService/ListModels",
 )
 
+_MOST_BACKOFF_MS = 2000
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -62,6 +64,7 @@ class Connection:
             ("grpc.max_send_message_length", -1),
             # Retries connect again, instead of hearing once more that connecting has failed.
             ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", _MOST_BACKOFF_MS),
             ("grpc.service_config", json.dumps(self._service_config())),
         ]
 

@@ -20,8 +20,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from mulde.errors import ConfigError
+from serving.process.addresses import address
 from serving.process.monitoring.logs import Log
-from serving.process.settings import address
 
 _MOST_DESCRIPTORS = 1 << 20
 _RESERVE = 256

@@ -13,13 +13,14 @@ from typing import Any
 
 from serving.process.access.tls import read_configuration
 from serving.process.access.tokens import Tokens
+from serving.process.addresses import is_loopback
 from serving.process.connections import descriptor_limit, max_connections
 from serving.process.monitoring.http_endpoints import HttpEndpoints, Probes
 from serving.process.monitoring.logs import Log, open_log
 from serving.process.monitoring.systemd import notify
 from serving.process.port import reserve_port
 from serving.process.server import LOOK_AFTER_S, Server, tuning_of
-from serving.process.settings import Settings, check_exposure, is_loopback
+from serving.process.settings import Settings, check_exposure
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.workers.run_folder import RunFolder
 from serving.process.workers.supervisor import Supervisor

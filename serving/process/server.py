@@ -20,13 +20,14 @@ from serving.engine.entity_table import use_threads
 from serving.process.access.auth import AuthInterceptor
 from serving.process.access.tls import credentials
 from serving.process.access.tokens import Tokens
+from serving.process.addresses import address
 from serving.process.connections import IdleConnections, descriptor_limit, max_connections
 from serving.process.memory import give_back, keep_little
 from serving.process.monitoring.health import Health
 from serving.process.monitoring.logs import Log
 from serving.process.monitoring.metrics import Metrics
 from serving.process.reload import reloaded
-from serving.process.settings import AuthSettings, Settings, address
+from serving.process.settings import AuthSettings, Settings
 from serving.registry.batcher import Batcher
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry, Snapshot

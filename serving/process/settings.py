@@ -9,13 +9,13 @@ A name that is not a setting is an error in all three.
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mulde.errors import ConfigError
+from serving.process.addresses import is_loopback
 
 _MIB = 1 << 20
 
@@ -144,19 +144,3 @@ def check_exposure(settings: Settings) -> None:
     if missing:
         expected = f"a loopback address; any other needs {' and '.join(missing)}, or --insecure"
         raise ConfigError("server.host", expected, server.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def address(host: str, port: int) -> str:
-    """Return host:port, with brackets around an IPv6 address."""
-    host = host.strip("[]")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

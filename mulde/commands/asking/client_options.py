@@ -18,7 +18,7 @@ from rich.text import Text
 from mulde.storage.printable import printable
 
 if TYPE_CHECKING:
-    from mulde.client import Answer, Client
+    from mulde.client import Answer, Client, Connection
 
 _PANEL = "Server"
 
@@ -55,10 +55,22 @@ class ServerOptions:
 
     def connect(self) -> Client:
         """A client for this address with these credentials."""
-        from mulde.client import Client, Connection
+        from mulde.client import Client
 
-        where = Connection(self.server, token=self.token, ca=self.ca, cert=self.cert, key=self.key)
-        return Client(where)
+        return Client(self.connection())
+
+    def connection(self, attempts: int = 4) -> Connection:
+        """Where the server is; see ``Connection`` for ``attempts``."""
+        from mulde.client import Connection
+
+        return Connection(
+            self.server,
+            token=self.token,
+            ca=self.ca,
+            cert=self.cert,
+            key=self.key,
+            attempts=attempts,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""``mulde web``: check, listen, say where, serve until a signal."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import Any
+
+import uvicorn
+
+from mulde.errors import ConfigError
+from serving.gateway.application import application
+from serving.gateway.settings import GatewaySettings
+
+_MOST_CONNECTIONS = 1024
+_GRACE_S = 10
+_IDLE_S = 30
+
+
+class _Announcing(uvicorn.Server):
+    """Writes one line of JSON to stdout once it listens."""
+
+    def __init__(self, config: uvicorn.Config, line: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._line = line
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        sys.stdout.write(json.dumps(self._line) + "\n")
+        sys.stdout.flush()
+
+
+def serve(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: if the settings do not go together, or the port cannot be had.
+    """
+    settings.check()
+    listening = _listen(settings)
+    port = listening.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"{'https' if settings.cert else 'http'}://{host}:{port}/"
+    line = {"event": "serving", "url": url, "port": port, "server": settings.server.address}
+    config = uvicorn.Config(
+        application(settings),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=_IDLE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+        ws="none",
+        ssl_certfile=settings.cert,
+        ssl_keyfile=settings.key,
+    )
+    _Announcing(config, line).run(sockets=[listening])
+
+
+def _listen(settings: GatewaySettings) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ConfigError: if another program has the port, or there is no such address.
+    """
+    host = settings.host.strip("[]")
+    try:
+        family = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0][0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, settings.port))
+    except OSError as error:
+        expected = f"a free port on {host} ({error.strerror})"
+        raise ConfigError("port", expected, settings.port) from error
+    return bound
