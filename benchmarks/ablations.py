@@ -19,7 +19,8 @@ import typer
 from rich.console import Console
 
 from benchmarks.ablation_variants import Variant, variants_of
-from benchmarks.accuracy import Record, record_of
+from benchmarks.accuracy import record_of
+from benchmarks.accuracy_page import Record
 from benchmarks.record_files import read_records, write_json
 from mulde.errors import ConfigError
 from mulde.graph.graph import Graph, read_folder

@@ -59,7 +59,7 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record
     tasks = [RankingTask.of(graph, split) for split in ("valid", "test")]
     scores = as_served(scorer, graph, recipe, tasks[0])
     valid, test = (task.quality(scores)["total"] for task in tasks)
-    departs = bool(recipe.self_loops_below or recipe.relation_priors)
+    departs = bool(recipe.self_loops_below or recipe.most_priors)
     last = read_checkpoint(folder / "last.pt")["progress"]
     identity, lines = state["identity"], read_record(folder)
     return Record(
@@ -81,7 +81,7 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record
         curve=[(round(line["seconds"], 1), line["valid"]["total"]["mrr"]) for line in lines],
         senior=senior_quality(scorer, state, graph, recipe, shelf),
         self_loops_below=recipe.self_loops_below,
-        relation_priors=recipe.relation_priors,
+        relation_priors=recipe.most_priors,
         plain=tasks[1].quality(scores_of(scorer))["total"] if departs else None,
     )
 

@@ -167,9 +167,9 @@ def _empty_call(bundle: Path, rounds: int, seconds: float) -> dict[str, float]:
 
 def _peers(sample: Sample, folder: Path, python: Path, seconds: float) -> list[Record]:
     """What ``peers.py`` finds in its own environment."""
-    arrays = {"table": sample.table, "queries": sample.query.vector, "best": sample.best}
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
+    np.save(folder / "table.npy", sample.table)
+    np.save(folder / "queries.npy", sample.query.vector)
+    np.save(folder / "best.npy", sample.best)
     manifest = sample.engine.manifest
     sizes = map(str, (manifest.entities, manifest.relations, manifest.dimension, 5 * seconds))
     done = subprocess.run(

@@ -188,8 +188,8 @@ def _faiss(sample: Sample) -> Iterator[Contender]:
         made[name] = faiss.IndexScalarQuantizer(width, number, product)
     cells = int(3 * np.sqrt(len(sample.table)))
     coarse = faiss.IndexFlatIP(width)
-    codec = faiss.ScalarQuantizer.QT_8bit
-    ivf = faiss.IndexIVFScalarQuantizer(coarse, width, cells, codec, product, False)
+    bytes_each = faiss.ScalarQuantizer.QT_8bit
+    ivf = faiss.IndexIVFScalarQuantizer(coarse, width, cells, bytes_each, product, False)
     for index in (*made.values(), ivf):
         index.train(sample.table)
         index.add(sample.table)

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.patches import Rectangle
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -128,14 +129,16 @@ def _judged(record: Record) -> dict[str, tuple[str, str]]:
             continue
         call, alone = peer["call"], peer["alone_ms"] * 1e3
         if "predict_target" in call:
-            times = [alone / one for one in exact["rounds"]["single_us"]]
-            found[f"one query, PyKEEN {markdown(call)} / mulde"] = _least(times)
-            times = [alone / one for one in exact["rounds"]["batch_us"]]
-            found[f"256 queries, PyKEEN {markdown(call)} / mulde"] = _least(times)
+            ratios = [alone / one for one in exact["rounds"]["single_us"]]
+            found[f"one query, PyKEEN {markdown(call)} / mulde"] = _least(ratios)
+            ratios = [alone / one for one in exact["rounds"]["batch_us"]]
+            found[f"256 queries, PyKEEN {markdown(call)} / mulde"] = _least(ratios)
         else:
             rate = peer["queries_per_s"]
-            times = [1e6 / one / rate for one in exact["rounds"]["batch_us"]]
-            found[f"256 queries, mulde / PyKEEN {markdown(call)}, queries a second"] = _least(times)
+            ratios = [1e6 / one / rate for one in exact["rounds"]["batch_us"]]
+            found[f"256 queries, mulde / PyKEEN {markdown(call)}, queries a second"] = _least(
+                ratios
+            )
     return found
 
 
@@ -229,7 +232,7 @@ def _draw(records: Sequence[Record], path: Path) -> None:
             panel.set_title(f"{record['bundle']}, {when}", fontsize="medium")
         row[0].set_yticks(range(len(times)), [one[0] for one in times], fontsize="x-small")
         row[0].invert_yaxis()
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()]
+    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in _COLOURS.values()]
     panels[0][1].legend(handles, list(_COLOURS), fontsize="small")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)

@@ -82,7 +82,7 @@ def _bars(records: Sequence[Record]) -> str:
 
 def _others(record: Record) -> float:
     """Cores of others in the most disturbed run."""
-    return max(max(one["others_cores"]) for one in record["rates"])
+    return float(max(max(one["others_cores"]) for one in record["rates"]))
 
 
 def _about(record: Record) -> str:

@@ -121,7 +121,9 @@ async def _send(load: Load) -> Outcome:
     codes = np.full(len(due), NOT_SENT)
     ends, left = due.copy(), due.copy()
     channels = [_channel(load.address, number) for number in range(load.connections)]
-    methods = [channel.unary_unary(load.method) for channel in channels]
+    methods: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
+        channel.unary_unary(load.method) for channel in channels
+    ]
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
     begin = perf_counter()
     running: set[asyncio.Task[None]] = set()

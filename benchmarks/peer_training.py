@@ -99,8 +99,8 @@ def scores(
         found[forward] = model.predict_t(pairs).numpy()
     if not forward.all():
         back = ~forward
-        pairs = np.stack([relation[back] - graph.num_relations, entity[back]], 1)
-        found[back] = model.predict_h(torch.from_numpy(pairs)).numpy()
+        turned = np.stack([relation[back] - graph.num_relations, entity[back]], 1)
+        found[back] = model.predict_h(torch.from_numpy(turned)).numpy()
     return found
 
 

@@ -83,8 +83,8 @@ def pykeen(entities: int, relations: int, dimension: int, seconds: float) -> lis
         whose = f"{kind.__name__}: "
         calls = {"predict_target, nlargest": best}
         calls["predict_target, filter_triples, nlargest"] = unknown
-        for name, call in calls.items():
-            found.append(_of("pykeen", "PyKEEN", whose + name, timed(call, seconds)))
+        for name, one in calls.items():
+            found.append(_of("pykeen", "PyKEEN", whose + name, timed(one, seconds)))
         alone, batch = timed(partial(together, 1), seconds), timed(partial(together, size), seconds)
         call = f"{whose}predict_t of 1 and of {size}, topk"
         found.append(_of("pykeen", "PyKEEN", call, alone, size / batch))
@@ -149,7 +149,7 @@ def _of(package: str, name: str, call: str, alone: float, rate: float | None = N
     return found
 
 
-def main(sizes: list[int], seconds: float, folder: Path | None) -> None:
+def main(sizes: tuple[int, int, int], seconds: float, folder: Path | None) -> None:
     """Measure all on one thread."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -162,7 +162,7 @@ def main(sizes: list[int], seconds: float, folder: Path | None) -> None:
 
 if __name__ == "__main__":
     main(
-        [int(argument) for argument in sys.argv[1:4]],
+        (int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])),
         float(sys.argv[4]),
         Path(sys.argv[5]) if len(sys.argv) > 5 else None,
     )

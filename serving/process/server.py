@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc  # type: ignore[import-untyped]
-from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mulde.errors import ConfigError

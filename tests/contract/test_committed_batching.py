@@ -42,7 +42,7 @@ def test_ranks_read_off_single_queries_that_are_batched_give_the_offline_mrr(
     triples = graph.test[np.sort(chosen)].astype(np.int64)
     # Nothing is refused: the callers wait for each other.
     patient = {"MULDE_SERVER__MAX_WAIT_MS": "60000"}
-    with server(whole, *FLAGS, log=tmp_path / "log", **patient) as process:
+    with server(whole, *FLAGS, log=tmp_path / "log", env=patient) as process:
         found = served_ranks(process, graph, triples)
         runs = process.metric("mulde_batch_queries_count")
         assert process.metric("mulde_batch_queries_sum") > 1.2 * runs  # batches did form

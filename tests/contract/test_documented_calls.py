@@ -124,8 +124,8 @@ def secure(
     folder = tmp_path_factory.mktemp("secure")
     authority = Authority(folder, "ca")
     pair = authority.issue("server")
-    flags = ("--tls-cert", str(pair.cert), "--tls-key", str(pair.key))
-    flags += ("--api-key-file", str(tokens(folder)))
+    flags = ["--tls-cert", str(pair.cert), "--tls-key", str(pair.key)]
+    flags += ["--api-key-file", str(tokens(folder))]
     with server(repository, *flags, log=folder / "log") as process:
         yield process, folder
 
@@ -148,7 +148,7 @@ def run(line: Line, channel: grpc.Channel) -> Any:
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
     headers = [header.replace("$MULDE_TOKEN", ADMIN).split(": ", 1) for header in line.headers]
-    reply = call(request, metadata=[(key.lower(), value) for key, value in headers])
+    reply = call(request, metadata=tuple((key.lower(), value) for key, value in headers))
     return json_format.MessageToDict(reply, descriptor_pool=pool)
 
 

@@ -114,7 +114,7 @@ def test_train_again_with_the_kept_recipe_changes_nothing(
 def test_another_dimension_and_seed_are_kept_in_the_runs_recipe_and_its_checkpoint(
     recipe: Path, graph_folder: Path, tmp_path: Path
 ) -> None:
-    asked = ["--data", graph_folder, "--out", tmp_path, "--only", "baseline"]
+    asked = ("--data", graph_folder, "--out", tmp_path, "--only", "baseline")
     said = mulde("train", recipe, *asked, "--dimension", "8", "--seed", "5")
     assert said.returncode == 0, said.stderr
     kept = read_recipe(tmp_path / "recipe.toml")

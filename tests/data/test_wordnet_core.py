@@ -11,7 +11,8 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mulde.graph.graph import SPLITS, Graph, Triples, read_folder
+from mulde.graph.graph import SPLITS, Graph, read_folder
+from mulde.typing import Triples
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "data" / "wordnet-core"
@@ -103,7 +104,8 @@ def test_what_everybody_knows_is_there(graph: Graph) -> None:
 )
 def test_the_script_writes_the_committed_bytes_and_all_of_wordnet(tmp_path: Path) -> None:
     made, full = tmp_path / "made", tmp_path / "full"
-    command = [sys.executable, "-m", "scripts.wordnet", DICTIONARY, "--into", made, "--full", full]
+    command: list[str | Path] = [sys.executable, "-m", "scripts.wordnet", DICTIONARY]
+    command += ["--into", made, "--full", full]
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
     for path in made.iterdir():
         assert path.read_bytes() == (CORE / path.name).read_bytes(), path.name

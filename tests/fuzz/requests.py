@@ -107,7 +107,8 @@ def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Mess
     found = []
     for method in runs:
         path = f"/{method.containing_service.full_name}/{method.name}"
-        handler: Any = services.service(Details(path))
+        details: Any = Details(path)
+        handler: Any = services.service(details)
         found.append((_unary(handler.stream_unary), GetMessageClass(method.output_type)))
     return found
 
@@ -145,6 +146,7 @@ def numbers_of(message: Message) -> Iterator[float]:
 
 
 def _is_map(field: FieldDescriptor) -> bool:
+    assert field.message_type is not None
     return bool(field.message_type.GetOptions().map_entry)
 
 
@@ -155,9 +157,9 @@ def seeds() -> list[bytes]:
         allow={"names": ["Q0000001", "Q0000002"]}, types={"names": ["tail:P0"]}
     )
     options = prediction_pb2.PredictOptions(
-        k=2, exclude_known=True, score_threshold=-5.0, exact=True, view=1
+        k=2, exclude_known=True, score_threshold=-5.0, exact=True, view="NAME_VIEW_ID_AND_LABEL"
     )
-    pair = {"heads": ["Q0000001", "thing 2"], "tails": ["Q0000003", "nobody"]}
+    pair: dict[str, Any] = {"heads": ["Q0000001", "thing 2"], "tails": ["Q0000003", "nobody"]}
     asked: list[Message] = [
         prediction_pb2.PredictTailsRequest(
             model=who, heads=pair["heads"], relations=["P0", "P1"], filter=sieve, options=options
@@ -165,7 +167,7 @@ def seeds() -> list[bytes]:
         prediction_pb2.PredictHeadsRequest(relations=["P1"] * 2, tails=pair["tails"]),
         prediction_pb2.PredictRelationsRequest(**pair, options=options),
         prediction_pb2.ScoreTriplesRequest(**pair, relations=["P0", "P1"], ranks=True),
-        prediction_pb2.SimilarEntitiesRequest(entities=["Q0000001"], k=3, view=2),
+        prediction_pb2.SimilarEntitiesRequest(entities=["Q0000001"], k=3, view="NAME_VIEW_ID"),
         vocabulary_pb2.SearchEntitiesRequest(queries=["thign 2"], page_size=5),
         vocabulary_pb2.ListRelationsRequest(page_size=2),
         model_pb2.ListModelsRequest(page_size=1),

@@ -89,7 +89,7 @@ def test_a_list_of_parts_must_be_that_of_the_lock(
     listed = [{"name": name, "version": version} for name, version in parts]
     sbom.write_text(json.dumps({"components": listed}))
     lock.write_text("numpy==2.0 \\\n    --hash=sha256:0\ntyping-extensions==1.0 ; a\n")
-    command = [sys.executable, ROOT / "scripts" / "check_sbom.py", sbom, lock]
+    command: list[str | Path] = [sys.executable, ROOT / "scripts" / "check_sbom.py", sbom, lock]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == status
     assert bool(done.stderr) == bool(status)
@@ -104,6 +104,7 @@ def test_too_few_covered_lines_are_refused(tmp_path: Path, covered: int, status:
         "num_branches": 2,
     }
     (tmp_path / "coverage.json").write_text(json.dumps({"totals": totals}))
-    command = [sys.executable, ROOT / "scripts" / "line_coverage.py", tmp_path / "coverage.json"]
+    script, counted = ROOT / "scripts" / "line_coverage.py", tmp_path / "coverage.json"
+    command: list[str | Path] = [sys.executable, script, counted]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout.startswith(f"lines {covered}.0 %")) == (status, True)

@@ -50,8 +50,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(path, source / name, ignore=GENERATED)
         else:
             shutil.copy(path, source)
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", source / "out"]
-    subprocess.run(build, check=True, cwd=source, capture_output=True)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
+    subprocess.run([*build, source / "out"], check=True, cwd=source, capture_output=True)
     (made,) = (source / "out").iterdir()
     return made
 
@@ -75,9 +75,9 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def install(wheel: Path, extra: str, folder: Path) -> Path:
     venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    pins = ["--constraint", ROOT / "constraints.txt"]
-    done = subprocess.run([*pip, *pins, f"{wheel}{extra}"], capture_output=True, text=True)
+    command = [str(folder / "bin" / "pip"), "install", "--quiet"]
+    pins = f"--constraint={ROOT / 'constraints.txt'}"
+    done = subprocess.run([*command, pins, f"{wheel}{extra}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "bin"
 

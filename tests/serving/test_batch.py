@@ -294,7 +294,9 @@ def test_a_completion_finds_every_probable_unknown_fact_once(
     tally = complete(toy.path, Output(out), options, workers=workers)
     curve = open_bundle(toy.path).calibration
     assert curve is not None
-    wanted, doubtful, asked = set(), set(), 0
+    wanted: set[tuple[int, ...]] = set()
+    doubtful: set[tuple[int, ...]] = set()
+    asked = 0
     known = set(map(tuple, toy.triples.tolist()))
     for relation in range(R):
         part = toy.triples[toy.triples[:, 1] == relation]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -186,10 +187,10 @@ def test_filters_that_leave_nothing_give_no_answers(client: Client, served_toy: 
 
 @pytest.mark.parametrize("part", ["allow", "types"])
 def test_an_empty_list_of_candidates_allows_none(client: Client, part: str) -> None:
-    given = {part: []}
-    tails = client.predict_tails(["Q0000001", "Q0000002"], "P0", **given)  # type: ignore[arg-type]
-    heads = client.predict_heads("P0", "Q0000001", **given)  # type: ignore[arg-type]
-    similar = client.similar("Q0000001", **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {part: []}
+    tails = client.predict_tails(["Q0000001", "Q0000002"], "P0", **given)
+    heads = client.predict_heads("P0", "Q0000001", **given)
+    similar = client.similar("Q0000001", **given)
     for answers in (tails, heads, similar):
         assert len(answers.rows) == 0
         assert set(answers.shortfalls) == {"candidates"}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -222,7 +223,7 @@ def test_a_change_under_load_fails_and_mixes_nothing(place: Place) -> None:
 def test_metrics_tell_what_is_loaded(place: Place) -> None:
     client = place.client()
     workers = max(1, len(place.process.children()))
-    info = lambda **labels: place.process.metric("mulde_model_info", **labels)  # noqa: E731
+    info = partial(place.process.metric, "mulde_model_info")
     assert info(name="animals", version="2") == workers
     client.load_model("animals", "1")
     client.unload_model("animals", "2")
@@ -241,13 +242,17 @@ def test_memory_is_freed_after_unload(tmp_path: Path) -> None:
         server(root, *flags, log=tmp_path / "log") as process,
         Client(process.address, token=ADMIN) as client,
     ):
-        memory = lambda: process.metric("mulde_memory_bytes", kind="private")  # noqa: E731
+        memory = partial(process.metric, "mulde_memory_bytes", kind="private")
         table = 60_000 * 66 * 4
+
+        def freed(before: float) -> bool:
+            return before - memory() > table
+
         for _ in range(3):
             client.predict_tails(["Q0000001"] * 64, "P0", model="big")
             loaded = memory()
             client.unload_model("big")
-            eventually(lambda before=loaded: before - memory() > table, 5.0)
+            eventually(partial(freed, loaded), 5.0)
             client.load_model("big")
         assert memory() - loaded < table / 2
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from mulde.cli import app  # noqa: F401 - the commands are part of the process
 from serving.process import main as run  # noqa: F401 - likewise
@@ -17,9 +18,13 @@ from tests.support.memory import private_bytes
 
 
 def main() -> None:
-    flags = {"server": {"grpc_port": 0}, "models": {"dir": Path(), "low_memory": True}}
+    flags: dict[str, dict[str, Any]] = {
+        "server": {"grpc_port": 0},
+        "models": {"dir": Path(), "low_memory": True},
+    }
     settings = read_settings(flags)
-    server = Server(settings, open_log(settings.log), lambda registry: registry)  # type: ignore
+    changes: Any = None  # no admin call is made
+    server = Server(settings, open_log(settings.log), lambda registry: changes)
     server.listen(0)
     print(private_bytes(os.getpid()), flush=True)
     os._exit(0)

@@ -10,10 +10,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import grpc
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-c", "from mulde.cli import main; main()"]
@@ -38,6 +40,13 @@ class ServerProcess:
 
     def __init__(self, process: subprocess.Popen[str], log: Path, ready: Mapping[str, Any]) -> None:
         self.process, self._log, self.ready = process, log, ready
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The command line that started it."""
+        args = self.process.args
+        assert isinstance(args, list)
+        return args
 
     @property
     def address(self) -> str:
@@ -96,15 +105,15 @@ def server(
     directory: Path,
     *flags: str,
     log: Path,
+    env: Mapping[str, str] | None = None,
     enter: Callable[[], None] | None = None,
-    **env: str,
 ) -> Iterator[ServerProcess]:
     """Serve a folder until the end of the block; ``enter`` is called in the process before all."""
     command = [*COMMAND, "serve", str(directory), "--grpc-port", "0", "--metrics-port", "0"]
     with log.open("w") as stderr:
         process = subprocess.Popen(
             [*command, "--log-format", "json", *flags],
-            env=environment(**env),
+            env=environment(**(env or {})),
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
@@ -129,6 +138,12 @@ def end(process: subprocess.Popen[str], patience_s: float = 5.0) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def method_of_bytes(channel: grpc.Channel, path: str) -> grpc.UnaryUnaryMultiCallable[bytes, bytes]:
+    """A method that is called with bytes, which need not be a message, and returns bytes."""
+    method: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+    return method
 
 
 def eventually(holds: Callable[[], bool], timeout: float = 20.0) -> None:

@@ -35,7 +35,7 @@ from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.evaluation.calibration import KNOTS, Calibration, Curves
 from mulde.typing import Float32, Float64, Ints
-from training.export.table.entity_table import write_table as write_index
+from training.export.table.entity_table import write_table
 
 Kind = Literal["linear", "distance"]
 
@@ -164,7 +164,7 @@ def _fill(
     (folder / CALIBRATION).write_text(text, encoding="utf-8")
     (folder / CARD).write_text("# A toy\n", encoding="utf-8")
     (folder / RECIPE).write_text("# none: random numbers\n", encoding="utf-8")
-    write_index(folder / ENTITIES, toy.table, precision)
+    write_table(folder / ENTITIES, toy.table, precision)
     onnx.save(encoder_model(toy), folder / ENCODER)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mulde.v1 import prediction_pb2, vocabulary_pb2
+from tests.support.server import method_of_bytes
 from tests.torture.frames import (
     CONTINUATION,
     DATA,
@@ -128,9 +129,9 @@ def rapid_resets(address: str, random: Random, effort: int) -> int:
 def metadata(address: str, random: Random, effort: int) -> int:
     """A header of 64 KiB, and header blocks that do not end."""
     with grpc.insecure_channel(address) as channel:
-        ask = channel.unary_unary(PREDICT)
+        ask = method_of_bytes(channel, PREDICT)
         with pytest.raises(grpc.RpcError) as refused:
-            ask(HONEST, metadata=[("x-much", "y" * 65_536)], timeout=10)
+            ask(HONEST, metadata=(("x-much", "y" * 65_536),), timeout=10)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     more = frame(CONTINUATION, 0, 1, header_block([(b"x-more", b"y" * 16_000)]))
     count = 2000 * effort
@@ -191,7 +192,7 @@ def labels(address: str, random: Random, effort: int) -> int:
 
     def ask() -> None:
         with grpc.insecure_channel(address) as channel:
-            search = channel.unary_unary(SEARCH)
+            search = method_of_bytes(channel, SEARCH)
             while time.monotonic() < end:
                 counts.append(len(queries))
                 with contextlib.suppress(grpc.RpcError):

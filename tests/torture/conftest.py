@@ -37,7 +37,7 @@ def generator(request: pytest.FixtureRequest) -> np.random.Generator:
 def counter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server of the golden bundle with small limits."""
     folder = tmp_path_factory.mktemp("counter")
-    with server(GOLDEN, log=folder / "log", **_LIMITS) as process:
+    with server(GOLDEN, log=folder / "log", env=_LIMITS) as process:
         yield process
 
 

@@ -115,7 +115,7 @@ class Ledger:
         """That have ended."""
         return sum(self.ends.values())
 
-    def settle(self, asked: Asked, call: grpc.Future) -> None:
+    def settle(self, asked: Asked, call: grpc.Future[bytes]) -> None:
         """Take down how a call ended; waits until it has."""
         code = call.code()  # type: ignore[attr-defined]  # a call is a future and more
         fault = self._fault(asked, code, call)
@@ -124,7 +124,7 @@ class Ledger:
             if fault and len(self.wrong) < _MOST_KEPT:
                 self.wrong.append(f"{asked.question.path} {asked.fate} {code.name}: {fault}")
 
-    def _fault(self, asked: Asked, code: grpc.StatusCode, call: grpc.Future) -> str:
+    def _fault(self, asked: Asked, code: grpc.StatusCode, call: grpc.Future[bytes]) -> str:
         if code is _OK:
             return self._fault_of_answer(asked, call)
         if code in _ENDS[asked.fate]:
@@ -137,7 +137,7 @@ class Ledger:
             return ""
         return f"lost: {call.details()}"  # type: ignore[attr-defined]
 
-    def _fault_of_answer(self, asked: Asked, call: grpc.Future) -> str:
+    def _fault_of_answer(self, asked: Asked, call: grpc.Future[bytes]) -> str:
         ids = [value for key, value in call.trailing_metadata() if key == "x-request-id"]  # type: ignore[attr-defined]
         if ids != [asked.id]:
             return f"the answer to {ids}, asked was {asked.id}"

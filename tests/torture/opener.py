@@ -95,8 +95,8 @@ def use(folder: Path) -> None:
         assert np.isfinite(found.scores).all()
         bundle.vocabulary.entities.labels.take(found.rows)
         if bundle.calibration is not None:
-            relations = np.zeros(len(found.scores), dtype=np.int64)
-            bundle.calibration.probability(found.scores, relations, priors=True)
+            first = np.zeros(len(found.scores), dtype=np.int64)
+            bundle.calibration.probability(found.scores, first, priors=True)
     names = bundle.vocabulary.entities.ids.take(np.arange(entities))
     assert bundle.vocabulary.entities.lookup(names).tolist() == list(range(entities))
     if bundle.search is not None:
@@ -201,7 +201,7 @@ def message_of(folder: Path) -> str:
 if __name__ == "__main__":
     kind, *arguments = sys.argv[1:]
     if kind == "many":
-        places, numbers = map(Path, arguments[:3]), map(int, arguments[3:])
-        open_many(*places, *numbers)
+        first, second, third = map(Path, arguments[:3])
+        open_many(first, second, third, *map(int, arguments[3:]))
     else:
         open_each()

@@ -76,7 +76,7 @@ def _predictions(random: np.random.Generator, size: int) -> list[Question]:
         k=int(random.choice([1, 10, 50])),
         exclude_known=bool(random.integers(2)),
         exact=bool(random.integers(2)),
-        view=int(random.integers(4)),
+        view=common_pb2.NameView.Name(int(random.integers(4))),
     )
     fields: dict[str, Any] = {"relations": _relations(random, size), "options": options}
     if random.random() < 0.3:

@@ -11,7 +11,7 @@ from typing import Self
 import grpc
 
 from mulde.v1 import prediction_pb2
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, method_of_bytes
 
 PREDICT = "/mulde.v1.LinkPredictionService/PredictTails"
 SEARCH = "/mulde.v1.VocabularyService/SearchEntities"
@@ -49,7 +49,7 @@ class Siege:
     def __init__(self, served: ServerProcess) -> None:
         self._pid = served.process.pid
         self._channel = grpc.insecure_channel(served.address)
-        self._ask = self._channel.unary_unary(PREDICT)
+        self._ask = method_of_bytes(self._channel, PREDICT)
         self._ask(HONEST, timeout=_DEADLINE_S)
         self._first_bytes = memory_bytes(self._pid)
         self._over = threading.Event()

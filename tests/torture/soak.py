@@ -25,7 +25,7 @@ import numpy as np
 from mulde.client import Client, Connection
 from mulde.errors import MuldeError, UnknownModel
 from tests.support.memory import MIB, private_bytes
-from tests.support.server import ServerProcess, eventually
+from tests.support.server import ServerProcess, eventually, method_of_bytes
 from tests.torture.ledger import Asked, Disturbances, Fate, Ledger, Lineup
 from tests.torture.questions import Question
 from tests.torture.siege import descriptors, memory_bytes
@@ -105,17 +105,20 @@ class Caller:
                 for asked, call in [self._send(channel) for _ in range(size)]:
                     self._ledger.settle(asked, call)
 
-    def _send(self, channel: grpc.Channel) -> tuple[Asked, grpc.Future]:
+    def _send(self, channel: grpc.Channel) -> tuple[Asked, grpc.Future[bytes]]:
         number = int(self._random.integers(len(self._questions)))
         fate = _FATES[int(self._random.choice(3, p=[0.8, 0.1, 0.1]))]
         name, (version, changes) = f"call-{next(self.numbers)}", self._lineup.state
         question = self._questions[number]
         asked = Asked(question, number, fate, name, time.monotonic(), version, changes)
         hurry = float(self._random.uniform(2e-4, 2e-2))
-        call = channel.unary_unary(question.path).future(
+        call = method_of_bytes(channel, question.path).future(
             question.request,
             timeout=hurry if fate == "hurried" else _PATIENCE_S,
-            metadata=[("x-request-id", name), ("authorization", self._token)],
+            metadata=(
+                ("x-request-id", name),
+                ("authorization", self._token),
+            ),
         )
         if fate == "cancelled":
             time.sleep(hurry / 4)

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ class Life:
 def _serve(work: Path, announce: int) -> None:
     os.dup2(announce, 1)
     os.dup2(os.open(work / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-    flags = {
+    flags: dict[str, dict[str, Any]] = {
         "models": {"dir": work / "models"},
         "server": {"grpc_port": 0, "metrics_port": -1},
         "auth": {"api_key_file": work / "tokens"},
@@ -195,9 +196,11 @@ def torture(work: Path, count: int, generator: np.random.Generator) -> dict[str,
     (work / "tokens").write_text(f"admin {ADMIN}\n")
     finish(fork(lambda: truths.write_text(json.dumps(truth(work / "stand")))))
     for version in SEEDS:
-        finish(fork(lambda version=version: publish(root, version, SEEDS[version][0])))
+        finish(fork(partial(publish, root, version, SEEDS[version][0])))
     allowed = json.loads(truths.read_text())
-    toll = dict.fromkeys(["kills", "while_it_listened", "publishers_killed"], 0)
+    toll: dict[str, int | float] = dict.fromkeys(
+        ["kills", "while_it_listened", "publishers_killed"], 0
+    )
     toll |= {"answers": 0, "swaps": 0, "refused_swaps": 0}
     publisher = fork(lambda: publish_for_ever(root))
     while toll["kills"] < count:

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from mulde.v1 import common_pb2, prediction_pb2
 from tests.fuzz.requests import Context, methods
 from tests.fuzz.targets import GOLDEN
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, method_of_bytes
 from tests.torture.conftest import SEED
 from tests.torture.test_requests import METHODS, requests
 from tests.torture.tools import Tally
@@ -75,7 +75,7 @@ def test_a_connection_carries_more_refusals_than_it_may_have_open_calls(
     sieve = common_pb2.CandidateFilter(deny=["nobody"])
     request = prediction_pb2.SimilarEntitiesRequest(entities=["Q0000001"], k=3, filter=sieve)
     with grpc.insecure_channel(counter.address) as channel:
-        ask = channel.unary_unary("/mulde.v1.LinkPredictionService/SimilarEntities")
+        ask = method_of_bytes(channel, "/mulde.v1.LinkPredictionService/SimilarEntities")
         for _ in range(2 * MOST_OPEN):
             with pytest.raises(grpc.RpcError) as refused:
                 ask(request.SerializeToString(), timeout=30)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from benchmarks import load
 from benchmarks.load_page import bars
 from mulde.v1 import prediction_pb2
-from tests.support.server import ROOT, ServerProcess, eventually, server
+from tests.support.server import ROOT, ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import toy_bundle
 from tests.torture.frames import END_HEADERS, END_STREAM, HEADERS, call_headers, connected, frame
 from tests.torture.siege import HONEST, PREDICT
@@ -35,17 +35,17 @@ NO_ROOM = grpc.StatusCode.RESOURCE_EXHAUSTED
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("small")
     with server(
-        toy_bundle(folder / "toy", entities=8000).path, log=folder / "log", **LIMITS
+        toy_bundle(folder / "toy", entities=8000).path, log=folder / "log", env=LIMITS
     ) as process:
         yield process
 
 
 @contextmanager
-def full(served: ServerProcess) -> Iterator[list[grpc.Future]]:
+def full(served: ServerProcess) -> Iterator[list[grpc.Future[bytes]]]:
     """While all places are taken; yields the calls that have them."""
     with grpc.insecure_channel(served.address) as channel:
-        ask = channel.unary_unary(SIMILAR)
-        inside = [ask.future(LONG, timeout=60) for _ in range(PLACES)]
+        ask = method_of_bytes(channel, SIMILAR)
+        inside: list[grpc.Future[bytes]] = [ask.future(LONG, timeout=60) for _ in range(PLACES)]
         eventually(lambda: served.metric("mulde_requests_in_flight") == PLACES)
         yield inside
         for call in inside:
@@ -57,7 +57,7 @@ def test_whoever_finds_no_room_hears_of_it_before_those_inside_are_done(
     small: ServerProcess,
 ) -> None:
     with full(small) as inside, grpc.insecure_channel(small.address) as channel:
-        ask = channel.unary_unary(PREDICT)
+        ask = method_of_bytes(channel, PREDICT)
         codes = [ask.future(HONEST, timeout=30).code() for _ in range(20)]
         assert codes == [NO_ROOM] * 20
         assert not any(call.done() for call in inside)

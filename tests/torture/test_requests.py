@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from serving.process.server import SERVICES
 from tests.fuzz.requests import REFUSALS, numbers_of, seeds
-from tests.support.server import ServerProcess
+from tests.support.server import ServerProcess, method_of_bytes
 from tests.torture.conftest import SEED
 from tests.torture.siege import HONEST, MIB, PREDICT, descriptors, memory_bytes
 from tests.torture.tools import Tally
@@ -62,6 +62,7 @@ def messages(kind: Descriptor) -> st.SearchStrategy[Message]:
 
 def _values(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if field.type == FieldDescriptor.TYPE_MESSAGE:
+        assert field.message_type is not None
         one: st.SearchStrategy[Any] = messages(field.message_type)
     else:
         one = _NUMBERS[field.type]
@@ -101,7 +102,7 @@ def test_every_request_is_answered_or_refused_by_name(
     before, codes = memory_bytes(pid), Counter[grpc.StatusCode]()
     with grpc.insecure_channel(counter.address) as channel:
         path = f"/{method.containing_service.full_name}/{method.name}"
-        ask = channel.unary_unary(path)
+        ask = method_of_bytes(channel, path)
         answer_class = GetMessageClass(method.output_type)
 
         @seed(SEED)
@@ -122,7 +123,7 @@ def test_every_request_is_answered_or_refused_by_name(
                 assert all(map(math.isfinite, numbers_of(answer_class.FromString(answer))))
 
         send()
-        channel.unary_unary(PREDICT)(HONEST, timeout=30)
+        method_of_bytes(channel, PREDICT)(HONEST, timeout=30)
     assert sum(codes.values()) >= count
     assert memory_bytes(pid) - before < MOST_GROWN
     assert [json.loads(line)["event"] for line in counter.raw_log.splitlines()] == ["serving"]

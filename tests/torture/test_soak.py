@@ -61,7 +61,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     (tmp_path / "tokens").write_text(f"admin {ADMIN}\n")
     flags = ("--workers", "2", "--api-key-file", str(tmp_path / "tokens"))
     more = {"MULDE_SERVER__HEARTBEAT_TIMEOUT_S": "3"}
-    with server(tmp_path / "repository", *flags, log=tmp_path / "log", **more) as process:
+    with server(tmp_path / "repository", *flags, log=tmp_path / "log", env=more) as process:
         yield Place(tmp_path, process, asked, truth)
 
 

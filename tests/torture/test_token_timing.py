@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.process.access.tokens import Tokens
-from tests.torture.conftest import Tally
+from tests.torture.tools import Tally
 
 KNOWN = 64
 LENGTH = 43

@@ -14,7 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.process.monitoring.health import MOST_WATCHERS
-from tests.support.server import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import toy_bundle
 from tests.torture import attacks
 from tests.torture.frames import (
@@ -51,7 +51,7 @@ EFFORTS = [1, pytest.param(10, marks=pytest.mark.torture)]
 def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("fortress")
     toy = toy_bundle(folder / "toy", entities=1200, relations=4)
-    with server(toy.path, "--low-memory", log=folder / "log", **LIMITS) as process:
+    with server(toy.path, "--low-memory", log=folder / "log", env=LIMITS) as process:
         yield process
 
 
@@ -82,7 +82,7 @@ def assert_as_before(fortress: ServerProcess) -> None:
     pid = fortress.process.pid
     eventually(lambda: descriptors(pid) < CONNECTIONS // 4)
     with grpc.insecure_channel(fortress.address) as channel:
-        channel.unary_unary(PREDICT)(HONEST, timeout=10)
+        method_of_bytes(channel, PREDICT)(HONEST, timeout=10)
         reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
     assert reply.status == health_pb2.HealthCheckResponse.SERVING
     for line in fortress.raw_log.splitlines():
@@ -108,7 +108,9 @@ def test_no_more_connections_than_allowed_are_held(fortress: ServerProcess) -> N
 
 def test_answers_that_nobody_takes_are_given_up(fortress: ServerProcess) -> None:
     """One after the other, some 1 MiB each, where 8 MiB may be on their way."""
-    asked, answered, given_up = 24, set(), set()
+    asked = 24
+    answered: set[int] = set()
+    given_up: set[int] = set()
     with connected(fortress.address, settings(s4=0)) as connection:
         for place in range(asked):
             connection.sendall(attacks.large_question(place))

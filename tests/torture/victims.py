@@ -264,7 +264,9 @@ def run(
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
     else:
-        job = {"training": Training, "split": Split, "predict": Predict}[kind](stand)
+        jobs: dict[str, Callable[[Path], Job]]
+        jobs = {"training": Training, "split": Split, "predict": Predict}
+        job = jobs[kind](stand)
     return asdict(torture(job, work, count, generator, harm))
 
 

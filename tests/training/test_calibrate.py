@@ -10,7 +10,7 @@ import pytest
 from mulde.bundle.known_facts import KnownFacts
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import read_folder
-from mulde.typing import Float64, Rows
+from mulde.typing import Float64, Mask, Rows
 from training.export.calibration.calibrate import observe_ranked
 from training.export.calibration.corruption import corrupt
 from training.export.calibration.curves import Items, fit_curves
@@ -34,8 +34,8 @@ def ascending(entity: Rows, relation: Rows) -> Float64:
     return np.tile(np.arange(ENTITIES, dtype=np.float64), (len(entity), 1))
 
 
-def items(scores: Float64, true: Rows, group: Rows) -> Items:
-    return Items(scores, true.astype(bool), np.ones(len(true)), group, np.zeros((len(true), 0)))
+def items(scores: Float64, true: Mask, group: Rows) -> Items:
+    return Items(scores, true, np.ones(len(true)), group, np.zeros((len(true), 0)))
 
 
 def test_the_ten_best_that_are_not_known_are_observed_once_per_query() -> None:

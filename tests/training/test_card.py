@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import accuracy
+from benchmarks.accuracy_page import Record
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.errors import BundleError
 from tests.support.hostile import HOSTILE, steering
@@ -38,7 +39,7 @@ MANIFEST = Manifest(
 PLAIN = Provenance("a machine", "another", 1.0, 1, 1, ("teacher",), "a note", "a licence")
 
 
-def as_json(record: accuracy.Record) -> str:
+def as_json(record: Record) -> str:
     return json.dumps(asdict(record))
 
 
@@ -112,7 +113,7 @@ def test_a_family_that_is_no_name_is_refused(family: str) -> None:
 def test_a_page_of_figures_keeps_its_table_whatever_a_run_is_called(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = accuracy.Record(
+    record = Record(
         graph="toy",
         recipe=name,
         recipe_sha256="0" * 64,

@@ -33,8 +33,7 @@ Make = Callable[[ScorerName, ScoreKind], HardLabels]
 
 
 def scorer_of(name: ScorerName, score: ScoreKind, seed: int = 0) -> Scorer:
-    size = {"entities": E, "relations": R, "dimension": 8}
-    return build_scorer(name, **size, score=score, seed=seed)
+    return build_scorer(name, entities=E, relations=R, dimension=8, score=score, seed=seed)
 
 
 def sampled(name: ScorerName, score: ScoreKind) -> HardLabels:
@@ -88,6 +87,7 @@ def loss_on(device: str, objective: HardLabels) -> torch.Tensor:
     index = torch.empty(B, dtype=torch.int64, device=device)
     batch = queries_on(device).batch(index, targets=3 * B)
     negatives = torch.empty(7, dtype=torch.int64, device=device)
+    loss: torch.Tensor
     loss, shares = objective(objective.step(batch, negatives), 0)
     assert {one.device.type for one in (loss, *shares.values())} == {device}
     return loss

@@ -65,7 +65,9 @@ def forward(
     generator = torch.Generator().manual_seed(seed)
     shape = (objective.settings.negatives,)
     negatives = torch.randint(objective.scorer.num_entities, shape, generator=generator)
-    return objective(objective.step(batch, negatives), epoch)
+    found: tuple[torch.Tensor, dict[str, torch.Tensor]]
+    found = objective(objective.step(batch, negatives), epoch)
+    return found
 
 
 def fit(objective: HardLabels, queries: QuerySet, epochs: int = 3) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +55,16 @@ def valid_task(per_relation: int = 5) -> RankingTask:
     relation = np.repeat(np.arange(2 * RELATIONS), per_relation)
     entity, target = generator.integers(0, ENTITIES, size=(2, len(relation)))
     return RankingTask(
-        entity, relation, target, KnownFacts.build(np.zeros((0, 3)), ENTITIES, RELATIONS)
+        entity, relation, target, KnownFacts.build(np.zeros((0, 3), np.int32), ENTITIES, RELATIONS)
     )
+
+
+SIZED = partial(build_scorer, entities=ENTITIES, relations=RELATIONS, dimension=DIMENSION)
 
 
 @torch.inference_mode()
 def test_the_product_with_the_table_is_the_bilinear_score() -> None:
-    size = {"entities": ENTITIES, "relations": RELATIONS, "dimension": DIMENSION}
-    scorer = build_scorer("ComplEx", **size, score="bilinear", spread=0.3, seed=0)
+    scorer = SIZED("ComplEx", score="bilinear", spread=0.3, seed=0)
     parts = [p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias)]
     table = torch.from_numpy(LAYOUT.pack(parts[0], parts[1], parts[2], "fp32"))
     entity, relation = torch.arange(ENTITIES), torch.arange(ENTITIES) % (2 * RELATIONS)
@@ -152,8 +155,7 @@ def test_a_served_query_is_that_of_double_precision_far_out_and_near_the_origin(
 @pytest.mark.parametrize("batch", [1, 17])
 @torch.inference_mode()
 def test_a_map_is_served_as_it_is_trained(batch: int, tmp_path: Path) -> None:
-    size = {"entities": ENTITIES, "relations": RELATIONS, "dimension": DIMENSION}
-    scorer = build_scorer("RESCAL", **size, score="bilinear", spread=0.3, seed=0)
+    scorer = SIZED("RESCAL", score="bilinear", spread=0.3, seed=0)
     assert isinstance(scorer, RESCAL)
     scorer.translation.normal_(generator=torch.Generator().manual_seed(2))
     scorer.round_matrices()
@@ -224,6 +226,6 @@ def test_a_distance_scores_slope_is_the_tangents_at_the_tenth_answer() -> None:
 def test_a_relation_without_valid_queries_takes_the_common_slope() -> None:
     scorer = make("RotH", "distance")
     task = valid_task()
-    only = RankingTask(*(a[:5] for a in (task.entity, task.relation, task.target)), task.known)
+    only = RankingTask(task.entity[:5], task.relation[:5], task.target[:5], task.known)
     slopes = choose_slopes(scorer, only)
     torch.testing.assert_close(slopes, slopes[:1].expand(2 * RELATIONS))

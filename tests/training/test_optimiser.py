@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from training.distillation.queries import QuerySet
 from training.optimiser import Optimiser, rates_of
 from training.recipe import Distillation, Training
 from training.scorers import ScorerName, build_scorer
+from training.scorers.base import ScoreKind
 
 E, R, N = 400, 3, 300
 SETTINGS = Training(
@@ -29,12 +31,12 @@ def queries() -> QuerySet:
 
 
 def objective_of(name: ScorerName, settings: Training, folder: Path, taught: bool) -> HardLabels:
-    score = "bilinear" if name == "ComplEx" else "linear"
-    size = {"entities": E, "relations": R, "dimension": 8}
-    scorer = build_scorer(name, **size, score=score, spread=0.3, seed=1)
+    score: ScoreKind = "bilinear" if name == "ComplEx" else "linear"
+    sized = partial(build_scorer, entities=E, relations=R, dimension=8, score=score, spread=0.3)
+    scorer = sized(name, seed=1)
     if not taught:
         return HardLabels(scorer, settings)
-    teacher = build_scorer(name, **size, score=score, spread=0.3, seed=2)
+    teacher = sized(name, seed=2)
     distillation = Distillation(candidates=6, gamma=0.5, ask_every=2)
     return Distilled(scorer, settings, distillation, [teacher], folder)
 

@@ -24,7 +24,7 @@ def knotted() -> Walks:
 
 def by_hand(walks: Walks, source: int, path: Path) -> set[int]:
     """Where walks of distinct entities end, one step after the other."""
-    fronts = {(source,)}
+    fronts: set[tuple[int, ...]] = {(source,)}
     for direction in path:
         pairs = set(zip(*(part.tolist() for part in walks.pairs(direction)), strict=True))
         fronts = {(*w, t) for w in fronts for s, t in pairs if s == w[-1] and t not in w}

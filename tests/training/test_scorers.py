@@ -17,6 +17,7 @@ from training.scorers import (
     ScorerName,
     build_scorer,
 )
+from training.scorers.bilinear import BilinearScorer
 
 ENTITIES, RELATIONS, DIMENSION = 12, 3, 6
 Kind = Literal["distance", "linear"]
@@ -300,6 +301,7 @@ def test_rescal_penalty_is_the_squared_norms_of_head_query_and_tail_over_the_tri
     count, tails = torch.tensor([2, 1, 1, 1, 1]), torch.tensor([3, 0, 11, 5, 5, 2])
     owner = torch.repeat_interleave(torch.arange(5), count)
     query = scorer.query(entity, relation)
+    assert isinstance(scorer, BilinearScorer)
     head, encoded = scorer.spatial(entity), scorer.encode(scorer.spatial(entity), relation)
     three = torch.stack([head[owner], encoded[owner], scorer.spatial(tails)])
     torch.testing.assert_close(scorer.penalty(query, count, tails), three.square().sum())

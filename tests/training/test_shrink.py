@@ -75,7 +75,7 @@ def test_what_is_left_out_is_not_there_and_ids_still_are(
 ) -> None:
     shrink(bundle, tmp_path / "small", "int8", graph, without=["labels", "types", "known"])
     opened = open_bundle(tmp_path / "small")
-    assert opened.search is opened.types is opened.known is None
+    assert (opened.search, opened.types, opened.known) == (None, None, None)
     assert opened.vocabulary.entities.labels[7] == "Q0000007"
     assert opened.vocabulary.entities.row("Q0000007") == 7
     assert opened.calibration is not None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 MOST_WATCHERS = 1024
 

@@ -23,7 +23,7 @@ from tests.support.toy import toy_bundle
 def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two models of one shape over the same names."""
     folder = tmp_path_factory.mktemp("models")
-    return tuple(toy_bundle(folder / str(seed), seed=seed).path for seed in (0, 1))  # type: ignore
+    return toy_bundle(folder / "0", seed=0).path, toy_bundle(folder / "1", seed=1).path
 
 
 @pytest.fixture

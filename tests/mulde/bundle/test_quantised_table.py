@@ -27,8 +27,8 @@ def test_a_code_is_the_middle_of_its_step() -> None:
 @pytest.mark.parametrize("bits", [4, 8])
 def test_what_was_decoded_is_coded_the_same_again(bits: int) -> None:
     generator = np.random.default_rng(0)
-    arrays = generator.normal(size=(300, 10)), *generator.normal(size=(2, 300))
-    table, coded = pack_quantised(LAYOUT, *arrays, bits)
+    points, (tails, heads) = generator.normal(size=(300, 10)), generator.normal(size=(2, 300))
+    table, coded = pack_quantised(LAYOUT, points, tails, heads, bits)
     codes = coded.encode(table)
     assert codes.shape == (300, coded.row_bytes) == (300, 16 * bits // 8)
     assert np.array_equal(coded.decode(codes), table)

@@ -43,8 +43,9 @@ def test_probabilities_have_no_plateaus() -> None:
 def test_a_plausibility_rises_with_both_scores_and_with_the_base_rate() -> None:
     scores = np.array([[0.0, 0.0], [0.1, 0.0], [0.1, 0.1]])
     relations, biases = np.zeros(3, int), np.zeros((3, 4))
-    at_half = CALIBRATION.plausibility(*scores.T, relations, biases)
-    at_tenth = CALIBRATION.plausibility(*scores.T, relations, biases, base_rate=0.1)
+    tails, heads = scores.T
+    at_half = CALIBRATION.plausibility(tails, heads, relations, biases)
+    at_tenth = CALIBRATION.plausibility(tails, heads, relations, biases, base_rate=0.1)
     assert at_half[0] == pytest.approx(0.5)
     assert at_tenth[0] == pytest.approx(0.001 + 0.998 * 0.1)
     assert (np.diff(at_half) > 0).all()
@@ -52,13 +53,11 @@ def test_a_plausibility_rises_with_both_scores_and_with_the_base_rate() -> None:
 
 def test_a_plausibility_is_the_same_to_the_last_bit_in_any_batch() -> None:
     generator = np.random.default_rng(0)
-    scores, biases = generator.normal(size=(100, 2)), generator.normal(size=(100, 4))
+    (tails, heads), biases = generator.normal(size=(2, 100)), generator.normal(size=(100, 4))
     relations = generator.integers(0, RELATIONS, 100)
-    together = CALIBRATION.plausibility(*scores.T, relations, biases)
-    alone = [
-        CALIBRATION.plausibility(*scores[i : i + 1].T, relations[i : i + 1], biases[i : i + 1])[0]
-        for i in range(100)
-    ]
+    together = CALIBRATION.plausibility(tails, heads, relations, biases)
+    each = [slice(i, i + 1) for i in range(100)]
+    alone = [CALIBRATION.plausibility(tails[i], heads[i], relations[i], biases[i])[0] for i in each]
     assert together.tolist() == alone
 
 

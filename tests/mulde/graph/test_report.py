@@ -15,7 +15,8 @@ Fact = tuple[str, str, str]
 
 
 def report(facts: list[Fact]) -> GraphReport:
-    return read_graph(facts).report
+    found: GraphReport = read_graph(facts).report
+    return found
 
 
 def counts(facts: list[Fact]) -> dict[str, int]:

@@ -9,9 +9,10 @@ import pytest
 
 from mulde.errors import BundleError
 from mulde.storage.container import check_offsets, check_rising, read_sections, write_sections
+from mulde.typing import Array
 
 MAGIC = b"MULDETES"
-ARRAYS = {
+ARRAYS: dict[str, Array] = {
     "small": np.array([1, 2, 255], dtype=np.uint8),
     "none": np.zeros(0, dtype=np.int32),
     "wide": np.array([2**63, 7], dtype=np.uint64),

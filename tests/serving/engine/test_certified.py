@@ -13,7 +13,7 @@ from serving.engine.exclusions import Exclusions
 from serving.engine.results import Results
 from serving.engine.retriever import Search
 from serving.engine.scoring import Query
-from tests.serving.engine.test_retriever import LAYOUT, World, neighbours, queries
+from tests.serving.engine.test_retriever import LAYOUT, Asked, World, neighbours, queries
 
 ENTITIES, QUERIES = 900, 2_000
 
@@ -68,7 +68,7 @@ def check(found: Results, expected: list[NDArray[np.int64]], way: str) -> None:
 @pytest.mark.parametrize("name", HARDSHIPS)
 @pytest.mark.parametrize("kind", ["linear", "distance", "nearest"])
 def test_certified_answers_are_those_of_sorting_everything(
-    tmp_path: Path, kind: str, name: str
+    tmp_path: Path, kind: Asked, name: str
 ) -> None:
     """24 kinds of table and question, 2,000 questions each, two ways to search."""
     hard, generator = HARDSHIPS[name], np.random.default_rng([len(kind), len(name)])
@@ -77,8 +77,8 @@ def test_certified_answers_are_those_of_sorting_everything(
     world = World(tmp_path, kind, points, (generator.normal(size=hard.distinct) * hard.bias)[pick])
     make = neighbours if kind == "nearest" else queries
     query: Query = make(generator, QUERIES, 1.0, 1.0)
-    taken = generator.random((QUERIES, ENTITIES)) < hard.excluded
-    excluded = Exclusions.of_pairs(*np.nonzero(taken), QUERIES)
+    owner, row = np.nonzero(generator.random((QUERIES, ENTITIES)) < hard.excluded)
+    excluded = Exclusions.of_pairs(owner, row, QUERIES)
     expected = truth(world.retriever.scores(query), excluded, hard.k)
     ways = {"bytes": world.retriever, "mapped": world.mapped}
     for way, retriever in ways.items():

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from mulde.bundle.entity_table import Layout
 from mulde.errors import BundleError
+from mulde.typing import Float32, Rows
 from serving.engine.encoder import Encoder
 from serving.engine.engine import Engine
 from serving.engine.scoring import Query
@@ -20,7 +20,6 @@ from tests.support.toy import toy_bundle
 LAYOUT = Layout(2)
 WIDTH = LAYOUT.width
 FIELDS = ("vector", "offset", "bias", "slope")
-Heads, Relations = NDArray[np.float32], NDArray[np.int64]
 
 
 def same(one: Query, batch: Query, at: int) -> bool:
@@ -52,8 +51,8 @@ def write_encoder(path: Path, *offset: onnx.NodeProto) -> None:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
 
 
-def asked(generator: np.random.Generator) -> tuple[Heads, Relations]:
-    """Heads that make queries of the layout: equal halves of the excess, a bias of 1."""
+def asked(generator: np.random.Generator) -> tuple[Float32, Rows]:
+    """Float32 that make queries of the layout: equal halves of the excess, a bias of 1."""
     heads = generator.normal(size=(70, WIDTH)).astype(np.float32)
     heads[:, 1] = np.abs(heads[:, 1]) + 0.1
     heads[:, LAYOUT.excess], heads[:, LAYOUT.tail_bias] = heads[:, 2:3], 1
@@ -61,7 +60,7 @@ def asked(generator: np.random.Generator) -> tuple[Heads, Relations]:
     return heads, np.arange(70)
 
 
-def checked(encoder: Encoder, heads: Heads, relations: Relations) -> Query:
+def checked(encoder: Encoder, heads: Float32, relations: Rows) -> Query:
     return encoder.check(heads, relations, LAYOUT)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import faiss
@@ -170,7 +171,9 @@ def test_similar_entities_are_the_nearest_by_distance(toy: Toy, engine: Engine) 
         (lambda e: e.triple_scores([0], [R], [0]), "relations"),
     ],
 )
-def test_arguments_outside_their_range_are_named(engine: Engine, call, field: str) -> None:
+def test_arguments_outside_their_range_are_named(
+    engine: Engine, call: Callable[[Engine], object], field: str
+) -> None:
     with pytest.raises(InvalidArgument) as caught:
         call(engine)
     assert caught.value.field == field

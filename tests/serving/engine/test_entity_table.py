@@ -10,21 +10,20 @@ import pytest
 from mulde.bundle.entity_table import Layout
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from serving.engine.entity_table import EntityTable
-from tests.support.toy import write_index
-from training.export.table.entity_table import write_quantised
+from training.export.table.entity_table import write_quantised, write_table
 
 
 @pytest.fixture(params=["fp16", "fp32", "int8", "int4"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[EntityTable, np.ndarray]:
     if request.param in BITS:
         generator = np.random.default_rng(0)
-        spatial, biases = generator.normal(size=(500, 10)), generator.normal(size=(2, 500))
-        table, codec = pack_quantised(Layout(10), spatial, *biases, BITS[request.param])
+        spatial, (tails, heads) = generator.normal(size=(500, 10)), generator.normal(size=(2, 500))
+        table, codec = pack_quantised(Layout(10), spatial, tails, heads, BITS[request.param])
         write_quantised(tmp_path / "entities.faiss", table, codec)
         return EntityTable(tmp_path / "entities.faiss", 500, 16), table
     dtype = np.float16 if request.param == "fp16" else np.float32
     table = np.random.default_rng(0).normal(size=(500, 16)).astype(dtype).astype(np.float32)
-    write_index(tmp_path / "entities.faiss", table, request.param)
+    write_table(tmp_path / "entities.faiss", table, request.param)
     return EntityTable(tmp_path / "entities.faiss", 500, 16), table
 
 

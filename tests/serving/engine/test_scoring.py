@@ -106,7 +106,8 @@ def test_a_score_alone_and_in_company_is_the_same_to_the_last_bit() -> None:
     layout = Layout(32)
     rows = generator.normal(size=(1, 501, layout.width)).astype(np.float16)
     vector = generator.normal(size=(7, layout.width)).astype(np.float32)
-    query = Query(vector, *generator.normal(size=(2, 7)), np.ones(7))
+    offset, bias = generator.normal(size=(2, 7))
+    query = Query(vector, offset, bias, np.ones(7))
     scorers = (
         LinearScorer(),
         DistanceScorer(layout, 0.5, 3.0),

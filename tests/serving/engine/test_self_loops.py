@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,8 @@ def both(
     """The same model with all loops, and with those of one relation."""
     kind: Kind = request.param
     folder: Path = tmp_path_factory.mktemp("loops")
-    sizes = {"entities": E, "relations": R, "kind": kind}
-    free = toy_bundle(folder / "free", **sizes)
-    bound = toy_bundle(folder / "bound", **sizes, loops=(LOOPING,))
+    toy = partial(toy_bundle, entities=E, relations=R, kind=kind)
+    free, bound = toy(folder / "free"), toy(folder / "bound", loops=(LOOPING,))
     with Engine.open(free.path) as one, Engine.open(bound.path) as other:
         yield one, other
 

@@ -17,7 +17,8 @@ from tests.support.toy import Toy
 
 @pytest.fixture(scope="module")
 def model(served_toy: Toy) -> LocalModel:
-    return mulde.load(served_toy.path)
+    loaded: LocalModel = mulde.load(served_toy.path)
+    return loaded
 
 
 @pytest.mark.parametrize("exclude_known", [True, False])

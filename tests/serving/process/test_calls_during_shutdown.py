@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from mulde.v1 import prediction_pb2
-from tests.support.server import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import Toy
 
 CALLERS, AT_ONCE = 4, 20
@@ -38,7 +38,7 @@ class Load:
     def _call(self, address: str, number: int) -> None:
         options = [("grpc.use_local_subchannel_pool", 1), ("mulde.caller", number)]
         with grpc.insecure_channel(address, options) as channel:
-            send, request = channel.unary_unary(METHOD), REQUEST.SerializeToString()
+            send, request = method_of_bytes(channel, METHOD), REQUEST.SerializeToString()
             while not self._over.is_set():
                 calls = [send.future(request, timeout=20) for _ in range(AT_ONCE)]
                 with self._lock:

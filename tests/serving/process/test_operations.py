@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from mulde.client import Client, Connection
 from mulde.errors import DeadlineExceeded, Draining, MuldeError, Overloaded, Unreachable
 from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
-from tests.support.server import ServerProcess, eventually, run_mulde, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, run_mulde, server
 from tests.support.toy import Toy, toy_bundle
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -85,10 +85,10 @@ def test_metrics_count_calls_queries_and_stages(served: ServerProcess, client: C
 
 def test_a_request_id_goes_through_call_log_and_answer(served: ServerProcess) -> None:
     with grpc.insecure_channel(served.address) as channel:
-        send = channel.unary_unary("/mulde.v1.ModelService/GetModel")
-        _, call = send.with_call(b"", metadata=[("x-request-id", "abc-123")])
+        send = method_of_bytes(channel, "/mulde.v1.ModelService/GetModel")
+        _, call = send.with_call(b"", metadata=(("x-request-id", "abc-123"),))
         assert dict(call.trailing_metadata())["x-request-id"] == "abc-123"
-        _, call = send.with_call(b"", metadata=[("x-request-id", 'a "b" c')])
+        _, call = send.with_call(b"", metadata=(("x-request-id", 'a "b" c'),))
         fresh = dict(call.trailing_metadata())["x-request-id"]
     assert fresh != 'a "b" c'
     assert len(fresh) == 16
@@ -105,9 +105,21 @@ def test_the_log_names_peer_and_trace_and_counts_failed_queries(served: ServerPr
         heads=["Q0000001", "nobody"], relations=["P0", "P0"]
     ).SerializeToString()
     with grpc.insecure_channel(served.address) as channel:
-        send = channel.unary_unary("/mulde.v1.LinkPredictionService/PredictTails")
-        send(request, metadata=[("x-request-id", "traced-1"), ("traceparent", trace)])
-        send(request, metadata=[("x-request-id", "traced-2"), ("traceparent", '00-x"y')])
+        send = method_of_bytes(channel, "/mulde.v1.LinkPredictionService/PredictTails")
+        send(
+            request,
+            metadata=(
+                ("x-request-id", "traced-1"),
+                ("traceparent", trace),
+            ),
+        )
+        send(
+            request,
+            metadata=(
+                ("x-request-id", "traced-2"),
+                ("traceparent", '00-x"y'),
+            ),
+        )
     eventually(lambda: served.metric("mulde_failed_queries_total", method="PredictTails") > failed)
     lines = {line.get("request_id"): line for line in served.log()}
     assert lines["traced-1"]["traceparent"] == trace
@@ -415,7 +427,7 @@ def test_flags_win_over_environment_and_environment_over_file(
     env = {"MULDE_LIMITS__MAX_K": "21", "MULDE_LIMITS__MAX_BATCH_SIZE": "22"}
     flags = ("--config", str(config), "--max-k", "31")
     with (
-        server(served_toy.path, *flags, log=tmp_path / "log", **env) as process,
+        server(served_toy.path, *flags, log=tmp_path / "log", env=env) as process,
         Client(process.address) as client,
     ):
         limits = client.model().limits

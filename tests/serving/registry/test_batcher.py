@@ -266,7 +266,7 @@ def test_large_requests_advance_at_equal_pace(doubler: Doubler) -> None:
     batcher = Batcher(chunk_s=0.005)
     done: list[int] = []
 
-    def large(first: int) -> None:
+    def large(first: int) -> list[int]:
         for _ in batcher.run(
             lambda start, stop: range(first + start, first + stop),
             doubler.run,
@@ -275,6 +275,7 @@ def test_large_requests_advance_at_equal_pace(doubler: Doubler) -> None:
             kind="double",
         ):
             done.append(first)
+        return []
 
     first = hold(doubler, lambda n: large(-1) if n < 0 else large(0))
     callers = [Caller(lambda n=n: large(1000 * n)) for n in (1, 2, 3)]  # type: ignore[misc]

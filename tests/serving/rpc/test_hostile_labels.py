@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -34,7 +35,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
 def process(toy: Toy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     flags = ("--log-requests", "--log-level", "debug")
     env = {"MULDE_LIMITS__MAX_NAME_BYTES": "4096"}
-    with server(toy.path, *flags, log=tmp_path_factory.mktemp("log") / "log", **env) as started:
+    with server(toy.path, *flags, log=tmp_path_factory.mktemp("log") / "log", env=env) as started:
         yield started
 
 
@@ -138,9 +139,10 @@ def test_trailers_of_every_refusal_fit_a_client(process: ServerProcess) -> None:
 
 def _bytes(error: grpc.RpcError) -> int:
     """What the trailers of an error take: the sentence percent-encoded, bytes in base64."""
-    message = sum(1 if c.isascii() else 3 * len(c.encode()) for c in error.details())
-    pairs = [(key, value) for key, value in error.trailing_metadata()]
-    return message + sum(len(key) + 32 + 4 * len(value) // 3 for key, value in pairs)
+    characters: str = error.details() or ""
+    trailers: Any = error.trailing_metadata()
+    message = sum(1 if c.isascii() else 3 * len(c.encode()) for c in characters)
+    return message + sum(len(key) + 32 + 4 * len(value) // 3 for key, value in trailers)
 
 
 def test_the_log_is_json_in_which_no_name_speaks(stirred: ServerProcess) -> None:

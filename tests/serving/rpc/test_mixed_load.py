@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -17,7 +18,7 @@ from google.protobuf.message import Message
 
 from mulde.v1 import prediction_pb2
 from tests.support.memory import private_bytes
-from tests.support.server import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import toy_bundle
 
 E, R = 12_000, 60
@@ -32,7 +33,7 @@ def names(count: int, seed: int = 0) -> list[str]:
     return [f"Q{row:07d}" for row in rows.tolist()]
 
 
-MANY = {"heads": names(1024), "relations": ["P1"] * 1024}
+MANY: dict[str, Any] = {"heads": names(1024), "relations": ["P1"] * 1024}
 HEAVY: dict[str, tuple[str, Message]] = {
     "tails, k 1000, exact": (
         "PredictTails",
@@ -69,7 +70,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def call(channel: grpc.Channel, method: str, request: Message, timeout: float) -> grpc.StatusCode:
-    ask = channel.unary_unary(SERVICE + method)
+    ask = method_of_bytes(channel, SERVICE + method)
     try:
         ask(request.SerializeToString(), timeout=timeout)
     except grpc.RpcError as error:
@@ -142,7 +143,7 @@ def test_calls_that_are_refused_under_overload_hear_resource_exhausted(
     request = prediction_pb2.PredictTailsRequest(heads=names(size), relations=["P1"] * size)
     packed, codes = request.SerializeToString(), Counter[grpc.StatusCode]()
     with connected(busy, 1) as first, connected(busy, 2) as second:
-        asks = [channel.unary_unary(SERVICE + "PredictTails") for channel in (first, second)]
+        asks = [method_of_bytes(channel, SERVICE + "PredictTails") for channel in (first, second)]
         for _ in range(5):
             futures = [asks[n % 2].future(packed, timeout=60) for n in range(300)]
             codes.update(future.code() for future in futures)

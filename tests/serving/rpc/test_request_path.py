@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from mulde.v1 import prediction_pb2
-from tests.support.server import ROOT, environment
+from tests.support.server import ROOT, environment, method_of_bytes
 from tests.support.toy import Toy
 
 METHOD = "/mulde.v1.LinkPredictionService/PredictTails"
@@ -65,7 +65,7 @@ def entered_by_one_call(bundle: Path, listing: Path) -> list[str]:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            ask = channel.unary_unary(METHOD)
+            ask = method_of_bytes(channel, METHOD)
             ask(request("Q0000001"), timeout=30)
             process.stdin.write("\n")
             process.stdin.flush()

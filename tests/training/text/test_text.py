@@ -22,6 +22,7 @@ from training.export.table.shrink import shrink
 from training.recipe import Text
 from training.recipe_file import read_recipe
 from training.scorers import ScoreKind, ScorerName, build_scorer
+from training.scorers.rescal import RESCAL
 from training.text.columns import TextColumns, choose_weights
 from training.text.features import Texts, read_texts, text_features
 from training.text.fit import fit_text
@@ -140,7 +141,9 @@ def test_text_that_says_nothing_gets_no_weight() -> None:
     generator = np.random.default_rng(0)
     entity, relation = np.tile(np.arange(50), 2), np.repeat([0, 1], 50)
     target = generator.integers(0, 50, size=100)
-    task = RankingTask(entity, relation, target, KnownFacts.build(np.zeros((0, 3)), 50, 1))
+    task = RankingTask(
+        entity, relation, target, KnownFacts.build(np.zeros((0, 3), np.int32), 50, 1)
+    )
     text = TextColumns(
         generator.normal(size=(50, 4)).astype(np.float32),
         np.stack([np.eye(4, dtype=np.float32)] * 2),
@@ -175,7 +178,7 @@ def test_onnx_gives_the_queries_of_torch(
     scorer = build_scorer(
         name, entities=20, relations=2, dimension=dimension, score=score, spread=0.3, seed=0
     )
-    if name == "RESCAL":
+    if isinstance(scorer, RESCAL):
         scorer.round_matrices()
     generator = np.random.default_rng(0)
     text = TextColumns(
@@ -188,9 +191,11 @@ def test_onnx_gives_the_queries_of_torch(
     layout = Layout(dimension, 2 + columns, columns)
     encoder = EncoderGraph(scorer, layout, torch.ones(4), priors, text)
     write_onnx(encoder, tmp_path / "encoder.onnx")
-    parts = (p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias))
+    points, tails, heads = (
+        p.double().numpy() for p in (scorer.spatial(), scorer.tail_bias, scorer.head_bias)
+    )
     more = np.concatenate([np.zeros((20, 2), np.float32), text.columns], axis=1)
-    table = layout.pack(*parts, "fp32", more)
+    table = layout.pack(points, tails, heads, "fp32", more)
     entity, relation = np.arange(8), np.arange(8) % 4
     wanted = encoder(torch.from_numpy(table[entity]), torch.from_numpy(relation))[0].numpy()
     served = ServedEncoder(tmp_path / "encoder.onnx", layout.width).encode(table[entity], relation)

@@ -24,9 +24,9 @@ from serving.engine.index.base import CandidateIndex
 from serving.engine.loading import column_weights, open_index
 from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query, scorer_for
-from tests.support.toy import write_index
+from tests.support.toy import Kind
 from training.export.table.codes import write_cells
-from training.export.table.entity_table import write_quantised
+from training.export.table.entity_table import write_quantised, write_table
 
 LAYOUT = Layout(10)
 ENTITIES = 900
@@ -94,7 +94,7 @@ def table_and_index(
             path, *pack_quantised(LAYOUT, points, bias, np.zeros(ENTITIES), BITS[precision])
         )
     else:
-        write_index(path, LAYOUT.pack(points, bias, np.zeros(ENTITIES), precision), precision)
+        write_table(path, LAYOUT.pack(points, bias, np.zeros(ENTITIES), precision), precision)
     table = EntityTable(path, ENTITIES, LAYOUT.width)
     extent = scan_table(table, LAYOUT)
     weights = column_weights(queries(generator, 200), LAYOUT)
@@ -103,7 +103,7 @@ def table_and_index(
 
 
 def retriever(
-    folder: Path, world: str, score: str, kind: str, precision: Precision = "fp16"
+    folder: Path, world: str, score: Kind, kind: str, precision: Precision = "fp16"
 ) -> Retriever:
     table, candidates = table_and_index(folder, world, kind, precision)
     extent = scan_table(table, LAYOUT)
@@ -131,7 +131,7 @@ def exhaustive(one: Retriever, query: Query, k: int, excluded: Exclusions) -> tu
 @pytest.mark.parametrize("score", ["linear", "distance"])
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_certified_answer_is_the_exhaustive_one(
-    tmp_path: Path, world: str, score: str, kind: str
+    tmp_path: Path, world: str, score: Kind, kind: str
 ) -> None:
     """60 cases of 350 queries, some of them alone too; what claims to be exact is compared."""
     one = retriever(tmp_path, world, score, kind)
@@ -213,7 +213,7 @@ def test_cells_that_are_left_out_are_sometimes_certain(tmp_path: Path) -> None:
     table = LAYOUT.pack(
         heap + generator.normal(size=(ENTITIES, 10)) * 0.01, np.zeros(ENTITIES), np.zeros(ENTITIES)
     )
-    write_index(tmp_path / "entities.faiss", table, "fp16")
+    write_table(tmp_path / "entities.faiss", table, "fp16")
     index = EntityTable(tmp_path / "entities.faiss", ENTITIES, LAYOUT.width)
     extent = scan_table(index, LAYOUT)
     query = Query(np.zeros((1, LAYOUT.width), np.float32), np.zeros(1), np.zeros(1), np.ones(1))
@@ -232,7 +232,7 @@ def test_cells_that_lack_a_row_are_refused(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for name, size in (("small", 40), ("large", 41)):
         table = LAYOUT.pack(generator.normal(size=(size, 10)), np.zeros(size), np.zeros(size))
-        write_index(tmp_path / name, table, "fp16")
+        write_table(tmp_path / name, table, "fp16")
     small, large = (
         EntityTable(tmp_path / name, size, LAYOUT.width)
         for name, size in (("small", 40), ("large", 41))

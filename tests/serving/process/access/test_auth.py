@@ -13,8 +13,9 @@ from mulde.errors import (
     Forbidden,
     Unauthenticated,
 )
-from serving.process.access.auth import ADMIN_METHODS, AuthInterceptor, FailureLimit, Tokens
+from serving.process.access.auth import ADMIN_METHODS, AuthInterceptor, FailureLimit
 from serving.process.access.file_watcher import FileWatcher
+from serving.process.access.tokens import Tokens
 from serving.process.monitoring.logs import open_log
 from serving.process.settings import LogSettings
 

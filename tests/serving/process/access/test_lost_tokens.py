@@ -11,7 +11,7 @@ import pytest
 from mulde.client import Client, Connection
 from mulde.errors import Unauthenticated
 from mulde.v1 import model_pb2
-from tests.support.server import ServerProcess, eventually, run_mulde, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, run_mulde, server
 from tests.support.toy import Toy
 
 TOKEN = "reader-0123456789abcdef"
@@ -35,7 +35,7 @@ def test_former_tokens_end_after_the_stated_time(
     tokens = tmp_path / "tokens"
     tokens.write_text(f"read {TOKEN}\n")
     flags = ("--api-key-file", str(tokens), "--workers", workers)
-    with server(served_toy.path, *flags, log=tmp_path / "log", **SETTINGS) as process:
+    with server(served_toy.path, *flags, log=tmp_path / "log", env=SETTINGS) as process:
         assert answers(process)
         if loss == "deleted":
             tokens.unlink()
@@ -82,14 +82,14 @@ def test_failed_authentications_name_the_peer_and_are_limited(
     tokens.write_text(f"read {TOKEN}\n")
     flags = ("--api-key-file", str(tokens))
     env = {"MULDE_AUTH__MAX_FAILURES_PER_MINUTE": "5"}
-    with server(served_toy.path, *flags, log=tmp_path / "log", **env) as process:
+    with server(served_toy.path, *flags, log=tmp_path / "log", env=env) as process:
         codes = []
         with grpc.insecure_channel(process.address) as channel:
-            ask = channel.unary_unary("/mulde.v1.ModelService/ListModels")
+            ask = method_of_bytes(channel, "/mulde.v1.ModelService/ListModels")
             request = model_pb2.ListModelsRequest().SerializeToString()
             for _ in range(8):
                 with pytest.raises(grpc.RpcError) as caught:
-                    ask(request, metadata=[("authorization", "Bearer wrong-secret-0123")])
+                    ask(request, metadata=(("authorization", "Bearer wrong-secret-0123"),))
                 codes.append(caught.value.code())
         assert codes[:5] == [grpc.StatusCode.UNAUTHENTICATED] * 5
         assert codes[5:] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 3

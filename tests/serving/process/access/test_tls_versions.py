@@ -7,6 +7,7 @@ import ssl
 import threading
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,7 +135,7 @@ def test_a_certificate_of_another_host_is_not_trusted(tmp_path: Path) -> None:
         with pytest.raises(Unreachable):
             answers(secured.connect())
         put(authority.issue("own"), secured.cert, secured.key)
-        eventually(lambda secured=secured: trusted(secured), timeout=60)
+        eventually(partial(trusted, secured), timeout=60)
 
 
 def test_all_workers_use_a_renewed_certificate(tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_all_workers_use_a_renewed_certificate(tmp_path: Path) -> None:
         assert trusted(secured, connections=6)
         put(renewed.issue("second"), secured.cert, secured.key)
         secured.authority = renewed
-        eventually(lambda secured=secured: trusted(secured, connections=6), timeout=60)
+        eventually(partial(trusted, secured, connections=6), timeout=60)
 
 
 def trusted(secured: Secured, connections: int = 1) -> bool:
@@ -159,7 +160,9 @@ def test_the_key_is_in_no_output(tls: Secured) -> None:
     tls.cert.write_text(tls.key.read_text("ascii"))  # a key where the certificate should be
 
     def is_told() -> bool:
-        shake_hands(where(tls), context(*NEW))  # each new connection has the files looked at
+        shake_hands(
+            where(tls), context(NEW[0], NEW[1])
+        )  # each new connection has the files looked at
         return any("certificate not usable" in line["event"] for line in tls.process.log())
 
     eventually(is_told, timeout=60)

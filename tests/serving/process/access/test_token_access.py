@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,7 @@ from mulde.client import Client
 from mulde.errors import MuldeError, Unauthenticated
 from serving.process.access.auth import ADMIN_METHODS
 from serving.process.server import SERVICES
-from tests.support.server import ServerProcess, eventually, run_mulde, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, run_mulde, server
 from tests.support.toy import toy_bundle
 
 READ, ADMIN = "read-secret-Ab3dEf6h1j", "admin-secret-Kl2nOp5r8t"
@@ -58,10 +59,10 @@ class Guarded:
 
     def code(self, method: str, authorization: str | None) -> str:
         """The status of an empty request: authorisation comes before everything else."""
-        metadata = [] if authorization is None else [("authorization", authorization)]
+        metadata = () if authorization is None else (("authorization", authorization),)
         with grpc.insecure_channel(self.process.address) as channel:
             try:
-                channel.unary_unary(method)(b"", metadata=metadata, timeout=60)
+                method_of_bytes(channel, method)(b"", metadata=metadata, timeout=60)
             except grpc.RpcError as error:
                 return str(error.code().name)
         return "OK"
@@ -73,7 +74,7 @@ def guarded(folder: Path, *flags: str) -> Iterator[Guarded]:
     toy = toy_bundle(folder / "toy")
     flags = ("--api-key-file", str(tokens), "--log-level", "debug", "--log-requests", *flags)
     more = {"MULDE_AUTH__MAX_FAILURES_PER_MINUTE": "10000"}
-    with server(toy.path, *flags, log=folder / "log", **more) as process:
+    with server(toy.path, *flags, log=folder / "log", env=more) as process:
         yield Guarded(process, tokens)
 
 
@@ -141,10 +142,15 @@ def test_tokens_are_rotated_while_serving(rotated: Guarded) -> None:
     rotated.tokens.write_text(f"read {new}\n")
     eventually(lambda: lets_in(rotated, new), timeout=60)
     eventually(lambda: not lets_in(rotated, READ), timeout=60)
+
+    def still_lets_in(told: int) -> bool:
+        """Whether the new token holds after another complaint."""
+        return lets_in(rotated, new) and len(complaints(rotated)) > told
+
     for bad in (f"reed {WRONG}\n", "", f"read {WRONG} soon\n"):
         rotated.tokens.write_text(bad)
         told = len(complaints(rotated))
-        eventually(lambda told=told: lets_in(rotated, new) and len(complaints(rotated)) > told, 60)
+        eventually(partial(still_lets_in, told), 60)
         assert not lets_in(rotated, WRONG)
     assert all(secret not in rotated.process.raw_log for secret in (*SECRETS, new))
 
@@ -189,9 +195,9 @@ def use_every_secret(guard: Guarded) -> list[str]:
     for secret in SECRETS:
         for method in METHODS:
             with grpc.insecure_channel(guard.process.address) as channel:
-                metadata = [("authorization", f"Bearer {secret}")]
+                metadata = (("authorization", f"Bearer {secret}"),)
                 try:
-                    channel.unary_unary(method)(b"\x0a\xff", metadata=metadata, timeout=60)
+                    method_of_bytes(channel, method)(b"\x0a\xff", metadata=metadata, timeout=60)
                 except grpc.RpcError as error:
                     texts += [str(error), repr(error.trailing_metadata())]
         command = ("models", "load", "nothing", "--server", guard.process.address)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from grpc_health.v1 import health_pb2
 
 from serving.process.monitoring.health import Health
 from tests.support.server import eventually
-
-Response = health_pb2.HealthCheckResponse
 
 
 class WatchingCall:
@@ -19,7 +18,7 @@ class WatchingCall:
         self.heard: list[int] = []
         self._slow, self._sent = slow, 0
 
-    def send(self, response: Response) -> None:
+    def send(self, response: health_pb2.HealthCheckResponse) -> None:
         self._sent += 1
         if self._sent == self._slow:
             time.sleep(0.3)
@@ -35,13 +34,14 @@ class WatchingCall:
 def test_two_changes_at_once_arrive_in_order() -> None:
     """The first is slow to send; the second must not be followed by it."""
     health, call = Health(), WatchingCall(slow=2)
+    context: Any = call
     health.tell(True, "")
-    health.Watch(health_pb2.HealthCheckRequest(service=""), call, call.send)
+    health.Watch(health_pb2.HealthCheckRequest(service=""), context, call.send)
     health.tell(False, "")
     time.sleep(0.1)
     health.tell(True, "")
     eventually(lambda: len(call.heard) >= 3)
-    assert call.heard[-1] == Response.SERVING
+    assert call.heard[-1] == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_a_change_while_the_first_status_is_sent_comes_after_it() -> None:
@@ -51,14 +51,15 @@ def test_a_change_while_the_first_status_is_sent_comes_after_it() -> None:
     class Changing(WatchingCall):
         """The status changes after it was read and before it is sent."""
 
-        def send(self, response: Response) -> None:
-            if not self.heard and response.status == Response.NOT_SERVING:
+        def send(self, response: health_pb2.HealthCheckResponse) -> None:
+            if not self.heard and response.status == health_pb2.HealthCheckResponse.NOT_SERVING:
                 health.tell(True, "")
                 time.sleep(0.3)
             super().send(response)
 
     call = Changing(slow=0)
-    health.Watch(health_pb2.HealthCheckRequest(service=""), call, call.send)
-    eventually(lambda: Response.SERVING in call.heard)
+    context: Any = call
+    health.Watch(health_pb2.HealthCheckRequest(service=""), context, call.send)
+    eventually(lambda: health_pb2.HealthCheckResponse.SERVING in call.heard)
     time.sleep(0.5)
-    assert call.heard[-1] == Response.SERVING
+    assert call.heard[-1] == health_pb2.HealthCheckResponse.SERVING

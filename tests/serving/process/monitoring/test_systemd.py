@@ -22,7 +22,7 @@ def test_the_server_tells_its_service_manager(
         manager.settimeout(10)
         flags = ("--workers", workers)
         env = {"NOTIFY_SOCKET": str(path)}
-        with server(served_toy.path, *flags, log=tmp_path / "log", **env) as process:
+        with server(served_toy.path, *flags, log=tmp_path / "log", env=env) as process:
             assert manager.recv(64) == b"READY=1"
             assert manager.recv(64) == b"WATCHDOG=1"
             assert process.terminate() == 0

@@ -16,7 +16,7 @@ from mulde.errors import MuldeError
 from mulde.v1 import model_pb2
 from tests.serving.process.workers.test_replaced_bundles import TOKEN, one_that_answers
 from tests.serving.test_server_models import ADMIN, tokens
-from tests.support.server import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import toy_bundle
 
 HEARTBEAT_S = 2.0
@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def pair(root: Path, tmp_path: Path) -> Iterator[ServerProcess]:
     flags = ["--workers", "2", "--pin", "toy=1", "--api-key-file", str(tokens(tmp_path))]
-    with server(root, *flags, log=tmp_path / "log", **SETTINGS) as process:
+    with server(root, *flags, log=tmp_path / "log", env=SETTINGS) as process:
         yield process
 
 
@@ -99,18 +99,18 @@ def test_a_change_that_takes_too_long_names_the_worker_and_changes_nothing(
     """Frozen for longer than a change may take, and for less than the heartbeat may pause."""
     flags = ["--workers", "2", "--pin", "toy=1", "--api-key-file", str(tokens(tmp_path))]
     more = {"MULDE_SERVER__HEARTBEAT_TIMEOUT_S": "120", "MULDE_SERVER__CHANGE_TIMEOUT_S": "3"}
-    with server(root, *flags, log=tmp_path / "log", **more) as process:
+    with server(root, *flags, log=tmp_path / "log", env=more) as process:
         frozen = process.children()[1]
         os.kill(frozen, signal.SIGSTOP)
         channel = one_that_answers(process.address)
-        load = channel.unary_unary("/mulde.v1.ModelService/LoadModel")
+        load = method_of_bytes(channel, "/mulde.v1.ModelService/LoadModel")
         wanted = model_pb2.LoadModelRequest(name="toy", version="2").SerializeToString()
         start = time.monotonic()
         with pytest.raises(grpc.RpcError) as caught:
             load(wanted, timeout=60, metadata=TOKEN)
         assert time.monotonic() - start < 6
         assert caught.value.code() is grpc.StatusCode.ABORTED
-        assert "worker 1 has not loaded the models after 3 s" in caught.value.details()
+        assert "worker 1 has not loaded the models after 3 s" in str(caught.value.details())
         os.kill(frozen, signal.SIGCONT)
         assert versions(process) == {"toy/1"}
         load(wanted, timeout=60, metadata=TOKEN)

@@ -16,11 +16,11 @@ from mulde.client import Client, Connection
 from mulde.v1 import model_pb2, prediction_pb2
 from tests.serving.test_server_models import ADMIN, expected, first, tokens
 from tests.support.memory import mapped
-from tests.support.server import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import toy_bundle
 
 CONNECTIONS = 16
-TOKEN = [("authorization", f"Bearer {ADMIN}")]
+TOKEN = (("authorization", f"Bearer {ADMIN}"),)
 ENOUGH_S = 2.0
 """For a worker to end what it does with a small bundle that it has mapped."""
 
@@ -89,7 +89,7 @@ def test_workers_that_would_load_different_bundles_load_none(place: Place) -> No
     os.kill(slow, signal.SIGSTOP)
     try:
         channel = one_that_answers(place.process.address)
-        load = channel.unary_unary("/mulde.v1.ModelService/LoadModel")
+        load = method_of_bytes(channel, "/mulde.v1.ModelService/LoadModel")
         wanted = model_pb2.LoadModelRequest(name="toy", version="2")
         change = load.future(wanted.SerializeToString(), timeout=60, metadata=TOKEN)
         eventually(lambda: mapped(quick, path) != {})
@@ -111,7 +111,7 @@ def one_that_answers(address: str) -> grpc.Channel:
     request = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P0"])
     for _ in range(CONNECTIONS):
         channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
-        ask = channel.unary_unary("/mulde.v1.LinkPredictionService/PredictTails")
+        ask = method_of_bytes(channel, "/mulde.v1.LinkPredictionService/PredictTails")
         try:
             ask(request.SerializeToString(), timeout=3, metadata=TOKEN)
         except grpc.RpcError:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -20,7 +21,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.evaluation.ranking import summarise
 from serving.engine.engine import Engine
 from tests.serving.test_server_models import ADMIN, tokens
-from tests.support.server import ServerProcess, eventually, server
+from tests.support.server import ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import Toy, toy_bundle
 
 WORKERS = 2
@@ -103,7 +104,7 @@ def test_killing_a_worker_under_load_only_breaks_its_own_connections(pair: Serve
         for _ in range(3):
             victim = pair.children()[0]
             os.kill(victim, signal.SIGKILL)
-            eventually(lambda gone=victim: replaced(pair, gone))
+            eventually(partial(replaced, pair, victim))
     finally:
         stop.set()
         for caller in callers:
@@ -133,7 +134,8 @@ def replaced(process: ServerProcess, gone: int) -> bool:
 
 def pair_path(process: ServerProcess) -> str:
     """The folder that a server serves, from its command line."""
-    return str(process.process.args[process.process.args.index("serve") + 1])  # type: ignore
+    command = list(process.command)
+    return command[command.index("serve") + 1]
 
 
 def test_a_change_holds_for_all_workers_or_none(pair: ServerProcess) -> None:
@@ -156,7 +158,7 @@ def test_workers_end_when_the_supervisor_is_killed(toy: Toy, tmp_path: Path) -> 
     scratch.mkdir()
     flags = ("--workers", str(WORKERS), "--pin", "toy=1")
     root, env = toy.path.parent.parent, {"TMPDIR": str(scratch)}
-    with server(root, *flags, log=tmp_path / "log", **env) as process:
+    with server(root, *flags, log=tmp_path / "log", env=env) as process:
         workers = process.children()
         process.process.kill()
         process.process.wait()
@@ -169,14 +171,14 @@ def test_metrics_files_of_dead_workers_are_merged(toy: Toy, tmp_path: Path) -> N
     scratch.mkdir()
     flags = ("--workers", "2", "--pin", "toy=1")
     root, env = toy.path.parent.parent, {"TMPDIR": str(scratch)}
-    with server(root, *flags, log=tmp_path / "log", **env) as process:
+    with server(root, *flags, log=tmp_path / "log", env=env) as process:
         for _ in range(3):
             for _ in range(5):
                 ask(process)
             victim = process.children()[0]
             time.sleep(1)  # until all calls are counted
             os.kill(victim, signal.SIGKILL)
-            eventually(lambda gone=victim: replaced(process, gone))
+            eventually(partial(replaced, process, victim))
             eventually(lambda: "2 of 2" in process.get("/readyz")[1])
         pids = {path.stem.rpartition("_")[2] for path in scratch.rglob("*.db")}
         assert pids <= {"0", *map(str, process.children())}
@@ -188,7 +190,7 @@ def test_nothing_is_left_behind(toy: Toy, tmp_path: Path) -> None:
     scratch.mkdir()
     root = toy.path.parent.parent
     with server(
-        root, "--workers", "2", "--pin", "toy=1", log=tmp_path / "log", TMPDIR=str(scratch)
+        root, "--workers", "2", "--pin", "toy=1", log=tmp_path / "log", env={"TMPDIR": str(scratch)}
     ) as process:
         assert list(scratch.iterdir())
         workers = process.children()
@@ -265,5 +267,5 @@ def test_predictions_through_batching_rank_targets_as_offline(
 
 def test_a_worker_alone_still_tells_its_health(pair: ServerProcess) -> None:
     with grpc.insecure_channel(pair.address) as channel:
-        reply = channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+        reply = method_of_bytes(channel, "/grpc.health.v1.Health/Check")(b"")
     assert reply == b"\x08\x01"
