@@ -23,17 +23,15 @@ SLOW = (
     "packaging/test_supply.py",
     "packaging/test_wheel.py",
     "serving/test_batch_interrupts.py",
-    "serving/batch/test_batch_interrupts.py",
     "serving/process/test_calls_during_shutdown.py",
     "serving/process/test_descriptors.py",
     "serving/process/test_drain.py",
-    "serving/process/test_frozen_workers.py",
-    "serving/process/test_replaced_bundles.py",
-    "serving/process/test_tls_versions.py",
-    "serving/process/test_workers.py",
-    "serving/rpc/test_load",
+    "serving/process/access/test_tls_versions.py",
+    "serving/process/workers/test_frozen_workers.py",
+    "serving/process/workers/test_replaced_bundles.py",
+    "serving/process/workers/test_workers.py",
+    "serving/rpc/test_mixed_load.py",
     "serving/test_low_memory.py",
-    "serving/process/test_low_memory.py",
     "torture/",
     "training/auto/test_fit.py",
     "training/auto/test_python.py",
@@ -45,9 +43,13 @@ SLOW = (
 """Beginnings of test ids below ``tests/``."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tier."""
-    for item in items:
-        place = item.path.relative_to(ROOT).as_posix() + "::" + item.name
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow tier; each beginning must name a test where the whole folder is collected."""
+    places = [item.path.relative_to(ROOT).as_posix() + "::" + item.name for item in items]
+    for item, place in zip(items, places, strict=True):
         if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+    if config.args in ([str(ROOT)], ["tests"]):
+        unused = [start for start in SLOW if not any(place.startswith(start) for place in places)]
+        if unused:
+            raise pytest.UsageError(f"tests/conftest.py: SLOW names no test: {', '.join(unused)}")
