@@ -6,14 +6,15 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 from tests.support.server import COMMAND, end, environment
 
-Reply = tuple[int, Mapping[str, str], bytes]
+Reply = tuple[int, "Message[str, str]", bytes]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def test_answers_are_those_of_grpc(web: GatewayProcess, client: Client) -> None:
     )
     answers = client.predict_tails(HEADS, "P1", k=5)
     assert status == 200
+    assert answers.probabilities is not None
     assert body["answers"]["ids"] == answers.ids
     assert body["answers"]["scores"] == answers.scores.tolist()
     assert body["answers"]["probabilities"] == answers.probabilities.tolist()
