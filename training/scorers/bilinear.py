@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +39,15 @@ class BilinearScorer(Scorer):
     Args:
         entities, relations: E and R; relation rows R..2R-1 are the reciprocals.
         dimension: D, real numbers per entity.
-        spread: standard deviation of the initial values of entities.
-        biased: whether a tail has a bias; zero otherwise, and not stored.
+        spread: standard deviation of the initial values.
         generator: source of the initial values.
+
+    Attributes:
+        biased: whether a tail has a bias; zero otherwise, and not stored.
+        relation: [2R, D], one vector per relation, for scorers that keep ``start_relations``.
     """
+
+    biased: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -50,7 +56,6 @@ class BilinearScorer(Scorer):
         dimension: int,
         *,
         spread: float,
-        biased: bool,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -58,10 +63,16 @@ class BilinearScorer(Scorer):
         self.kind = "bilinear"
         self.entity = nn.Parameter(torch.randn(entities, dimension, generator=generator) * spread)
         self.register_buffer("head_bias", torch.zeros(entities), persistent=False)
-        if biased:
+        if self.biased:
             self.tail_bias = nn.Parameter(torch.zeros(entities))
         else:
             self.register_buffer("tail_bias", torch.zeros(entities), persistent=False)
+        self.start_relations(spread, generator)
+
+    def start_relations(self, spread: float, generator: torch.Generator) -> None:
+        """Create the parameters of the relations: a vector each, drawn like those of entities."""
+        shape = (2 * self.num_relations, self.dimension)
+        self.relation = nn.Parameter(torch.randn(shape, generator=generator) * spread)
 
     @abstractmethod
     def encode(self, head: Tensor, relation: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.scorers.bilinear import BilinearQuery, BilinearScorer
 
@@ -23,21 +23,6 @@ class ComplEx(BilinearScorer):
     Source: Trouillon et al. 2016, arXiv:1606.06357; N3 and reciprocals by Lacroix et al. 2018,
     arXiv:1806.07297.
     """
-
-    def __init__(
-        self,
-        entities: int,
-        relations: int,
-        dimension: int,
-        *,
-        spread: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(
-            entities, relations, dimension, spread=spread, biased=False, generator=generator
-        )
-        drawn = torch.randn(2 * relations, dimension, generator=generator) * spread
-        self.relation = nn.Parameter(drawn)
 
     def encode(self, head: Tensor, relation: Tensor) -> Tensor:
         """h * r: real parts [B, D / 2] beside imaginary ones."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.scorers.bilinear import BilinearScorer
 
@@ -19,21 +18,6 @@ class DistMult(BilinearScorer):
 
     Source: Yang et al. 2015, arXiv:1412.6575.
     """
-
-    def __init__(
-        self,
-        entities: int,
-        relations: int,
-        dimension: int,
-        *,
-        spread: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(
-            entities, relations, dimension, spread=spread, biased=False, generator=generator
-        )
-        drawn = torch.randn(2 * relations, dimension, generator=generator) * spread
-        self.relation = nn.Parameter(drawn)
 
     def encode(self, head: Tensor, relation: Tensor) -> Tensor:
         """h * r, [B, D]."""

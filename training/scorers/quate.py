@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.scorers.bilinear import BilinearScorer
 
@@ -21,21 +21,6 @@ class QuatE(BilinearScorer):
 
     Source: Zhang et al. 2019, arXiv:1904.10281.
     """
-
-    def __init__(
-        self,
-        entities: int,
-        relations: int,
-        dimension: int,
-        *,
-        spread: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(
-            entities, relations, dimension, spread=spread, biased=False, generator=generator
-        )
-        drawn = torch.randn(2 * relations, dimension, generator=generator) * spread
-        self.relation = nn.Parameter(drawn)
 
     def encode(self, head: Tensor, relation: Tensor) -> Tensor:
         """The Hamilton product of head and unit relation, [B, D]."""

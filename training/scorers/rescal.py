@@ -27,21 +27,14 @@ class RESCAL(BilinearScorer):
     translation and the tail bias are ours.
     """
 
-    def __init__(
-        self,
-        entities: int,
-        relations: int,
-        dimension: int,
-        *,
-        spread: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(
-            entities, relations, dimension, spread=spread, biased=True, generator=generator
-        )
-        noise = torch.randn(2 * relations, dimension, dimension, generator=generator) * _NOISE
-        self.matrix = nn.Parameter(torch.eye(dimension) + noise)
-        self.translation = nn.Parameter(torch.zeros(2 * relations, dimension))
+    biased = True
+
+    def start_relations(self, spread: float, generator: torch.Generator) -> None:
+        """Create the matrices M and the translations v."""
+        rows, size = 2 * self.num_relations, self.dimension
+        noise = torch.randn(rows, size, size, generator=generator) * _NOISE
+        self.matrix = nn.Parameter(torch.eye(size) + noise)
+        self.translation = nn.Parameter(torch.zeros(rows, size))
 
     @torch.no_grad()
     def round_matrices(self) -> None:

@@ -22,18 +22,7 @@ from training.scorers.bilinear import BilinearQuery, BilinearScorer
 class OffsetScorer(BilinearScorer):
     """``score = <encode(h, r), t> + b_t + offset(h, r)``; arguments as for ``BilinearScorer``."""
 
-    def __init__(
-        self,
-        entities: int,
-        relations: int,
-        dimension: int,
-        *,
-        spread: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(
-            entities, relations, dimension, spread=spread, biased=True, generator=generator
-        )
+    biased = True
 
     @abstractmethod
     def offset(self, head: Tensor, relation: Tensor) -> Tensor:
@@ -65,18 +54,9 @@ class OffsetScorer(BilinearScorer):
 class SquaredDistanceScorer(OffsetScorer):
     """``score(h, r, t) = -|point(h, r) - t|^2``; ``tail_bias`` holds ``-|t|^2``."""
 
-    def __init__(
-        self,
-        entities: int,
-        relations: int,
-        dimension: int,
-        *,
-        spread: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(entities, relations, dimension, spread=spread, generator=generator)
-        drawn = torch.randn(2 * relations, dimension, generator=generator) * spread
-        self.relation = nn.Parameter(drawn)
+    def start_relations(self, spread: float, generator: torch.Generator) -> None:
+        """Create the relations' vectors, and set the tail biases."""
+        super().start_relations(spread, generator)
         with torch.no_grad():
             self.tail_bias.copy_(-self.entity.square().sum(-1))
 
@@ -128,18 +108,10 @@ class MuRE(OffsetScorer):
     Source: Balazevic et al. 2019, arXiv:1905.09791.
     """
 
-    def __init__(
-        self,
-        entities: int,
-        relations: int,
-        dimension: int,
-        *,
-        spread: float,
-        generator: torch.Generator,
-    ) -> None:
-        super().__init__(entities, relations, dimension, spread=spread, generator=generator)
-        size = dimension // 2 - 1
-        drawn = torch.randn(2, relations, size, generator=generator) * spread
+    def start_relations(self, spread: float, generator: torch.Generator) -> None:
+        """Create diagonals and translations, and set what follows from the entities."""
+        size = self.dimension // 2 - 1
+        drawn = torch.randn(2, self.num_relations, size, generator=generator) * spread
         self.diagonal, self.translation = nn.Parameter(1 + drawn[0]), nn.Parameter(drawn[1])
         with torch.no_grad():
             self.entity[:, size : 2 * size] = self.entity[:, :size].square()
