@@ -1,0 +1,162 @@
+"""Place an entity that the training never saw, from facts about it and a frozen model.
+
+A fact (new, r, x), r in [0, 2R), is the query (x, r^-1, ?) that the new entity answers. The entity
+gets two points:
+
+    as a query    m, the mean direction of the queries of its facts, at the usual norm
+    as an answer  z with tail bias b, the minimum of
+
+        sum_i softplus(Z_i - s_i) + w sum_g softplus(s_g - Z_g) + pull n (|z - m|^2 + (b - b0)^2)
+
+Here s_i is the score of (z, b) as an answer to query i and Z_i the query's log-partition over all
+entities. The first sum is exactly what cross entropy over all entities charges for the n facts; a
+model trained with binary cross entropy has Z = 0. The second sum is the guard: train queries g that
+the new entity should not answer. Without it new entities are ranked before the right answers of
+old queries.
+
+One point for both would be worse: a point fitted as an answer is a poorer query
+(benchmarks/update.md). Newton steps; the problem is convex where queries do not use the excess.
+
+Shape letters: n facts of the entity, G guard queries, D dimension, W width of the table. A wide
+query has W + 1 numbers: its vector without relation priors, and its offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mulde.bundle.entity_table import Layout, excess
+from mulde.typing import Float64
+
+_MOST_STEPS = 8
+_ENOUGH = 1e-3
+"""A step that lowers the objective by a smaller part than this is the last."""
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """What all placements of one model share.
+
+    Attributes:
+        layout: columns of a row.
+        guard: wide queries [G, W + 1] of the training.
+        guard_levels: their log-partitions [G]; 0 after binary cross entropy.
+        guard_weight: w, of one guard query.
+        pull: strength of the way back to m, for each fact.
+        norm: the mean Euclidean norm of the spatial numbers of a row.
+        tail_bias, head_bias: the means of the table.
+    """
+
+    layout: Layout
+    guard: Float64
+    guard_levels: Float64
+    guard_weight: float
+    pull: float
+    norm: float
+    tail_bias: float
+    head_bias: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The two rows of a placed entity.
+
+    Attributes:
+        as_query: [W], what the encoder takes as the head of its queries.
+        as_answer: [W], what is scored as a candidate.
+    """
+
+    as_query: Float64
+    as_answer: Float64
+
+
+def place(model: FrozenModel, queries: Float64, levels: Float64) -> Placement:
+    """Place an entity that answers some queries.
+
+    Args:
+        model: frozen.
+        queries: wide queries [n, W + 1] of (neighbour, relation^-1, ?), n at least 1.
+        levels: their log-partitions [n]; 0 after binary cross entropy.
+    """
+    mean = query_mean(model, queries)
+    point = _solve(model, queries, levels, np.append(mean, model.tail_bias))
+    as_query = row_of(model, mean, model.tail_bias)
+    return Placement(as_query, row_of(model, point[:-1], float(point[-1])))
+
+
+def query_mean(model: FrozenModel, queries: Float64) -> Float64:
+    """Return the mean direction [D] of wide queries [n, W + 1], at the table's mean norm."""
+    spatial = queries[:, model.layout.spatial]
+    lengths = np.linalg.norm(spatial, axis=1, keepdims=True)
+    mean: Float64 = (spatial / np.maximum(lengths, 1e-12)).mean(axis=0)
+    return mean * (model.norm / max(float(np.linalg.norm(mean)), 1e-12))
+
+
+def row_of(model: FrozenModel, spatial: Float64, tail_bias: float) -> Float64:
+    """Return the row [W] of spatial numbers [D] and a tail bias, with the mean head bias."""
+    layout, row = model.layout, np.zeros(model.layout.width)
+    row[layout.spatial] = spatial
+    row[layout.excess.start] = excess(spatial)
+    row[layout.tail_bias.start], row[layout.head_bias.start] = tail_bias, model.head_bias
+    return row
+
+
+def _solve(model: FrozenModel, queries: Float64, levels: Float64, start: Float64) -> Float64:
+    """Return the point [D + 1], spatial numbers and tail bias, after damped Newton steps."""
+    objective = _Objective(model, queries, levels, start)
+    point, damping = start, 1e-4
+    loss, gradient, hessian = objective.at(point)
+    for _ in range(_MOST_STEPS):
+        ridge = damping * hessian.trace() / len(point) * np.eye(len(point))
+        tried = point - np.linalg.solve(hessian + ridge, gradient)
+        found = objective.at(tried)
+        if not found[0] < loss:
+            damping = max(1e-2, 10 * damping)
+            continue
+        gain, point = loss - found[0], tried
+        loss, gradient, hessian = found
+        damping *= 0.1
+        if gain < _ENOUGH * loss:
+            break
+    return point
+
+
+class _Objective:
+    """The objective of one entity, with its gradient and a positive definite matrix."""
+
+    def __init__(
+        self, model: FrozenModel, queries: Float64, levels: Float64, start: Float64
+    ) -> None:
+        layout, count = model.layout, len(queries)
+        every = np.concatenate([queries, model.guard])
+        self._spatial = every[:, layout.spatial]
+        self._curved = every[:, layout.excess.start]
+        self._fixed = every[:, -1] - np.concatenate([levels, model.guard_levels])
+        self._signs = np.ones(len(every))
+        self._signs[:count] = -1.0
+        self._weights = np.full(len(every), model.guard_weight)
+        self._weights[:count] = 1.0
+        self._start, self._pull = start, np.full(len(start), model.pull * count)
+        self._slopes = np.empty((len(every), len(start)))
+        self._slopes[:, :-1], self._slopes[:, -1] = self._spatial, 1.0
+
+    def at(self, point: Float64) -> tuple[float, Float64, Float64]:
+        """Return the value, the gradient [D + 1] and the matrix [D + 1, D + 1] at a point."""
+        away, spatial = point - self._start, point[:-1]
+        radius = np.sqrt(1.0 + spatial @ spatial)
+        margin = self._spatial @ spatial + self._curved * (radius - 1.0) + point[-1] + self._fixed
+        margin *= self._signs
+        slopes = self._slopes
+        if self._curved.any():
+            slopes[:, :-1] = self._spatial + self._curved[:, None] * (spatial / radius)
+        chance = 0.5 * (1.0 + np.tanh(0.5 * margin))
+        value = self._weights @ np.logaddexp(0.0, margin) + self._pull @ np.square(away)
+        forces = self._weights * self._signs * chance
+        gradient = forces @ slopes + 2 * self._pull * away
+        matrix = slopes.T @ (slopes * (self._weights * chance * (1 - chance))[:, None])
+        matrix += np.diag(2 * self._pull)
+        bend = max(0.0, float(forces @ self._curved)) / radius  # below 0 it would not be convex
+        matrix[:-1, :-1] += bend * (np.eye(len(spatial)) - np.outer(spatial, spatial) / radius**2)
+        return float(value), gradient, matrix

@@ -1,0 +1,163 @@
+"""Place unseen entities against a loaded bundle.
+
+The guard (``mulde.placement.solver``) is a sample of the training's queries, taken from the known
+facts or, in a bundle without them, from the built-in types: the members of ``head:r`` are the
+entities whose query (entity, r, ?) the training has asked. It is made at the first placement.
+
+Shape letters: B queries, W width of the table, n facts, S sampled rows.
+"""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from mulde.bundle.bundle import Bundle
+from mulde.bundle.files import RECIPE
+from mulde.placement.solver import FrozenModel, Placement, place, query_mean, row_of
+from mulde.typing import Float64, Floats, Rows
+from serving.engine.exclusions import Exclusions
+from serving.engine.loading import LoadedModel
+from serving.engine.retriever import Search
+from serving.engine.scoring import Query
+
+_GUARD_QUERIES = 2000
+_GUARD_STRENGTH = 3.0
+"""Weight of the guard, 1 being what the training weighs; benchmarks/update.md has the trade."""
+_PULL = 0.5
+_SAMPLED_ROWS = 2048
+_BEST = 64
+_STEP = 256
+
+
+class Placer:
+    """Places entities against one loaded bundle. Threads may share it."""
+
+    def __init__(self, bundle: Bundle, loaded: LoadedModel) -> None:
+        """Remember the parts; nothing is computed yet."""
+        self._bundle, self._loaded = bundle, loaded
+        self._lock = threading.Lock()
+
+    @property
+    def has_guard(self) -> bool:
+        """Whether the bundle says what the training asked; else entities get the query mean."""
+        return self._bundle.known is not None or self._bundle.types is not None
+
+    def place(self, neighbours: Floats, relations: Rows) -> Placement:
+        """Place an entity with facts (entity, relation, neighbour).
+
+        Args:
+            neighbours: [n, W], rows that stand for the neighbours as heads of queries.
+            relations: [n], in [0, 2R).
+        """
+        with self._lock:  # the first placement computes the guard; others wait for it
+            model = self._model
+        count = self._bundle.manifest.relations
+        back = (relations + count) % (2 * count)
+        queries = self._queries(neighbours, back)
+        if not len(model.guard):
+            row = row_of(model, query_mean(model, self._wide(queries)), model.tail_bias)
+            return Placement(row, row)
+        return place(model, self._wide(queries), self._levels(queries))
+
+    def _queries(self, rows: Floats, relations: Rows) -> Query:
+        heads = np.ascontiguousarray(rows, dtype=np.float32)
+        query = self._loaded.encoder.encode(heads, relations)
+        return query.without_prior(self._bundle.manifest.layout)
+
+    def _wide(self, query: Query) -> Float64:
+        """Return wide queries [B, W + 1]."""
+        return np.column_stack([query.vector.astype(np.float64), query.offset + query.bias])
+
+    def _levels(self, query: Query) -> Float64:
+        """Return log-partitions [B]: the best rows exactly, the rest from a sample."""
+        if not self._is_cross_entropy:
+            return np.zeros(len(query))
+        count, rest = len(query), self._bundle.manifest.entities
+        k = min(_BEST, rest)
+        best = self._loaded.retriever.search(query, Search(k, Exclusions.none(count), exact=False))
+        scores = best.scores.reshape(count, k)
+        sample = self._wide(query) @ self._sample.T
+        below = sample < scores[:, -1:]
+        top = scores[:, 0]
+        share = np.exp(np.where(below, sample - top[:, None], -np.inf)).sum(axis=1)
+        share *= (rest - k) / np.maximum(below.sum(axis=1), 1)
+        levels: Float64 = top + np.log(np.exp(scores - top[:, None]).sum(axis=1) + share)
+        return levels
+
+    @cached_property
+    def _sample(self) -> Float64:
+        """Wide rows [S, W + 1] of entities drawn from the table, without relation priors."""
+        entities = self._bundle.manifest.entities
+        rng, count = np.random.default_rng(0), min(_SAMPLED_ROWS, entities)
+        rows = self._loaded.table.rows(np.sort(rng.choice(entities, count, replace=False)))
+        wide = np.column_stack([rows.astype(np.float64), np.ones(count)])
+        wide[:, self._bundle.manifest.layout.priors] = 0.0
+        return wide
+
+    @cached_property
+    def _model(self) -> FrozenModel:
+        manifest = self._bundle.manifest
+        points = manifest.layout.unpack(self._sample[:, :-1])
+        asked, total = _train_queries(self._bundle)
+        steps = [slice(start, start + _STEP) for start in range(0, len(asked), _STEP)]
+        parts = [self._queries(self._loaded.table.rows(asked[s, 0]), asked[s, 1]) for s in steps]
+        wide = [np.zeros((0, manifest.layout.width + 1)), *map(self._wide, parts)]
+        levels = [np.zeros(0), *map(self._levels, parts)]
+        return FrozenModel(
+            layout=manifest.layout,
+            guard=np.concatenate(wide),
+            guard_levels=np.concatenate(levels),
+            guard_weight=_GUARD_STRENGTH * self._weight * total / max(1, len(asked)),
+            pull=_PULL,
+            norm=float(np.linalg.norm(points.spatial, axis=1).mean()),
+            tail_bias=float(points.tail_bias.mean()),
+            head_bias=float(points.head_bias.mean()),
+        )
+
+    @cached_property
+    def _training(self) -> dict[str, Any]:
+        """The settings of the Junior's training; empty for an imported model."""
+        if RECIPE not in self._bundle.manifest.files:
+            return {}
+        text = self._bundle.file(RECIPE).read_text(encoding="utf-8")
+        settings = tomllib.loads(text).get("junior_training", {})
+        return settings if isinstance(settings, dict) else {}
+
+    @property
+    def _is_cross_entropy(self) -> bool:
+        return bool(self._training.get("loss", "bce") == "cross-entropy" or not self._training)
+
+    @property
+    def _weight(self) -> float:
+        """The weight of one entity as a negative of one query, against a fact's 1."""
+        if self._is_cross_entropy:
+            return 1.0
+        negatives = self._training.get("negatives", 1)
+        weight = float(self._training.get("negative_weight", negatives))
+        return weight / self._bundle.manifest.entities
+
+
+def _train_queries(bundle: Bundle) -> tuple[Rows, int]:
+    """Return a sample [G, 2] of (entity, relation) that the training asked, and their number."""
+    rng, entities = np.random.default_rng(1), bundle.manifest.entities
+    if bundle.known is not None:
+        keys = bundle.known.keys
+        chosen = keys[_chosen(rng, len(keys))].astype(np.int64)
+        return np.column_stack([chosen % entities, chosen // entities]), len(keys)
+    if bundle.types is None:
+        return np.zeros((0, 2), np.int64), 0
+    relations = bundle.vocabulary.relations.ids
+    names = [f"{side}:{relation}" for side in ("head", "tail") for relation in relations]
+    members = [bundle.types.of(name) for name in names]
+    kinds = np.repeat(np.arange(len(names)), [len(rows) for rows in members])
+    pairs = np.column_stack([np.concatenate(members), kinds]).astype(np.int64)
+    return pairs[_chosen(rng, len(pairs))], len(pairs)
+
+
+def _chosen(rng: np.random.Generator, count: int) -> Rows:
+    return np.sort(rng.choice(count, min(_GUARD_QUERIES, count), replace=False))
