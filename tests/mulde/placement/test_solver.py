@@ -27,7 +27,8 @@ def frozen(guard: Float64, *, weight: float = 1.0, pull: float = 0.01) -> Frozen
 
 
 def scores(queries: Float64, row: Float64) -> Float64:
-    return queries @ np.append(row, 1.0)
+    result: Float64 = queries @ np.append(row, 1.0)
+    return result
 
 
 NO_GUARD = wide([0.0, 0.0, 0.0, 0.0])
