@@ -8,6 +8,9 @@ from time import monotonic
 
 from training.loop import Progress
 
+Now = Callable[[], float]
+"""Seconds since some moment, such as ``time.monotonic`` or ``time.process_time``."""
+
 
 class OutOfTime(Exception):  # noqa: N818 - a signal to the caller, not an error of the user
     """A training reached its deadline; its best checkpoint so far is on disk."""
@@ -15,34 +18,36 @@ class OutOfTime(Exception):  # noqa: N818 - a signal to the caller, not an error
 
 @dataclass(frozen=True)
 class Clock:
-    """A deadline on the monotonic clock.
+    """A deadline.
 
     Attributes:
-        end: seconds of ``time.monotonic``.
+        end: seconds of ``now``.
+        now: the clock that is read.
     """
 
     end: float
+    now: Now = monotonic
 
     @classmethod
-    def of(cls, seconds: float) -> Clock:
+    def of(cls, seconds: float, now: Now = monotonic) -> Clock:
         """Return a clock that ends that many seconds from now."""
-        return cls(monotonic() + seconds)
+        return cls(now() + seconds, now)
 
     @property
     def left_s(self) -> float:
         """Seconds until the deadline, at least 0."""
-        return max(0.0, self.end - monotonic())
+        return max(0.0, self.end - self.now())
 
     def share(self, fraction: float) -> Clock:
         """Return a clock with a fraction of what is left."""
-        return Clock.of(fraction * self.left_s)
+        return Clock.of(fraction * self.left_s, self.now)
 
     def watch(self, report: Callable[[str, Progress], None]) -> Callable[[str, Progress], None]:
         """Return a report that raises ``OutOfTime`` once a validated training is past the end."""
 
         def watched(name: str, progress: Progress) -> None:
             report(name, progress)
-            late = monotonic() >= self.end and progress.epoch < progress.epochs
+            late = self.now() >= self.end and progress.epoch < progress.epochs
             if late and progress.validated:
                 raise OutOfTime
 

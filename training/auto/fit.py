@@ -18,7 +18,7 @@ from mulde.bundle.manifest import Manifest
 from mulde.graph.graph import Graph, read_folder
 from mulde.storage.atomic import new_file
 from training.auto.candidates import Size, candidates
-from training.auto.clock import Clock, OutOfTime
+from training.auto.clock import Clock, Now, OutOfTime
 from training.auto.plan import Plan, make_plan
 from training.auto.race import Report, run_race
 from training.distillation.queries import QuerySet
@@ -69,6 +69,7 @@ def fit(
     say: Say = lambda sentence: None,
     overwrite: bool = False,
     teacher: Path | None = None,
+    now: Now = monotonic,
 ) -> tuple[Manifest, Decisions]:
     """Choose a recipe on valid, train it, and export the better of Junior and baseline.
 
@@ -85,8 +86,9 @@ def fit(
         say: is told of every decision.
         overwrite: replace an existing bundle.
         teacher: checkpoint of the only teacher; None trains teachers.
+        now: the clock that minutes are read from.
     """
-    clock, started, told = Clock.of(60 * minutes), monotonic(), Decisions()
+    clock, started, told = Clock.of(60 * minutes, now), now(), Decisions()
     graph = read_folder(data)
     wanted = {"graph": graph.digest, "dimension": dimension, "minutes": minutes, "seed": seed}
     if teacher is not None:
@@ -94,17 +96,17 @@ def fit(
     plan = Plan.read(run / "plan.json", wanted)
     if plan is None:
         plan = _race(graph, wanted, clock, run, name, device, report, say)
-    told.race, told.seconds["race"] = plan.race, monotonic() - started
+    told.race, told.seconds["race"] = plan.race, now() - started
     say(_planned(plan))
     checkpoint, recipe = _train(plan, graph, run, device, clock, report, told, teacher)
-    told.seconds["training"] = monotonic() - started - told.seconds["race"]
+    told.seconds["training"] = now() - started - told.seconds["race"]
     say(told.why)
     path = run / "recipe.toml"
     with new_file(path) as draft:
         text = to_toml(recipe, f"chosen by mulde fit on {graph.name}, {minutes:g} minutes")
         draft.write_text(text, encoding="utf-8")
     manifest = export(checkpoint, data, out, recipe=path, overwrite=overwrite, name=name)
-    told.seconds["all"] = monotonic() - started
+    told.seconds["all"] = now() - started
     with new_file(run / "decisions.json") as draft:
         draft.write_text(json.dumps(asdict(told), indent=1) + "\n", encoding="utf-8")
     return manifest, told
@@ -143,7 +145,7 @@ def _train(
     teacher: Path | None,
 ) -> tuple[Path, Recipe]:
     """Train what was planned, and return the best checkpoint with its recipe."""
-    training = Clock.of(clock.left_s * (1 - _EXPORT))
+    training = clock.share(1 - _EXPORT)
     *teachers, junior, baseline = stages(plan.recipe, run)
     if teacher is not None:
         teachers, junior = [], replace(junior, teachers=(teacher,))
