@@ -72,6 +72,7 @@ class Run:
         folder: where checkpoints and the record go.
         identity: plain facts stored in each checkpoint; a checkpoint with others is refused.
         seed: of the order of batches and the negatives.
+        ranked_by: the scores that rank valid, made of the scorer's own.
     """
 
     def __init__(
@@ -83,12 +84,14 @@ class Run:
         folder: Path,
         identity: dict[str, Any],
         seed: int,
+        ranked_by: Callable[[Scores], Scores] = lambda scores: scores,
     ) -> None:
         self.objective, self.queries = objective, queries
         self.valid = sampled(valid, objective.scorer.num_entities)
         self._all_valid = len(self.valid.target) == len(valid.target)
         self.settings, self.folder, self.identity = settings, folder, identity
         self.scorer: Scorer = objective.scorer
+        self._ranked_by = ranked_by
         self.generator = torch.Generator().manual_seed(seed)
         self.optimiser = Optimiser(objective, settings, queries)
         self.progress = Progress(0, settings.epochs, {}, 0.0, len(queries))
@@ -178,7 +181,7 @@ class Run:
         """Rank the valid split; if this process writes, keep what is to be kept."""
         device = self.queries.entity.device
         self.optimiser.flush()
-        ranks = parallel.ranks(self.valid, self._finite(scores_of(self.scorer)), device)
+        ranks = parallel.ranks(self.valid, self._scores(), device)
         quality = summarise(*np.split(ranks, 2))
         mrr, progress = quality["total"]["mrr"], self.progress
         best = mrr > progress.best or not (self.folder / "best.pt").exists()
@@ -196,6 +199,10 @@ class Run:
         )
         if parallel.leads():
             self._keep(quality, best)
+
+    def _scores(self) -> Scores:
+        """Return the scores that rank valid."""
+        return self._ranked_by(self._finite(scores_of(self.scorer)))
 
     def _keep(self, quality: dict[str, dict[str, float]], best: bool) -> None:
         """Write the checkpoints and the record."""

@@ -23,11 +23,13 @@ from typing import Any
 import torch
 
 from mulde.errors import CheckpointError, ConfigError
-from mulde.evaluation.metrics import RankingTask
+from mulde.evaluation.metrics import RankingTask, Scores
+from mulde.evaluation.self_loops import loopless, without_loops
 from mulde.graph.graph import Graph
 from training.checkpoint import read_checkpoint
 from training.distillation.objective import Distilled, HardLabels
 from training.distillation.queries import QuerySet
+from training.evaluate import self_loop_relations
 from training.loop import Progress, Run
 from training.recipe import Recipe, ScorerSettings, Training, decisive, digest_of
 from training.scorers import Scorer, build_scorer
@@ -75,8 +77,20 @@ def train_stage(
     graph: Graph,
     device: torch.device,
     report: Report = lambda name, progress: None,
+    *,
+    self_loops: bool = True,
 ) -> Path:
-    """Train one model, or go on with it, and return its best checkpoint."""
+    """Train one model, or go on with it, and return its best checkpoint.
+
+    Args:
+        stage: the model.
+        recipe: for its distillation.
+        graph: what is learnt.
+        device: where.
+        report: is told of every epoch.
+        self_loops: whether valid is ranked with self-loops among the candidates, as papers do, or
+            without those that are not served.
+    """
     scorer = new_scorer(stage.model, graph, stage.seed).to(device)
     identity: dict[str, Any] = {
         "graph": graph.digest,
@@ -101,8 +115,18 @@ def train_stage(
         stage.folder,
         identity,
         stage.seed,
+        _as_scored if self_loops else _without_self_loops(graph, recipe),
     )
     return run.fit(lambda progress: report(stage.name, progress))
+
+
+def _as_scored(scores: Scores) -> Scores:
+    return scores
+
+
+def _without_self_loops(graph: Graph, recipe: Recipe) -> Callable[[Scores], Scores]:
+    mask = loopless(self_loop_relations(graph, recipe), graph.num_relations)
+    return lambda scores: without_loops(scores, mask)
 
 
 def train_side_by_side(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from mulde.graph.graph import Graph
 from training.recipe import ScorerSettings, Training
@@ -57,15 +58,17 @@ class Size:
     Attributes:
         entities: E.
         queries: distinct training queries (entity, relation).
+        relations: R.
     """
 
     entities: int
     queries: int
+    relations: int = 1
 
     @classmethod
     def of(cls, graph: Graph, queries: int) -> Size:
         """Return the size of a graph with that many distinct queries."""
-        return cls(graph.num_entities, queries)
+        return cls(graph.num_entities, queries, graph.num_relations)
 
     def batch(self, largest: int) -> int:
         """Queries a step: at most ``largest``, and at least about 40 steps an epoch."""
@@ -77,16 +80,36 @@ class Size:
 
 
 def candidates(size: Size, dimension: int) -> list[Candidate]:
-    """Return the models that the race starts with.
+    """Return the models that the race starts with, the first setting of each family first.
 
     Args:
         size: of the graph.
         dimension: D of the Junior.
     """
-    found = list(_roth(size, dimension))
+    families = [_roth(size, dimension)]
     if size.entities <= _LARGEST_CROSS_ENTROPY:
-        found += [*_complex(size, dimension), *_rescal(size, dimension)]
-    return found
+        families += [_complex(size, dimension), _rescal(size, dimension)]
+    turns = zip_longest(*families)
+    return [one for turn in turns for one in turn if one is not None]
+
+
+def neighbours(one: Candidate) -> list[Candidate]:
+    """Return the candidates that differ from one in a single setting: one step up or down."""
+    training = one.training
+    weight = training.negative_weight
+    changed = [
+        ("twice the epochs", lasting(training, 2 * training.epochs)),
+        ("half the rate", replace(training, rate=training.rate / 2)),
+        ("twice the rate", replace(training, rate=2 * training.rate)),
+    ]
+    for factor in (0.6, 1.6):
+        if training.penalty:
+            penalty = float(f"{factor * training.penalty:.2g}")
+            changed.append((f"penalty {penalty:g}", replace(training, penalty=penalty)))
+        if weight is not None:
+            moved = float(f"{factor * weight:.2g}")
+            changed.append((f"negative_weight {moved:g}", replace(training, negative_weight=moved)))
+    return [Candidate(one.model, other, f"{one.setting}, {what}") for what, other in changed]
 
 
 def _roth(size: Size, dimension: int) -> Iterator[Candidate]:
@@ -100,7 +123,7 @@ def _roth(size: Size, dimension: int) -> Iterator[Candidate]:
         schedule="cosine",
         warmup=0.05,
     )
-    for weight in (10.0, 30.0, 100.0):
+    for weight in (100.0, 30.0, 10.0):
         model = ScorerSettings("RotH", dimension, "linear", spread=0.05)
         yield Candidate(
             model, replace(training, negative_weight=weight), f"negative_weight {weight:g}"
@@ -117,7 +140,7 @@ def _complex(size: Size, dimension: int) -> Iterator[Candidate]:
         optimiser="adagrad",
         rate=0.1,
     )
-    for penalty in (0.002, 0.005, 0.02, 0.05, 0.15):
+    for penalty in (0.02, 0.005, 0.05, 0.002, 0.15):
         model = ScorerSettings("ComplEx", dimension, "bilinear", spread=0.01)
         yield Candidate(model, replace(training, penalty=penalty), f"penalty {penalty:g}")
 
@@ -133,6 +156,6 @@ def _rescal(size: Size, dimension: int) -> Iterator[Candidate]:
         schedule="cosine",
         warmup=0.05,
     )
-    for penalty in (0.005, 0.02, 0.05, 0.15):
+    for penalty in (0.02, 0.05, 0.005, 0.15):
         model = ScorerSettings("RESCAL", dimension, "bilinear", spread=0.1)
         yield Candidate(model, replace(training, penalty=penalty), f"penalty {penalty:g}")

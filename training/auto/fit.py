@@ -7,23 +7,26 @@ that is not better than its baseline on valid is dropped, and so are its teacher
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from mulde.bundle.manifest import Manifest
+from mulde.errors import ConfigError, TrainingDiverged
 from mulde.graph.graph import Graph, read_folder
 from mulde.storage.atomic import new_file
-from training.auto.candidates import Size, candidates
+from training.auto.candidates import Candidate, Size, candidates, lasting
 from training.auto.clock import Clock, Now, OutOfTime
-from training.auto.plan import Plan, make_plan
+from training.auto.memory import GB, Memory
+from training.auto.plan import TRIAL, Plan, make_plan
 from training.auto.race import Report, run_race
 from training.distillation.queries import QuerySet
 from training.export.export import export
-from training.recipe import Recipe
+from training.recipe import Recipe, decisive, digest_of
 from training.recipe_file import to_toml
 from training.train import Device, Stage, read_record, stages, train_stage
 
@@ -32,6 +35,9 @@ _RACE = 0.3
 
 _EXPORT = 0.08
 """Share that training leaves for export and measurement."""
+
+_POOR = 0.9
+"""Share of the best teacher's valid MRR below which another one is dropped."""
 
 Say = Callable[[str], None]
 
@@ -43,6 +49,7 @@ class Decisions:
     Attributes:
         race: one row for each candidate, the best first.
         trained: one row for each model after the race.
+        left_out: candidates that were not tried, and why.
         chosen: the model that was exported: ``junior``, ``baseline`` or ``race``.
         why: one sentence.
         seconds: of each part.
@@ -50,6 +57,7 @@ class Decisions:
 
     race: list[dict[str, Any]] = field(default_factory=list)
     trained: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     chosen: str = ""
     why: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -62,6 +70,7 @@ def fit(
     *,
     name: str,
     minutes: float = 10.0,
+    memory: float | None = None,
     dimension: int = 32,
     device: Device,
     seed: int = 1,
@@ -79,7 +88,8 @@ def fit(
         run: folder for checkpoints; an interrupted fit continues from them.
         name: of recipe and model.
         minutes: for everything; export may take a little longer.
-        dimension: D of the Junior.
+        memory: gigabytes that a training may take; None: what the machine has free.
+        dimension: D of the Junior, even.
         device: where models are trained.
         seed: of the race, the Junior and the baseline.
         report: is told of every epoch.
@@ -87,18 +97,24 @@ def fit(
         overwrite: replace an existing bundle.
         teacher: checkpoint of the only teacher; None trains teachers.
         now: the clock that minutes are read from.
+
+    Raises:
+        ConfigError: for an odd dimension, a bundle that is there, or too little memory.
     """
+    if dimension % 2:
+        raise ConfigError("--dimension", "an even number", dimension)
+    if out.exists() and not overwrite:
+        raise ConfigError("--out", "a folder that does not exist, or --overwrite", str(out))
     clock, started, told = Clock.of(60 * minutes, now), now(), Decisions()
     graph = read_folder(data)
     wanted = {"graph": graph.digest, "dimension": dimension, "minutes": minutes, "seed": seed}
-    if teacher is not None:
-        wanted["teacher"] = str(teacher)
-    plan = Plan.read(run / "plan.json", wanted)
-    if plan is None:
-        plan = _race(graph, wanted, clock, run, name, device, report, say)
+    wanted |= {} if memory is None else {"memory": memory}
+    wanted |= {} if teacher is None else {"teacher": str(teacher)}
+    fitting = _Fitting(graph, run, device, clock, report, say, told)
+    plan = Plan.read(run / "plan.json", wanted) or fitting.race(wanted, name, memory)
     told.race, told.seconds["race"] = plan.race, now() - started
     say(_planned(plan))
-    checkpoint, recipe = _train(plan, graph, run, device, clock, report, told, teacher)
+    checkpoint, recipe = fitting.train(plan, teacher)
     told.seconds["training"] = now() - started - told.seconds["race"]
     say(told.why)
     path = run / "recipe.toml"
@@ -112,74 +128,156 @@ def fit(
     return manifest, told
 
 
-def _race(
-    graph: Graph,
-    wanted: dict[str, Any],
-    clock: Clock,
-    run: Path,
-    name: str,
-    device: Device,
-    report: Report,
-    say: Say,
-) -> Plan:
-    """Run the race and keep what it decided."""
-    queries = len(QuerySet.of(graph.train, graph.num_relations, graph.num_entities))
-    size = Size.of(graph, queries)
-    entrants = candidates(size, wanted["dimension"])
-    say(f"race: {len(entrants)} candidates, {queries:,} queries, {_RACE * clock.left_s:.0f} s")
-    seed = int(wanted["seed"])
-    results = run_race(graph, entrants, clock.share(_RACE), run / "race", device, seed, report)
-    plan = make_plan(results, size, clock.left_s, wanted, name, graph.name)
-    plan.write(run / "plan.json")
-    return plan
+@dataclass(frozen=True)
+class _Variant:
+    """A recipe and the checkpoints of its teachers."""
+
+    recipe: Recipe
+    teachers: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """Its teachers and its temperature."""
+        teachers = " ".join(f"{one.scorer}-{one.dimension}" for one in self.recipe.teachers)
+        return f"{teachers} T {self.recipe.distillation.temperature:g}".strip()
 
 
-def _train(
-    plan: Plan,
-    graph: Graph,
-    run: Path,
-    device: Device,
-    clock: Clock,
-    report: Report,
-    told: Decisions,
-    teacher: Path | None,
-) -> tuple[Path, Recipe]:
-    """Train what was planned, and return the best checkpoint with its recipe."""
-    training = clock.share(1 - _EXPORT)
-    *teachers, junior, baseline = stages(plan.recipe, run)
-    if teacher is not None:
-        teachers, junior = [], replace(junior, teachers=(teacher,))
+def _without_teachers(recipes: Sequence[Recipe]) -> list[Recipe]:
+    """The recipes that differ, once their teachers are left out."""
+    return list({one.digest: one for one in (replace(r, teachers=()) for r in recipes)}.values())
 
-    def train(stage: Stage, part: Clock) -> float:
-        with suppress(OutOfTime):
-            train_stage(stage, plan.recipe, graph, device, part.watch(report))
-        mrr = _best(stage.folder)
-        told.trained.append({"model": stage.name, "valid_mrr": mrr, "folder": stage.folder.name})
+
+@dataclass(frozen=True)
+class _Fitting:
+    """What all parts of a fit share."""
+
+    graph: Graph
+    run: Path
+    device: Device
+    clock: Clock
+    report: Report
+    say: Say
+    told: Decisions
+
+    def race(self, wanted: dict[str, Any], name: str, memory: float | None) -> Plan:
+        """Run the race and keep what it decided."""
+        graph, clock = self.graph, self.clock
+        queries = len(QuerySet.of(graph.train, graph.num_relations, graph.num_entities))
+        size = Size.of(graph, queries)
+        budget = Memory.of(size, memory)
+        entrants = self._fitting(candidates(size, wanted["dimension"]), budget)
+        seconds = _RACE * clock.left_s
+        self.say(f"race: {len(entrants)} candidates, {queries:,} queries, {seconds:.0f} s")
+        results = run_race(
+            graph,
+            entrants,
+            clock.share(_RACE),
+            self.run / "race",
+            self.device,
+            int(wanted["seed"]),
+            self.report,
+        )
+        plan = make_plan(results, size, clock.left_s, wanted, name, graph.name, budget)
+        plan.write(self.run / "plan.json")
+        return plan
+
+    def _fitting(self, entrants: Sequence[Candidate], budget: Memory) -> list[Candidate]:
+        """The candidates that fit into the memory."""
+        needs = {one.name: budget.bytes_of(one.model, one.training) / GB for one in entrants}
+        found = [one for one in entrants if budget.fits(one.model, one.training)]
+        if not found:
+            least = f"at least {min(needs.values()):.1f} (GB) for a graph of this size"
+            raise ConfigError("--memory", least, round(budget.budget / GB, 2))
+        kept = {one.name for one in found}
+        for one, gigabytes in needs.items():
+            if one not in kept:
+                self.told.left_out.append(f"{one}: needs {gigabytes:.1f} GB")
+                self.say(f"left out: {self.told.left_out[-1]}")
+        return found
+
+    def train(self, plan: Plan, teacher: Path | None) -> tuple[Path, Recipe]:
+        """Train what was planned, and return the best checkpoint with its recipe."""
+        clock = self.clock.share(1 - _EXPORT)
+        *_, junior, baseline = stages(plan.recipes[0], self.run)
+        direct = self._stage(baseline, plan.recipes[0], clock.share(0.2))
+        if teacher is None:
+            variants = self._teachers(plan.recipes, clock)
+        else:
+            variants = [_Variant(one, (teacher,)) for one in _without_teachers(plan.recipes)]
+        recipe, taught = plan.recipes[0], 0.0
+        if variants:
+            best = self._trials(variants, junior, clock)
+            recipe = best.recipe
+            taught = self._stage(replace(junior, teachers=best.teachers), recipe, clock)
+        return self._choose(plan, recipe, taught, direct, (junior.folder, baseline.folder))
+
+    def _stage(self, stage: Stage, recipe: Recipe, clock: Clock) -> float:
+        """Train a model until its time is over; its best valid MRR, 0 if there is none."""
+        trained = clock.left_s > 0
+        if trained:
+            watched = clock.watch(self.report)
+            with suppress(OutOfTime, TrainingDiverged):
+                train_stage(stage, recipe, self.graph, self.device, watched, self_loops=False)
+        mrr = _best(stage.folder) if trained else 0.0
+        row = {"model": stage.name, "valid_mrr": mrr, "folder": stage.folder.name}
+        self.told.trained.append(row)
         return mrr
 
-    direct = train(baseline, training.share(0.2))
-    for place, stage in enumerate(teachers):
-        train(stage, training.share(0.6 / (len(teachers) - place)))
-    taught = 0.0
-    if all((stage.folder / "best.pt").exists() for stage in teachers):
-        taught = train(junior, training)
-    return _choose(plan, taught, direct, (junior.folder, baseline.folder), told)
+    def _teachers(self, recipes: Sequence[Recipe], clock: Clock) -> list[_Variant]:
+        """Train all teachers; the recipes with those that are not much worse than the best."""
+        own = [stages(recipe, self.run)[: len(recipe.teachers)] for recipe in recipes]
+        every = {stage.folder: (stage, recipe) for recipe, several in zip(recipes, own, strict=True)
+                 for stage in several}  # fmt: skip
+        mrr: dict[Path, float] = {}
+        for place, (folder, (stage, recipe)) in enumerate(every.items()):
+            mrr[folder] = self._stage(stage, recipe, clock.share(0.6 / (len(every) - place)))
+        found = []
+        for recipe, several in zip(recipes, own, strict=True):
+            least = _POOR * max(mrr[stage.folder] for stage in several)
+            good = [mrr[stage.folder] > 0 and mrr[stage.folder] >= least for stage in several]
+            kept = tuple(stage.folder / "best.pt" for stage in compress(several, good))
+            if kept:
+                asked = replace(recipe, teachers=tuple(compress(recipe.teachers, good)))
+                found.append(_Variant(asked, kept))
+        return found
 
+    def _trials(self, variants: Sequence[_Variant], junior: Stage, clock: Clock) -> _Variant:
+        """The variant whose short Junior is best on valid; the first one where time is short."""
+        if len(variants) == 1:
+            return variants[0]
+        short = lasting(junior.training, round(TRIAL * junior.training.epochs))
+        mrr: list[float] = []
+        for place, one in enumerate(variants):
+            distillation = replace(one.recipe.distillation, ask_every=short.validate_every)
+            facts = [decisive(distillation), decisive(short), list(map(str, one.teachers))]
+            stage = replace(
+                junior,
+                name=f"trial {one.name}",
+                folder=self.run / "trials" / digest_of(facts)[:12],
+                training=short,
+                teachers=one.teachers,
+            )
+            asked = replace(one.recipe, distillation=distillation)
+            mrr.append(self._stage(stage, asked, clock.share(0.5 / (len(variants) - place))))
+        return variants[mrr.index(max(mrr))]
 
-def _choose(
-    plan: Plan, taught: float, direct: float, folders: tuple[Path, Path], told: Decisions
-) -> tuple[Path, Recipe]:
-    """The best model on valid, and why."""
-    junior, baseline = (folder / "best.pt" for folder in folders)
-    found = f"Junior {taught:.4f}, baseline {direct:.4f}, race {plan.mrr:.4f}"
-    if taught > max(direct, plan.mrr):
-        told.chosen, told.why = "junior", f"distillation helps on valid ({found})"
-        return junior, plan.recipe
-    told.chosen = "baseline" if direct >= plan.mrr else "race"
-    told.why = f"distillation does not help on valid ({found}): exporting the {told.chosen} model"
-    if told.chosen == "baseline":
-        return baseline, replace(plan.recipe, teachers=())
-    return Path(plan.checkpoint), plan.winner
+    def _choose(
+        self, plan: Plan, recipe: Recipe, taught: float, direct: float, folders: tuple[Path, Path]
+    ) -> tuple[Path, Recipe]:
+        """The best model on valid, and why."""
+        told = self.told
+        junior, baseline = (folder / "best.pt" for folder in folders)
+        found = f"Junior {taught:.4f}, baseline {direct:.4f}, race {plan.mrr:.4f}"
+        if taught > max(direct, plan.mrr):
+            told.chosen, told.why = "junior", f"distillation helps on valid ({found})"
+            return junior, recipe
+        told.chosen = "baseline" if direct >= plan.mrr and direct > 0 else "race"
+        told.why = (
+            f"distillation does not help on valid ({found}): exporting the {told.chosen} model"
+        )
+        if told.chosen == "baseline":
+            return baseline, replace(recipe, teachers=())
+        return Path(plan.checkpoint), plan.winner
 
 
 def _best(folder: Path) -> float:
@@ -191,7 +289,7 @@ def _best(folder: Path) -> float:
 
 
 def _planned(plan: Plan) -> str:
-    leader, recipe = plan.race[0], plan.recipe
+    leader, recipe = plan.race[0], plan.recipes[0]
     teachers = ", ".join(f"{one.scorer}-{one.dimension}" for one in recipe.teachers)
     return (
         f"race: {leader['scorer']} {leader['setting']} leads with valid MRR {plan.mrr:.4f}; "

@@ -1,9 +1,10 @@
-"""From the race's results to a whole recipe: teachers, Junior, distillation, sized to the time.
+"""From the race's results to whole recipes: teachers, Junior, distillation, sized to the time.
 
 Settings follow the committed recipes: bilinear Juniors take soft labels over unanswered candidates,
-hyperbolic ones over all candidates with a small weight. Teachers are of the winning family, larger
-than the Junior, and one is of the second family if that is not much worse: blends of families are
-better than blends of seeds.
+hyperbolic ones over all candidates with a small weight. Teachers are of the winning family and
+larger than the Junior; the second family joins them if it is about as good. Which of a few sets
+teaches, and how soft the labels are, is left to short trials on valid (``training.auto.fit``): one
+recipe for each.
 """
 
 from __future__ import annotations
@@ -12,26 +13,54 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mulde.storage.atomic import new_file
 from training.auto.candidates import Candidate, Size, lasting
+from training.auto.memory import Memory
 from training.auto.race import Result
 from training.recipe import Distillation, Recipe, ScorerSettings, Teacher, Training, decisive
 from training.recipe_file import parse_recipe
 
-LARGE = {"ComplEx": 128, "RESCAL": 64, "RotH": 64}
-"""Dimension of a family's teachers."""
 
-_COST = {"ComplEx": 3.0, "RESCAL": 3.0, "RotH": 1.8}
-"""Seconds of a teacher's epoch against those of a 32-d model, measured on the benchmark graphs."""
+class Larger(NamedTuple):
+    """A teacher made of a candidate.
 
-_SECOND_FAMILY = 0.8
+    Attributes:
+        scorer: its family.
+        dimension: D.
+        penalty: of the candidate's penalty.
+        cost: seconds of an epoch against those of a 32-d model, measured on benchmark graphs.
+        seed: of its initial values.
+    """
+
+    scorer: str
+    dimension: int
+    penalty: float = 1.0
+    cost: float = 1.8
+    seed: int = 0
+
+
+TEACHERS = {
+    "ComplEx": (
+        (Larger("ComplEx", 128, 2.0, 3.0), Larger("ComplEx", 128, 2.0, 3.0, 1)),
+        (Larger("ComplEx", 512, 4.0, 9.0), Larger("ComplEx", 256, 2.0, 5.0)),
+    ),
+    "RESCAL": ((Larger("RESCAL", 64, 1.5, 3.0), Larger("RESCAL", 64, 1.5, 3.0, 1)),),
+    "RotH": ((Larger("RotH", 64), Larger("RefH", 64, seed=1)),),
+}
+"""Sets of teachers of each family, the cheapest first."""
+
+_SECOND_FAMILY = 0.95
 """Least share of the winner's valid MRR with which a second family teaches."""
 
-_MOST_TEACHERS = 4
 _LEAST_EPOCHS = 3
-_DISTILLED_COST = 1.5
+_DISTILLED_COST = 1.6
+_LONGER = {"bilinear": 3, "linear": 1}
+"""Epochs of a Junior against those in the race, by score: soft labels delay overfitting."""
+
+TRIAL = 1 / 3
+"""Share of the Junior's epochs in a trial."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +70,7 @@ class Plan:
     Attributes:
         wanted: graph digest, dimension, minutes and seed that it was made for.
         race: one row for each candidate, the best first.
-        recipe: teachers, Junior and baseline.
+        recipes: teachers, Junior and baseline; they differ in teachers and distillation.
         winner: the recipe of the race's best model alone.
         checkpoint: of that model; empty if there is none.
         mrr: its valid MRR.
@@ -49,14 +78,15 @@ class Plan:
 
     wanted: dict[str, Any]
     race: list[dict[str, Any]]
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     winner: Recipe
     checkpoint: str
     mrr: float
 
     def write(self, path: Path) -> None:
         """Write whole or not at all."""
-        values = {**asdict(self), "recipe": decisive(self.recipe), "winner": decisive(self.winner)}
+        recipes = [decisive(one) for one in self.recipes]
+        values = {**asdict(self), "recipes": recipes, "winner": decisive(self.winner)}
         with new_file(path) as draft:
             draft.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
@@ -66,10 +96,11 @@ class Plan:
         if not path.exists():
             return None
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values["wanted"] != wanted or not _there(values["checkpoint"]):
+        current = "recipes" in values and values["wanted"] == wanted
+        if not current or not _there(values["checkpoint"]):
             return None
-        recipes = {key: parse_recipe(values[key], str(path)) for key in ("recipe", "winner")}
-        return cls(**{**values, **recipes})
+        values["recipes"] = tuple(parse_recipe(one, str(path)) for one in values["recipes"])
+        return cls(**{**values, "winner": parse_recipe(values["winner"], str(path))})
 
 
 def _there(checkpoint: str) -> bool:
@@ -83,13 +114,38 @@ def make_plan(
     wanted: dict[str, Any],
     name: str,
     data: str,
+    memory: Memory,
 ) -> Plan:
-    """Return the plan that follows from a race; arguments as for ``plan_recipe``."""
+    """Return the plan that follows from a race.
+
+    Args:
+        results: of the race, the best first.
+        size: of the graph.
+        seconds: left for teachers, Junior, baseline and export.
+        wanted: what it is made for; its seed is that of Junior and baseline.
+        name: of the recipe.
+        data: the graph's name.
+        memory: that models must fit into.
+    """
     best, seed = results[0], int(wanted["seed"])
+    budget = Budget.of(seconds)
+    winner = best.candidate
+    common = Recipe(
+        name=name,
+        data=data,
+        junior=winner.model,
+        junior_training=_junior(best, budget),
+        seed=seed,
+        notes=_notes(results),
+    )
     return Plan(
         wanted,
         [_race_row(one) for one in results],
-        plan_recipe(results, size, seconds, name, data, seed),
+        tuple(
+            replace(common, teachers=several, distillation=one)
+            for several in _teachers(results, budget.teachers, memory)
+            for one in _distillations(winner, size, common.junior_training)
+        ),
         fallback_recipe(best, name, data, seed),
         "" if best.checkpoint is None else str(best.checkpoint),
         best.mrr,
@@ -113,7 +169,7 @@ class Budget:
 
     Attributes:
         teachers: all of them together.
-        junior: the distilled model.
+        junior: the distilled model, trials included.
         baseline: the same model without teachers.
     """
 
@@ -124,65 +180,54 @@ class Budget:
     @classmethod
     def of(cls, seconds: float) -> Budget:
         """Divide what is left; the rest is for export and measurement."""
-        return cls(0.4 * seconds, 0.3 * seconds, 0.12 * seconds)
+        return cls(0.4 * seconds, 0.35 * seconds, 0.12 * seconds)
 
 
-def plan_recipe(
-    results: Sequence[Result], size: Size, seconds: float, name: str, data: str, seed: int
-) -> Recipe:
-    """Return the recipe that the time left allows.
-
-    Args:
-        results: of the race, the best first.
-        size: of the graph.
-        seconds: left for teachers, Junior, baseline and export.
-        name: of the recipe.
-        data: the graph's name.
-        seed: of Junior and baseline.
-    """
-    budget, winner = Budget.of(seconds), results[0]
-    junior = _fitting(winner, min(budget.junior / _DISTILLED_COST, budget.baseline), 1.0)
-    teachers = _teachers(results, budget.teachers)
-    distillation = _distillation(winner.candidate, size, junior)
-    return Recipe(
-        name=name,
-        data=data,
-        junior=winner.candidate.model,
-        junior_training=junior,
-        teachers=teachers,
-        distillation=distillation,
-        seed=seed,
-        notes=_notes(results),
+def _junior(best: Result, budget: Budget) -> Training:
+    """The schedule of Junior and baseline: as many epochs as both have time for."""
+    full = best.candidate.training
+    longer = lasting(full, _LONGER[best.candidate.model.score] * full.epochs)
+    return _fitting(
+        longer, min(budget.junior / (2.4 * _DISTILLED_COST), budget.baseline), best.epoch_s
     )
 
 
-def _fitting(result: Result, seconds: float, cost: float) -> Training:
-    """The full schedule of a candidate, or as many epochs as the time allows."""
-    training = result.candidate.training
-    affordable = int(seconds / max(result.epoch_s * cost, 1e-6))
+def _fitting(training: Training, seconds: float, epoch_s: float) -> Training:
+    """A whole schedule, or as many epochs as the time allows."""
+    affordable = int(seconds / max(epoch_s, 1e-6))
     return lasting(training, max(_LEAST_EPOCHS, min(training.epochs, affordable)))
 
 
-def _teachers(results: Sequence[Result], seconds: float) -> tuple[Teacher, ...]:
-    """Up to four teachers of the two best families, as many as the time allows; at least one."""
-    best = _best_of_families(results)
-    first, rest = best[0], [one for one in best[1:] if one.mrr >= _SECOND_FAMILY * best[0].mrr]
-    order = [
-        (first, 0),
-        *((one, 0) for one in rest[:1]),
-        (first, 1),
-        *((one, 1) for one in rest[:1]),
-    ]
-    found: list[Teacher] = []
-    for result, seed in order[:_MOST_TEACHERS]:
-        cost = _COST[result.candidate.model.scorer]
-        full = result.epoch_s * cost * result.candidate.training.epochs
-        if found and full > seconds:
-            continue
-        training = _fitting(result, seconds, cost)
-        seconds -= result.epoch_s * cost * training.epochs
-        found.append(_teacher(result.candidate, training, seed))
-    return tuple(found)
+def _teachers(
+    results: Sequence[Result], seconds: float, memory: Memory
+) -> list[tuple[Teacher, ...]]:
+    """The sets of teachers that there is time for; at least one set of one teacher.
+
+    Where a second family is about as good, its first set joins the winner's first one.
+    """
+    first, *rest = _best_of_families(results)
+    found: list[tuple[Teacher, ...]] = []
+    for place, larger in enumerate(TEACHERS[first.candidate.model.scorer]):
+        options = [(first, one) for one in larger]
+        for second in rest[: 1 - place]:
+            if second.mrr >= _SECOND_FAMILY * first.mrr:
+                options += [(second, one) for one in TEACHERS[second.candidate.model.scorer][0]]
+        made: list[Teacher] = []
+        for result, one in options:
+            cost = result.epoch_s * one.cost * result.candidate.training.epochs
+            teacher = _teacher(result.candidate, one, result.candidate.training)
+            if cost <= seconds and memory.fits(teacher.model, result.candidate.training):
+                made.append(teacher)
+                seconds -= cost
+        found += [tuple(made)] if made else []
+    return found or [(_short_teacher(first, seconds),)]
+
+
+def _short_teacher(best: Result, seconds: float) -> Teacher:
+    """The smallest teacher of the best family, trained as long as there is time."""
+    smallest = TEACHERS[best.candidate.model.scorer][0][0]
+    training = _fitting(best.candidate.training, seconds, best.epoch_s * smallest.cost)
+    return _teacher(best.candidate, smallest, training)
 
 
 def _best_of_families(results: Sequence[Result]) -> list[Result]:
@@ -194,23 +239,25 @@ def _best_of_families(results: Sequence[Result]) -> list[Result]:
     return sorted(found.values(), key=lambda one: -one.mrr)
 
 
-def _teacher(candidate: Candidate, training: Training, seed: int) -> Teacher:
-    """A larger model of the same family; a larger one wants a larger penalty."""
+def _teacher(candidate: Candidate, larger: Larger, training: Training) -> Teacher:
+    """A larger model of a candidate's family, by the distance where it is hyperbolic."""
     model = candidate.model
-    score = "distance" if model.scorer == "RotH" else model.score
     return Teacher(
-        model.scorer,
-        max(model.dimension, LARGE[model.scorer]),
-        score,
+        larger.scorer,  # type: ignore[arg-type]
+        max(model.dimension, larger.dimension),
+        "distance" if model.score == "linear" else model.score,
         spread=model.spread,
         rotations=model.rotations,
-        seed=seed,
-        training=replace(training, penalty=2 * training.penalty),
+        seed=larger.seed,
+        training=replace(training, penalty=larger.penalty * training.penalty),
     )
 
 
-def _distillation(winner: Candidate, size: Size, junior: Training) -> Distillation:
-    """Settings by family, as in the committed recipes."""
+def _distillations(winner: Candidate, size: Size, junior: Training) -> list[Distillation]:
+    """Settings by family, as in the committed recipes; a bilinear Junior tries sharper labels.
+
+    The gradient of soft labels falls with T^2, so gamma grows as 1 / T^2.
+    """
     common = Distillation(
         candidates=min(200, size.entities),
         attention_period=10.0,
@@ -218,9 +265,10 @@ def _distillation(winner: Candidate, size: Size, junior: Training) -> Distillati
         labels="multi-hot",
         weight="query",
     )
-    if winner.model.score == "bilinear":
-        return replace(common, gamma=1.0, soft_over="unanswered", scaling=False)
-    return replace(common, gamma=0.1)
+    if winner.model.score != "bilinear":
+        return [replace(common, gamma=0.1)]
+    common = replace(common, soft_over="unanswered", scaling=False)
+    return [replace(common, temperature=t, gamma=1 / t**2) for t in (0.5, 1.0)]
 
 
 def _notes(results: Sequence[Result]) -> str:

@@ -3,7 +3,8 @@
 Each rung trains the remaining candidates from nothing with three times the epochs of the rung
 before, and keeps the better third. So most of the time goes to the models that look best, and a
 candidate's score is always that of a complete learning-rate schedule. (Jamieson and Talwalkar,
-"Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.)
+"Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.) At the end
+the best candidate's settings are varied, one at a time.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mulde.errors import TrainingDiverged
 from mulde.graph.graph import Graph
-from training.auto.candidates import Candidate
+from training.auto.candidates import Candidate, neighbours
 from training.auto.clock import Clock, OutOfTime
 from training.loop import Progress
 from training.recipe import Recipe, decisive, digest_of
@@ -25,6 +27,8 @@ RUNGS = (1 / 9, 1 / 3, 1.0)
 """Share of a candidate's epochs in each rung."""
 
 _KEPT = 1 / 3
+_REFINED = 1
+"""Share of the time, in rungs, for the neighbours of the best candidate."""
 
 Report = Callable[[str, Progress], None]
 
@@ -79,19 +83,28 @@ def run_race(
     results: dict[str, Result] = {}
     remaining = list(entrants)
     for rung, share in enumerate(RUNGS):
-        part = clock.share(1 / (len(RUNGS) - rung))
+        part = clock.share(1 / (len(RUNGS) - rung + (_REFINED if rung else 0)))
         for place, one in enumerate(remaining):
+            if clock.left_s == 0 and any(found.checkpoint for found in results.values()):
+                break
             own = part.share(1 / (len(remaining) - place))
             if not rung:
                 results[one.name] = trial(one, 1, 0, own)
             epochs = _epochs(one, share, results[one.name].epoch_s, own)
             results[one.name] = trial(one, epochs, rung, own)
-        order = sorted(remaining, key=lambda one: -results[one.name].mrr)
+        tried = [one for one in remaining if one.name in results]
+        order = sorted(tried, key=lambda one: -results[one.name].mrr)
         remaining = order[: max(1, math.ceil(len(order) * _KEPT))]
-        if clock.left_s == 0:
-            break
-    # A later rung says more than an earlier one, whatever its figure.
-    return sorted(results.values(), key=lambda found: (-found.rung, -found.mrr))
+    found = _ordered(results)
+    for one in neighbours(found[0].candidate):
+        if found[0].epoch_s * one.training.epochs < clock.left_s:
+            results[one.name] = trial(one, one.training.epochs, len(RUNGS) - 1, clock)
+    return _ordered(results)
+
+
+def _ordered(results: dict[str, Result]) -> list[Result]:
+    """The best first. A later rung says more than an earlier one, whatever its figure."""
+    return sorted(results.values(), key=lambda one: (one.checkpoint is None, -one.rung, -one.mrr))
 
 
 def _epochs(one: Candidate, share: float, epoch_s: float, clock: Clock) -> int:
@@ -111,21 +124,23 @@ def _train(
     seed: int,
     report: Report,
 ) -> Result:
-    """Train one candidate from nothing, or find it trained."""
+    """Train one candidate from nothing, or find it trained; one that diverges has no checkpoint."""
     model, training = candidate.model, candidate.lasting(epochs).training
     name = digest_of([decisive(model), decisive(training)])[:12]
     stage = Stage(
         f"race {rung + 1}/{len(RUNGS)} {candidate.name}", folder / name, model, training, seed
     )
     recipe = Recipe(name="race", data="", junior=model, junior_training=training)
-    with suppress(OutOfTime):
-        train_stage(stage, recipe, graph, device, clock.watch(report))
+    began = clock.now()
+    with suppress(OutOfTime, TrainingDiverged):
+        train_stage(stage, recipe, graph, device, clock.watch(report), self_loops=False)
+    spent = clock.now() - began
     best = stage.folder / "best.pt"
     record = read_record(stage.folder) if best.exists() else []
     if not record:
-        return Result(candidate, training.epochs, rung, 0.0, 0.0, math.inf, None)
+        return Result(candidate, training.epochs, rung, 0.0, spent, math.inf, None)
     last = record[-1]
-    seconds = float(last["seconds"])
+    seconds = max(spent, float(last["seconds"]))
     return Result(
         candidate,
         training.epochs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,15 +13,21 @@ from mulde.commands.learning.layout_options import Files, LayoutOptions
 from mulde.commands.progress import file_progress
 from mulde.storage.printable import printable
 
+if TYPE_CHECKING:
+    from mulde.bundle.manifest import Manifest
+    from training.auto.fit import Decisions
+
 _console = Console(stderr=True)
-_SMALL = 20_000
-"""Facts below which a tenth each is held out for valid and test, and a twentieth from there on."""
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")]
 Run = Annotated[
     Path | None, typer.Option(help="Folder for graph and checkpoints; default: runs/NAME.")
 ]
 Minutes = Annotated[float, typer.Option(min=0.05, help="Time for race, training and export.")]
+Memory = Annotated[
+    float | None,
+    typer.Option(min=0, help="GB that a training may take; default: what is free."),
+]
 Dimension = Annotated[int, typer.Option(min=2, max=1024, help="Numbers per entity, even.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of split, race and Junior.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -39,6 +45,7 @@ def fit(
     out: Out,
     layout: LayoutOptions,
     minutes: Minutes = 10.0,
+    memory: Memory = None,
     dimension: Dimension = 32,
     by: Annotated[str, typer.Option(help="Held out facts: random, time or entity.")] = "random",
     seed: Seed = 1,
@@ -52,48 +59,31 @@ def fit(
     an interrupt and it goes on. What was chosen, and why, is in RUN/decisions.json; the recipe is
     in RUN/recipe.toml.
     """
+    from training.auto.run import fit_facts, fit_folder
+
     folder = run or Path("runs") / out.resolve().name
-    data = graph_folder(files, layout, folder / "graph", by, seed)
-    run_fit(
-        data,
-        out,
-        folder,
-        minutes=minutes,
-        dimension=dimension,
-        seed=seed,
-        device=device,
-        overwrite=overwrite,
-    )
-
-
-def graph_folder(files: list[Path], layout: LayoutOptions, made: Path, by: str, seed: int) -> Path:
-    """The graph folder that was given, or one made from files; made once."""
-    from mulde.graph.splitting.split import split_graph
-
+    options: dict[str, Any] = {
+        "minutes": minutes,
+        "memory": memory,
+        "dimension": dimension,
+        "seed": seed,
+        "device": device,
+        "overwrite": overwrite,
+    }
     if len(files) == 1 and files[0].is_dir():
-        return files[0]
+        say_result(out, *fit_folder(files[0], out, folder, **options))
+        return
     with file_progress("reading") as progress:
         data = layout.read(files, progress)
-    say(data.report.text())
-    share = 0.1 if len(data.facts.triples) < _SMALL else 0.05
     name = ", ".join(map(str, files))
-    split_graph(data, made, by=by, valid=share, test=share, seed=seed, overwrite=True, name=name)
-    return made
+    say_result(out, *fit_facts(data, out, folder, by=by, name=name, **options))
 
 
-def run_fit(data: Path, out: Path, run: Path, *, device: str, **options: Any) -> None:
-    """Fit with progress bars, and say what came out."""
-    from training.auto.fit import fit as fit_bundle
-    from training.progress import TrainingReport
-    from training.train import pick_device
-
-    name = out.resolve().name
-    with TrainingReport(_console) as report:
-        manifest, told = fit_bundle(
-            data, out, run, name=name, device=pick_device(device), report=report, say=say, **options
-        )
+def say_result(out: Path, manifest: Manifest, told: Decisions | None = None) -> None:
+    """Say how good a bundle is, which model it is, and how to serve it."""
     test = manifest.quality["test"]["total"]
-    say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f} ({told.chosen})")
+    chosen = "" if told is None else f" ({told.chosen})"
+    say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}{chosen}")
     say(f"bundle is in {out}; serve it with: mulde serve {out}")
 
 

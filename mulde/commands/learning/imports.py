@@ -11,13 +11,14 @@ from rich.console import Console
 from mulde.commands.learning.fit import (
     Device,
     Dimension,
+    Memory,
     Minutes,
     Out,
     Overwrite,
     Run,
     Seed,
-    run_fit,
     say,
+    say_result,
 )
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ def import_model(
     recipe = folder / "recipe.toml"
     with Console(stderr=True).status("exporting"):
         manifest = export(checkpoint, data, out, recipe=recipe, overwrite=overwrite, name=name)
-    test = manifest.quality["test"]["total"]
-    say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}")
-    say(f"bundle is in {out}; serve it with: mulde serve {out}")
+    say_result(out, manifest)
 
 
 def distill(
@@ -66,6 +65,7 @@ def distill(
     out: Out,
     dimension: Dimension = 32,
     minutes: Minutes = 10.0,
+    memory: Memory = None,
     scorer: Scorer = None,
     seed: Seed = 1,
     run: Run = None,
@@ -73,18 +73,22 @@ def distill(
     overwrite: Overwrite = False,
 ) -> None:
     """Distil a small Junior from a model of another package."""
+    from training.auto.run import fit_folder
+
     folder = run or Path("runs") / out.resolve().name
-    run_fit(
+    fitted = fit_folder(
         data,
         out,
         folder,
         minutes=minutes,
+        memory=memory,
         dimension=dimension,
         seed=seed,
         device=device,
         overwrite=overwrite,
         teacher=_converted(source, data, folder, scorer),
     )
+    say_result(out, *fitted)
 
 
 def _converted(source: Path, data: Path, folder: Path, scorer: str | None) -> Path:

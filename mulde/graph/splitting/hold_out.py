@@ -5,7 +5,7 @@ Shape letters: n facts, P pairs of entities, E entities, R relations.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,17 @@ Hashes = NDArray[np.uint64]
 Places = NDArray[np.int8]
 _NAMES = 1 << 17
 
+Shortfall = Literal["refuse", "fewer", "unseen"]
+"""Where too few facts can be held out: refuse, hold out fewer, or also the last of an entity."""
 
-def hold_out(triples: Triples, hashes: Hashes, valid: float, test: float) -> Places:
+
+def hold_out(
+    triples: Triples,
+    hashes: Hashes,
+    valid: float,
+    test: float,
+    shortfall: Shortfall = "refuse",
+) -> Places:
     """Which split each fact goes to, as a place in ``SPLITS``: whole pairs in a random order.
 
     Pairs are taken in the order of their hashes, first for test, then for valid; the last pair of
@@ -28,6 +37,8 @@ def hold_out(triples: Triples, hashes: Hashes, valid: float, test: float) -> Pla
         hashes: [E], of the entities.
         valid: share of the facts that it gets; whole pairs may overshoot it.
         test: likewise.
+        shortfall: "fewer" holds out half of what can be for each, where that is less; "unseen"
+            also passes over no entity's last pair, so that train may not know it.
 
     Returns:
         [n], 0 for train, 1 for valid, 2 for test.
@@ -40,16 +51,22 @@ def hold_out(triples: Triples, hashes: Hashes, valid: float, test: float) -> Pla
     order = np.argsort(_mix(_mix(hashes[first]) + hashes[second]), kind="stable")
     at = _places(order)[pair]
     free = np.bincount(at, minlength=len(order))
-    last = np.zeros(len(hashes), dtype=np.int64)
-    for column in (0, 2):
-        np.maximum.at(last, triples[:, column], at)
-    free[last] = 0
+    if shortfall != "unseen":
+        last = np.zeros(len(hashes), dtype=np.int64)
+        for column in (0, 2):
+            np.maximum.at(last, triples[:, column], at)
+        free[last] = 0
     free[_last(triples[:, 1], at)] = 0
-    return _take(free, len(triples), valid, test)[at]
+    return _take(free, len(triples), valid, test, shortfall)[at]
 
 
 def hold_out_latest(
-    triples: Triples, times: Rows, entities: int, valid: float, test: float
+    triples: Triples,
+    times: Rows,
+    entities: int,
+    valid: float,
+    test: float,
+    shortfall: Shortfall = "refuse",
 ) -> Places:
     """The same by time: pairs whose earliest fact is latest go to test, those before to valid.
 
@@ -62,7 +79,7 @@ def hold_out_latest(
     at = _places(np.argsort(-earliest, kind="stable"))[pair]
     free = np.bincount(at, minlength=len(pairs))
     free[_last(triples[:, 1], at)] = 0
-    return _take(free, len(triples), valid, test)[at]
+    return _take(free, len(triples), valid, test, shortfall)[at]
 
 
 def hold_out_entities(triples: Triples, hashes: Hashes, valid: float, test: float) -> Places:
@@ -109,19 +126,22 @@ def _places(order: Rows) -> Rows:
     return place
 
 
-def _take(free: Rows, facts: int, valid: float, test: float) -> Places:
+def _take(free: Rows, facts: int, valid: float, test: float, shortfall: Shortfall) -> Places:
     """Splits of groups in their order, [P]: first for test, then for valid, those that are free.
 
     Raises:
         ValueError: where that much cannot be held out.
     """
     wanted = _wanted(facts, valid, test)
+    if shortfall != "refuse":
+        wanted = [max(1, min(one, int(free.sum()) // 2)) for one in wanted]
     before = np.cumsum(free) - free
     for_test = (free > 0) & (before < wanted[0])
     left = np.where(for_test, 0, free)
     before = np.cumsum(left) - left
     for_valid = (left > 0) & (before < wanted[1])
-    _refuse_too_few(free, [free[for_test].sum(), left[for_valid].sum()], wanted, facts)
+    least = wanted if shortfall == "refuse" else [1, 1]
+    _refuse_too_few(free, [free[for_test].sum(), left[for_valid].sum()], least, facts)
     return for_valid + 2 * for_test.astype(np.int8)
 
 

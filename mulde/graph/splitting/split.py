@@ -35,6 +35,7 @@ from mulde.graph.reading.read import GraphData, read_graph
 from mulde.graph.splitting.hold_out import (
     Hashes,
     Places,
+    Shortfall,
     hash_names,
     hold_out,
     hold_out_entities,
@@ -94,6 +95,7 @@ def split_graph(
     overwrite: bool = False,
     name: str = "graph",
     progress: Progress = no_progress,
+    shortfall: Shortfall = "refuse",
 ) -> Split:
     """Split facts, in memory or into a graph folder that appears whole or not at all.
 
@@ -108,6 +110,7 @@ def split_graph(
         overwrite: whether a folder that is there may be replaced.
         name: of the source, for errors.
         progress: told how many facts of each split are written.
+        shortfall: what becomes of a graph of which too few facts can be held out.
 
     Raises:
         ConfigError: for shares outside their range, a relation in ``symmetric`` that there is
@@ -119,7 +122,7 @@ def split_graph(
     triples, times, added = _with_mirrors(data, _rows_of(facts.relation_ids, symmetric, name))
     hashes = hash_names(facts.entity_ids, seed)
     try:
-        part = _hold_out(by, triples, times, hashes, valid, test)
+        part = _hold_out(by, triples, times, hashes, (valid, test), shortfall)
     except ValueError as error:
         raise DatasetError(name, str(error)) from error
     del hashes
@@ -131,15 +134,20 @@ def split_graph(
 
 
 def _hold_out(
-    by: str, triples: Triples, times: Rows | None, hashes: Hashes, valid: float, test: float
+    by: str,
+    triples: Triples,
+    times: Rows | None,
+    hashes: Hashes,
+    shares: tuple[float, float],
+    shortfall: Shortfall,
 ) -> Places:
     if by == "entity":
-        return hold_out_entities(triples, hashes, valid, test)
+        return hold_out_entities(triples, hashes, *shares)
     if by == "time":
         if times is None:
             raise ConfigError("--by time", "a column with times, named by --time", None)
-        return hold_out_latest(triples, times, len(hashes), valid, test)
-    return hold_out(triples, hashes, valid, test)
+        return hold_out_latest(triples, times, len(hashes), *shares, shortfall)
+    return hold_out(triples, hashes, *shares, shortfall)
 
 
 def _rows_of(relation_ids: Any, wanted: Sequence[str], source: str) -> Rows:

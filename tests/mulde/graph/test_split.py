@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from mulde.cli import app
 from mulde.errors import ConfigError, DatasetError
+from mulde.graph import read_graph
 from mulde.graph.graph import SPLITS, Graph, read_folder
+from mulde.graph.splitting.automatic import split_automatically
 from mulde.graph.splitting.hold_out import hash_names, hold_out
 from mulde.graph.splitting.split import split_file
 
@@ -225,3 +227,29 @@ def test_the_command_shows_what_came_of_it(tmp_path: Path) -> None:
     assert re.search(rf"train │ +{len(graph.train)} │", said.stdout)
     assert graph.digest in said.stdout
     assert "9 repeated triples: kept once" in said.stderr
+
+
+def test_an_automatic_split_holds_out_fewer_where_most_facts_are_the_last_of_an_entity(
+    tmp_path: Path,
+) -> None:
+    tree = [(f"n{(child - 1) // 6}", "parent of", f"n{child}") for child in range(1, 200)]
+    told = split_automatically(read_graph(tree), tmp_path / "g")
+    graph = read_folder(tmp_path / "g")
+    assert 0 < len(graph.valid) < 20
+    assert 0 < len(graph.test) < 20
+    assert graph.unseen == {"valid": 0, "test": 0}
+    assert "10% each was wanted" in told
+
+
+def test_an_automatic_split_of_a_star_says_that_train_misses_entities(tmp_path: Path) -> None:
+    star = [("hub", "r", f"leaf{number}") for number in range(100)]
+    told = split_automatically(read_graph(star), tmp_path / "g")
+    graph = read_folder(tmp_path / "g")
+    assert (len(graph.valid), len(graph.test)) == (10, 10)
+    assert graph.unseen == {"valid": 10, "test": 10}
+    assert "entities that train does not know" in told
+
+
+def test_an_automatic_split_of_two_facts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="expected 2 of 2 facts to hold out"):
+        split_automatically(read_graph([("a", "r", "b"), ("b", "r", "c")]), tmp_path / "g")
