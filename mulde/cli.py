@@ -9,8 +9,8 @@ from rich.console import Console
 
 from mulde import __version__
 from mulde.commands import data, serve, web
-from mulde.commands.asking import bench, models, predict, query
-from mulde.commands.bundles import calibrate, evaluate, shrink
+from mulde.commands.asking import bench, models, neighbours, predict, query
+from mulde.commands.bundles import calibrate, evaluate, shrink, vectors
 from mulde.commands.learning import fit, imports, train
 from mulde.errors import MuldeError
 from mulde.storage.printable import printable_lines
@@ -29,10 +29,12 @@ for module in (
     evaluate,
     shrink,
     calibrate,
+    vectors,
     bench,
     serve,
     web,
     query,
+    neighbours,
     predict,
     models,
 ):

@@ -19,11 +19,12 @@ from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.files import manifest_digest
 from mulde.errors import ConfigError, DatasetError, InvalidArgument, JobError
 from serving.batch.completion import candidates, check_completable
+from serving.batch.formats import format_of
 from serving.batch.job_state import JobState, Tally
 from serving.batch.predictor import ANSWERS, SKIPPED, Heads, JobOptions
 from serving.batch.questions import read_questions
-from serving.batch.records import format_of, tab_separated
 from serving.batch.resolver import Resolver
+from serving.batch.text_files import tab_separated
 from serving.batch.worker_pool import JobSpec, Shard, work
 
 _SKIPPED_COLUMNS = ("line", "head", "relation", "tail", "reason")
@@ -192,7 +193,12 @@ def _job(bundle: Bundle, output: Output, options: JobOptions) -> dict[str, Any]:
     digest = manifest_digest(bundle.path)
     bundle.check_same()  # the digest is that of what was opened
     skips = {"skip_unknown": output.skipped is not None}
-    return {"bundle": digest, "format": output.answers.suffix, **asdict(options), **skips}
+    return {
+        "bundle": digest,
+        "format": "".join(output.answers.suffixes[-2:]),
+        **asdict(options),
+        **skips,
+    }
 
 
 def _spec(

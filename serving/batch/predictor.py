@@ -14,10 +14,12 @@ from mulde.bundle.bundle import Bundle
 from mulde.storage.atomic import replace_file
 from mulde.typing import Rows
 from serving.batch.completion import Ranked, candidates, probable
+from serving.batch.formats import format_of
 from serving.batch.job_state import Tally, draft_of, part_path, write_record
 from serving.batch.questions import Questions
-from serving.batch.records import Names, Records, Writer, format_of, tab_separated
+from serving.batch.records import Names, Records, Writer
 from serving.batch.resolver import Resolver
+from serving.batch.text_files import tab_separated
 from serving.engine.engine import Engine
 from serving.engine.results import Results
 
@@ -135,7 +137,8 @@ class Predictor:
             answers = self._ask(entities[part], relations[part])
             ranked = self._ranked(answers, relations[part])
             asked = _asked(piece, part)
-            writer.write(self._records(piece.first + part, asked, ranked))
+            rows = entities[part], relations[part]
+            writer.write(self._records(piece.first + part, asked, ranked, *rows))
             tally += Tally(len(part), len(ranked.rows), int(ranked.exact.sum()))
         return tally
 
@@ -168,27 +171,35 @@ class Predictor:
             heads, count = vocabulary.entities.ids.take(entities), len(entities)
             asked = heads, [relation] * count, ["?"] * count
             numbers = piece.first + start + np.arange(count)
-            writer.write(self._records(numbers, asked, ranked))
+            relations = np.full(count, piece.relation)
+            writer.write(self._records(numbers, asked, ranked, entities, relations))
             tally += Tally(count, len(ranked.rows), int(ranked.exact.sum()))
         return tally
 
-    def _records(self, numbers: Rows, asked: Asked, ranked: Ranked) -> Records:
-        """Answers to questions [B] with these numbers and names."""
+    def _records(
+        self, numbers: Rows, asked: Asked, ranked: Ranked, entities: Rows, relations: Rows
+    ) -> Records:
+        """Answers to questions [B] with these numbers, names and rows; r + R asks for the head."""
         owners, vocabulary = ranked.owners, self._bundle.vocabulary
         head, relation, tail = (Names(owners, names) for names in asked)
-        entities, places = np.unique(ranked.rows, return_inverse=True)
+        answers, places = np.unique(ranked.rows, return_inverse=True)
+        forward = relations % self._bundle.manifest.relations
+        names = [vocabulary.relations.ids[row] for row in forward.tolist()]
         return Records(
             query=numbers[owners],
             head=head,
             relation=relation,
             tail=tail,
             rank=ranked.ranks,
-            answer=Names(places, vocabulary.entities.ids.take(entities)),
-            label=Names(places, vocabulary.entities.labels.take(entities)),
+            answer=Names(places, vocabulary.entities.ids.take(answers)),
+            label=Names(places, vocabulary.entities.labels.take(answers)),
             score=ranked.scores,
             probability=ranked.probabilities,
             exact=ranked.exact[owners],
             known=ranked.known,
+            entity_id=Names(owners, vocabulary.entities.ids.take(entities)),
+            relation_id=Names(owners, names),
+            asks_head=(relations != forward)[owners],
         )
 
     def _write_skipped(self, number: int, piece: Questions, bad: Rows) -> None:

@@ -73,6 +73,54 @@ def test_query_options_reach_the_server(run: Run, client: Client, served_toy: To
     assert none["answers"] == []
 
 
+def test_relations_are_ranked_for_two_entities(run: Run, client: Client) -> None:
+    found = as_json(run("relations", "Q0000001", "Q0000002", "--json", "-k", "2"))
+    expected = client.predict_relations("Q0000001", "Q0000002", k=2)[0]
+    assert [answer["id"] for answer in found["answers"]] == [answer.id for answer in expected]
+
+
+def test_similar_entities_are_ranked_by_distance(run: Run, client: Client) -> None:
+    found = as_json(run("similar", "thing 1", "--json", "-k", "4", "--type", "tail:P2"))
+    expected = client.similar("Q0000001", k=4, types=["tail:P2"])[0]
+    assert [answer["id"] for answer in found["answers"]] == [answer.id for answer in expected]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("query", "Q0000001", "P0"),
+        ("relations", "Q0000001", "Q0000002"),
+        ("similar", "Q0000001"),
+        ("search", "thing 1"),
+    ],
+)
+def test_lines_with_tabs_have_whole_ids(run: Run, command: tuple[str, ...]) -> None:
+    listed = as_json(run(*command, "--json", "-k", "3"))
+    answers = listed["answers"] if "answers" in listed else listed["entities"]
+    names, *rows = (
+        line.split("\t") for line in run(*command, "--tsv", "-k", "3").stdout.split("\n")[:-1]
+    )
+    assert [row[names.index("id")] for row in rows] == [answer["id"] for answer in answers]
+    if "score" in names:
+        scores = [float(row[names.index("score")]) for row in rows]
+        assert scores == [answer["score"] for answer in answers]
+
+
+def test_a_score_is_printed_as_lines_with_tabs(run: Run) -> None:
+    names, values = run("score", "Q0000001", "P0", "Q0000002", "--tsv").stdout.splitlines()
+    told = as_json(run("score", "Q0000001", "P0", "Q0000002", "--json"))
+    assert (
+        float(dict(zip(names.split("\t"), values.split("\t"), strict=True))["scores"])
+        == told["scores"]
+    )
+
+
+def test_a_narrow_table_wraps_ids_and_loses_nothing(served: ServerProcess) -> None:
+    command = ["query", "Q0000001", "P0", "-k", "3", "--server", served.address]
+    printed = CliRunner().invoke(app, command, env={"COLUMNS": "30", "NO_COLOR": "1"}).stdout
+    assert "…" not in printed.split("toy/1")[0].split("\n", 2)[2]
+
+
 def test_query_without_a_gap_or_with_two_is_refused(run: Run) -> None:
     for arguments in (("Q0000001", "P0", "Q0000002"), ("?", "?", "Q0000002")):
         result = run("query", *arguments)

@@ -18,6 +18,10 @@ _LARGEST_CROSS_ENTROPY = 1 << 17
 """Entities above which a loss over all entities is not tried: a step scores all of them."""
 
 
+_VALIDATIONS = 10
+"""Of a training: a model of a small graph may be best early, and its best epoch is kept."""
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One model and its training, as the race compares them.
@@ -38,16 +42,16 @@ class Candidate:
         return f"{self.model.scorer} {self.setting}"
 
     def lasting(self, epochs: int) -> Candidate:
-        """Return the same candidate with another number of epochs, validated about five times."""
+        """Return the same candidate with another number of epochs, validated about ten times."""
         return replace(self, training=lasting(self.training, epochs))
 
 
 def lasting(training: Training, epochs: int) -> Training:
-    """Return the same training with another number of epochs, validated about five times.
+    """Return the same training with another number of epochs, validated about ten times.
 
     The number of epochs is rounded up to a multiple of the interval, so that the last is validated.
     """
-    every = max(1, round(epochs / 5))
+    every = max(1, round(epochs / _VALIDATIONS))
     return replace(training, epochs=math.ceil(epochs / every) * every, validate_every=every)
 
 

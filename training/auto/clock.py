@@ -12,8 +12,12 @@ Now = Callable[[], float]
 """Seconds since some moment, such as ``time.monotonic`` or ``time.process_time``."""
 
 
+_FALL = 0.95
+"""Share of its best valid MRR below which a training is given up, once its best is long past."""
+
+
 class OutOfTime(Exception):  # noqa: N818 - a signal to the caller, not an error of the user
-    """A training reached its deadline; its best checkpoint so far is on disk."""
+    """A training reached its deadline, or overfits; its best checkpoint so far is on disk."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,20 @@ class Clock:
         return Clock.of(fraction * self.left_s, self.now)
 
     def watch(self, report: Callable[[str, Progress], None]) -> Callable[[str, Progress], None]:
-        """Return a report that raises ``OutOfTime`` once a validated training is past the end."""
+        """Return a report that raises ``OutOfTime`` once a validated training is past the end.
+
+        It does so too where valid MRR has fallen for a third of the schedule.
+        """
 
         def watched(name: str, progress: Progress) -> None:
             report(name, progress)
-            late = self.now() >= self.end and progress.epoch < progress.epochs
-            if late and progress.validated:
+            late = self.now() >= self.end or _overfits(progress)
+            if late and progress.validated and progress.epoch < progress.epochs:
                 raise OutOfTime
 
         return watched
+
+
+def _overfits(progress: Progress) -> bool:
+    past = progress.validated - progress.best_epoch >= progress.epochs / 3
+    return past and progress.mrr < _FALL * progress.best

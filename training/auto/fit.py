@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import compress
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from mulde.bundle.manifest import Manifest
 from mulde.errors import ConfigError, TrainingDiverged
@@ -142,9 +142,18 @@ class _Variant:
         return f"{teachers} T {self.recipe.distillation.temperature:g}".strip()
 
 
+class _Trained(NamedTuple):
+    """A model that may be exported: what it is called, its valid MRR, where it is, its recipe."""
+
+    name: str
+    mrr: float
+    folder: Path
+    recipe: Recipe
+
+
 def _without_teachers(recipes: Sequence[Recipe]) -> list[Recipe]:
     """The recipes that differ, once their teachers are left out."""
-    return list({one.digest: one for one in (replace(r, teachers=()) for r in recipes)}.values())
+    return list({one.digest: one for one in map(_directly, recipes)}.values())
 
 
 @dataclass(frozen=True)
@@ -204,12 +213,12 @@ class _Fitting:
             variants = self._teachers(plan.recipes, clock)
         else:
             variants = [_Variant(one, (teacher,)) for one in _without_teachers(plan.recipes)]
-        recipe, taught = plan.recipes[0], 0.0
+        found = [_Trained("baseline", direct, baseline.folder, _directly(plan.recipes[0]))]
         if variants:
-            best = self._trials(variants, junior, clock)
-            recipe = best.recipe
-            taught = self._stage(replace(junior, teachers=best.teachers), recipe, clock)
-        return self._choose(plan, recipe, taught, direct, (junior.folder, baseline.folder))
+            best, trial = self._trials(variants, junior, clock)
+            taught = self._stage(replace(junior, teachers=best.teachers), best.recipe, clock)
+            found += [_Trained("junior", taught, junior.folder, best.recipe), *trial]
+        return self._choose(plan, found)
 
     def _stage(self, stage: Stage, recipe: Recipe, clock: Clock) -> float:
         """Train a model until its time is over; its best valid MRR, 0 if there is none."""
@@ -241,12 +250,14 @@ class _Fitting:
                 found.append(_Variant(asked, kept))
         return found
 
-    def _trials(self, variants: Sequence[_Variant], junior: Stage, clock: Clock) -> _Variant:
-        """The variant whose short Junior is best on valid; the first one where time is short."""
+    def _trials(
+        self, variants: Sequence[_Variant], junior: Stage, clock: Clock
+    ) -> tuple[_Variant, list[_Trained]]:
+        """The variant whose short Junior is best on valid, with that Junior; none if only one."""
         if len(variants) == 1:
-            return variants[0]
+            return variants[0], []
         short = lasting(junior.training, round(TRIAL * junior.training.epochs))
-        mrr: list[float] = []
+        trials: list[_Trained] = []
         for place, one in enumerate(variants):
             distillation = replace(one.recipe.distillation, ask_every=short.validate_every)
             facts = [decisive(distillation), decisive(short), list(map(str, one.teachers))]
@@ -257,27 +268,27 @@ class _Fitting:
                 training=short,
                 teachers=one.teachers,
             )
-            asked = replace(one.recipe, distillation=distillation)
-            mrr.append(self._stage(stage, asked, clock.share(0.5 / (len(variants) - place))))
-        return variants[mrr.index(max(mrr))]
+            asked = replace(one.recipe, junior_training=short, distillation=distillation)
+            mrr = self._stage(stage, asked, clock.share(0.5 / (len(variants) - place)))
+            trials.append(_Trained("junior", mrr, stage.folder, asked))
+        best = max(range(len(trials)), key=lambda place: trials[place].mrr)
+        return variants[best], [trials[best]]
 
-    def _choose(
-        self, plan: Plan, recipe: Recipe, taught: float, direct: float, folders: tuple[Path, Path]
-    ) -> tuple[Path, Recipe]:
+    def _choose(self, plan: Plan, found: Sequence[_Trained]) -> tuple[Path, Recipe]:
         """The best model on valid, and why."""
-        told = self.told
-        junior, baseline = (folder / "best.pt" for folder in folders)
-        found = f"Junior {taught:.4f}, baseline {direct:.4f}, race {plan.mrr:.4f}"
-        if taught > max(direct, plan.mrr):
-            told.chosen, told.why = "junior", f"distillation helps on valid ({found})"
-            return junior, recipe
-        told.chosen = "baseline" if direct >= plan.mrr and direct > 0 else "race"
-        told.why = (
-            f"distillation does not help on valid ({found}): exporting the {told.chosen} model"
-        )
-        if told.chosen == "baseline":
-            return baseline, replace(recipe, teachers=())
-        return Path(plan.checkpoint), plan.winner
+        told, race = self.told, _Trained("race", plan.mrr, Path(), plan.winner)
+        best = max([*found, race], key=lambda one: one.mrr)
+        figures = ", ".join(f"{one.name} {one.mrr:.4f}" for one in [*found, race])
+        told.chosen, told.why = best.name, f"distillation helps on valid ({figures})"
+        if best.name != "junior":
+            told.why = f"distillation does not help on valid ({figures}): exporting {best.name}"
+        if best is race:
+            return Path(plan.checkpoint), plan.winner
+        return best.folder / "best.pt", best.recipe
+
+
+def _directly(recipe: Recipe) -> Recipe:
+    return replace(recipe, teachers=())
 
 
 def _best(folder: Path) -> float:

@@ -187,14 +187,12 @@ def _junior(best: Result, budget: Budget) -> Training:
     """The schedule of Junior and baseline: as many epochs as both have time for."""
     full = best.candidate.training
     longer = lasting(full, _LONGER[best.candidate.model.score] * full.epochs)
-    return _fitting(
-        longer, min(budget.junior / (2.4 * _DISTILLED_COST), budget.baseline), best.epoch_s
-    )
+    seconds = min(budget.junior / (2.4 * _DISTILLED_COST), budget.baseline)
+    return _fitting(longer, best.affordable(seconds))
 
 
-def _fitting(training: Training, seconds: float, epoch_s: float) -> Training:
-    """A whole schedule, or as many epochs as the time allows."""
-    affordable = int(seconds / max(epoch_s, 1e-6))
+def _fitting(training: Training, affordable: int) -> Training:
+    """A whole schedule, or as many epochs as are affordable."""
     return lasting(training, max(_LEAST_EPOCHS, min(training.epochs, affordable)))
 
 
@@ -214,7 +212,7 @@ def _teachers(
                 options += [(second, one) for one in TEACHERS[second.candidate.model.scorer][0]]
         made: list[Teacher] = []
         for result, one in options:
-            cost = result.epoch_s * one.cost * result.candidate.training.epochs
+            cost = result.cost_s(result.candidate.training.epochs, one.cost)
             teacher = _teacher(result.candidate, one, result.candidate.training)
             if cost <= seconds and memory.fits(teacher.model, result.candidate.training):
                 made.append(teacher)
@@ -226,7 +224,7 @@ def _teachers(
 def _short_teacher(best: Result, seconds: float) -> Teacher:
     """The smallest teacher of the best family, trained as long as there is time."""
     smallest = TEACHERS[best.candidate.model.scorer][0][0]
-    training = _fitting(best.candidate.training, seconds, best.epoch_s * smallest.cost)
+    training = _fitting(best.candidate.training, best.affordable(seconds, smallest.cost))
     return _teacher(best.candidate, smallest, training)
 
 

@@ -13,7 +13,9 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from mulde.errors import TrainingDiverged
 from mulde.graph.graph import Graph
@@ -42,8 +44,9 @@ class Result:
         epochs: of that rung.
         rung: 0, 1 or 2.
         mrr: best valid MRR; 0 if it was never validated.
-        seconds: of the training loop.
-        epoch_s: seconds an epoch.
+        seconds: of the whole training.
+        epoch_s: seconds an epoch, without validation.
+        overhead_s: seconds of preparing and validating.
         checkpoint: of the best epoch; None if there is none.
     """
 
@@ -53,7 +56,16 @@ class Result:
     mrr: float
     seconds: float
     epoch_s: float
+    overhead_s: float
     checkpoint: Path | None
+
+    def cost_s(self, epochs: int, factor: float = 1.0) -> float:
+        """Seconds of a training of so many epochs, for a model that takes ``factor`` as long."""
+        return factor * (self.overhead_s + self.epoch_s * epochs)
+
+    def affordable(self, seconds: float, factor: float = 1.0) -> int:
+        """Epochs that fit into a time; below 0 where not even validation does."""
+        return int((seconds / factor - self.overhead_s) / max(self.epoch_s, 1e-6))
 
 
 def run_race(
@@ -81,6 +93,7 @@ def run_race(
         return _train(candidate, epochs, rung, graph, clock, folder, device, seed, report)
 
     results: dict[str, Result] = {}
+    timed: dict[str, Result] = {}
     remaining = list(entrants)
     for rung, share in enumerate(RUNGS):
         part = clock.share(1 / (len(RUNGS) - rung + (_REFINED if rung else 0)))
@@ -88,16 +101,16 @@ def run_race(
             if clock.left_s == 0 and any(found.checkpoint for found in results.values()):
                 break
             own = part.share(1 / (len(remaining) - place))
-            if not rung:
-                results[one.name] = trial(one, 1, 0, own)
-            epochs = _epochs(one, share, results[one.name].epoch_s, own)
+            family = one.model.scorer
+            timed[family] = timed.get(family) or trial(one, 1, 0, own)
+            epochs = _epochs(results.get(one.name, timed[family]), share, own)
             results[one.name] = trial(one, epochs, rung, own)
         tried = [one for one in remaining if one.name in results]
         order = sorted(tried, key=lambda one: -results[one.name].mrr)
         remaining = order[: max(1, math.ceil(len(order) * _KEPT))]
     found = _ordered(results)
     for one in neighbours(found[0].candidate):
-        if found[0].epoch_s * one.training.epochs < clock.left_s:
+        if found[0].cost_s(one.training.epochs) < clock.left_s:
             results[one.name] = trial(one, one.training.epochs, len(RUNGS) - 1, clock)
     return _ordered(results)
 
@@ -107,10 +120,10 @@ def _ordered(results: dict[str, Result]) -> list[Result]:
     return sorted(results.values(), key=lambda one: (one.checkpoint is None, -one.rung, -one.mrr))
 
 
-def _epochs(one: Candidate, share: float, epoch_s: float, clock: Clock) -> int:
+def _epochs(found: Result, share: float, clock: Clock) -> int:
     """Epochs of a rung: its share of the schedule, or what the time allows."""
-    wanted = math.ceil(one.training.epochs * share)
-    return max(1, min(wanted, int(clock.left_s / max(epoch_s, 1e-6))))
+    wanted = math.ceil(found.candidate.training.epochs * share)
+    return max(1, min(wanted, found.affordable(clock.left_s)))
 
 
 def _train(
@@ -131,22 +144,27 @@ def _train(
         f"race {rung + 1}/{len(RUNGS)} {candidate.name}", folder / name, model, training, seed
     )
     recipe = Recipe(name="race", data="", junior=model, junior_training=training)
-    began = clock.now()
+    began, marks = clock.now(), list[tuple[float, bool]]()
+
+    def timed(name: str, progress: Progress) -> None:
+        marks.append((clock.now(), progress.validated == progress.epoch))
+        report(name, progress)
+
     with suppress(OutOfTime, TrainingDiverged):
-        train_stage(stage, recipe, graph, device, clock.watch(report), self_loops=False)
+        train_stage(stage, recipe, graph, device, clock.watch(timed), self_loops=False)
     spent = clock.now() - began
-    best = stage.folder / "best.pt"
+    best, planned = stage.folder / "best.pt", training.epochs
     record = read_record(stage.folder) if best.exists() else []
     if not record:
-        return Result(candidate, training.epochs, rung, 0.0, spent, math.inf, None)
+        return Result(candidate, planned, rung, 0.0, spent, spent / planned, 0.0, None)
     last = record[-1]
-    seconds = max(spent, float(last["seconds"]))
-    return Result(
-        candidate,
-        training.epochs,
-        rung,
-        float(last["best"]),
-        seconds,
-        seconds / int(last["epoch"]),
-        best,
-    )
+    earlier = float(last["seconds"]) / int(last["epoch"])
+    epoch_s = _epoch_s(marks) or (spent / len(marks) if marks else earlier)
+    overhead_s, mrr = max(0.0, spent - epoch_s * len(marks)), float(last["best"])
+    return Result(candidate, planned, rung, mrr, spent, epoch_s, overhead_s, best)
+
+
+def _epoch_s(marks: Sequence[tuple[float, bool]]) -> float:
+    """The median of the epochs without validation, in seconds; 0 if there were none."""
+    plain = [end - start for (start, _), (end, validated) in pairwise(marks) if not validated]
+    return median(plain) if plain else 0.0

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.console import Console
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _PANEL = "Server"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")]
+Tsv = Annotated[
+    bool, typer.Option("--tsv", help="Print a header and lines with tabs, to copy ids from.")
+]
+Name = Annotated[str, typer.Argument(help="Id or label.")]
 
 
 @dataclass(frozen=True)
@@ -131,34 +135,57 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
 
 
-def print_answers(answers: list[Answer], title: str, caption: str) -> None:
-    """A table with the columns that are filled."""
-    table = Table("", "label", "id", title=shown(title), caption=shown(caption))
-    table.add_column("score", justify="right")
-    with_prior = any(answer.prior is not None for answer in answers)
-    with_probability = any(answer.probability is not None for answer in answers)
-    with_plausibility = any(answer.plausibility is not None for answer in answers)
-    with_known = any(answer.known is not None for answer in answers)
-    if with_prior:
-        table.add_column("prior", justify="right")
-    if with_probability:
-        table.add_column("probability", justify="right")
-    if with_plausibility:
-        table.add_column("plausibility", justify="right")
-    if with_known:
-        table.add_column("known")
-    for place, answer in enumerate(answers, 1):
-        row = [str(place), *cells(answer.label, answer.id), f"{answer.score:.3f}"]
-        if with_prior:
-            row.append(f"{answer.prior:+.1f}")
-        if with_probability:
-            row.append(f"{answer.probability:.1%}")
-        if with_plausibility:
-            row.append(f"{answer.plausibility:.1%}")
-        if with_known:
-            row.append("known" if answer.known else "")
-        table.add_row(*row)
+def print_answers(answers: list[Answer], title: str, caption: str, *, tsv: bool = False) -> None:
+    """A table with the columns that are filled; as lines with tabs, all digits and no title."""
+    columns = _answer_columns(answers, exact=tsv)
+    rows = [
+        [str(place), *(cell(answer) for _, cell in columns)]
+        for place, answer in enumerate(answers, 1)
+    ]
+    names = ["rank", *(name for name, _ in columns)]
+    if tsv:
+        print_tsv([names, *rows])
+        return
+    table = Table(title=shown(title), caption=shown(caption))
+    for name in ("", *names[1:]):
+        justify: Literal["left", "right"] = "right" if name in _FIGURES else "left"
+        table.add_column(name, justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*cells(*row))
     Console().print(table)
+
+
+_FIGURES = frozenset({"score", "prior", "probability", "plausibility"})
+_Cell = Callable[["Answer"], str]
+
+
+def _answer_columns(answers: list[Answer], *, exact: bool) -> list[tuple[str, _Cell]]:
+    """Names of columns and what they show of an answer; those that no answer fills are left out."""
+
+    def figure(name: str, form: str) -> tuple[str, _Cell]:
+        return name, lambda answer: format(getattr(answer, name), "" if exact else form)
+
+    told: list[tuple[str, _Cell]] = [
+        ("label", lambda answer: answer.label),
+        ("id", lambda answer: answer.id),
+        figure("score", ".3f"),
+        figure("prior", "+.1f"),
+        figure("probability", ".1%"),
+        figure("plausibility", ".1%"),
+        ("known", lambda answer: "known" if answer.known else ""),
+    ]
+    always = {"label", "id", "score"}
+    return [
+        one
+        for one in told
+        if one[0] in always or any(getattr(answer, one[0]) is not None for answer in answers)
+    ]
+
+
+def print_tsv(rows: list[list[str]]) -> None:
+    """Lines on stdout; a tab or line end within a name is written as in Python."""
+    for row in rows:
+        sys.stdout.write("\t".join(map(printable, row)) + "\n")
 
 
 def cells(*texts: str) -> list[str | Text]:

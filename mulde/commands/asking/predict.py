@@ -25,7 +25,14 @@ def predict(
         ),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Answers: .tsv, .tsv.gz or .parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Answers: .tsv, .csv (for curators), .nt (RDF) or .parquet; text also .gz.",
+        ),
+    ],
     bundle: Annotated[Path, typer.Option(help="The model's bundle folder.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Most answers to a query.")] = 10,
     workers: Annotated[

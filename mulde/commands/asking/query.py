@@ -10,11 +10,14 @@ from rich.table import Table
 
 from mulde.commands.asking.client_options import (
     Json,
+    Name,
     Selected,
     ServerOptions,
+    Tsv,
     cells,
     print_answers,
     print_json,
+    print_tsv,
     shown,
     with_options,
 )
@@ -35,7 +38,6 @@ _SCORES = (
 _ASKED = frozenset({"?", "_"})
 
 Part = Annotated[str, typer.Argument(help="Id or label; ? or _ asks for it.")]
-Name = Annotated[str, typer.Argument(help="Id or label.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +67,7 @@ def query(
     selected: Selected,
     server: ServerOptions,
     as_json: Json = False,
+    tsv: Tsv = False,
 ) -> None:
     """What completes the fact? "mulde query dog.n.01 hypernym" asks for the tail."""
     wanted: dict[str, Any] = {
@@ -79,13 +82,18 @@ def query(
     wanted = {name: value for name, value in wanted.items() if value is not None}
     with server.connect() as client:
         answers = _ask(client, head, relation, tail, kind or [], wanted)
+    show(answers, f"{head} {relation} {tail}", as_json=as_json, tsv=tsv)
+
+
+def show(answers: Answers, title: str, *, as_json: bool, tsv: bool) -> None:
+    """Print the answers to one question as a table, lines with tabs, or JSON."""
     found, certainty = answers[0], "exact" if answers.exact[0] else "approximate"
     if as_json:
         about = {"model": answers.model, "exact": bool(answers.exact[0])}
         about |= {"known_facts": answers.known_facts, "shortfall": answers.shortfalls[0]}
         print_json({**about, "answers": [vars(answer) for answer in found]})
     else:
-        print_answers(found, f"{head} {relation} {tail}", f"{answers.model}, {certainty}")
+        print_answers(found, title, f"{answers.model}, {certainty}", tsv=tsv)
 
 
 def _ask(
@@ -118,6 +126,7 @@ def score(
     selected: Selected,
     server: ServerOptions,
     as_json: Json = False,
+    tsv: Tsv = False,
 ) -> None:
     """How plausible is this fact?"""
     with server.connect() as client:
@@ -130,6 +139,9 @@ def score(
     told = {name: value[0].item() for name, value in values.items() if value is not None}
     if as_json:
         print_json({"model": scores.model, **told})
+        return
+    if tsv:
+        print_tsv([list(told), [str(value) for value in told.values()]])
         return
     table = Table("", "", title=shown(f"{head} {relation} {tail}"), caption=shown(scores.model))
     for name, value in told.items():
@@ -145,6 +157,7 @@ def search(
     selected: Selected,
     server: ServerOptions,
     as_json: Json = False,
+    tsv: Tsv = False,
 ) -> None:
     """Which entity is called like that?"""
     with server.connect() as client:
@@ -153,7 +166,12 @@ def search(
         listed = [{"id": one, "label": label} for one, label in found[0]]
         print_json({"model": found.model, "entities": listed})
         return
-    table = Table("label", "id", caption=shown(found.model))
+    if tsv:
+        print_tsv([["label", "id"], *([label, one] for one, label in found[0])])
+        return
+    table = Table(caption=shown(found.model))
+    for name in ("label", "id"):
+        table.add_column(name, overflow="fold")
     for one, label in found[0]:
         table.add_row(*cells(label, one))
     Console().print(table)

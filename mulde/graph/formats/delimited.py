@@ -18,6 +18,7 @@ from mulde.graph.facts import Collector
 from mulde.graph.formats import neo4j
 from mulde.graph.formats.layout import FileLayout, layout_of
 from mulde.graph.reading.arrow import arrow_names
+from mulde.graph.reading.columns import NOT_ACCEPTED, accepted
 from mulde.graph.reading.compressed import BoundedFile
 from mulde.graph.reading.lines import in_threads, line_blocks
 from mulde.graph.reading.options import ReadOptions
@@ -55,6 +56,8 @@ def _batches(file: BoundedFile, layout: FileLayout) -> Iterator[Any]:
     wanted = neo4j.wanted(layout.names) if layout.neo4j else [*layout.columns]
     if layout.time is not None:
         wanted.append(layout.time)
+    if layout.accept is not None:
+        wanted.append(layout.accept)
     keys = [names[place] for place in dict.fromkeys(wanted)]
     encoded = pa.dictionary(pa.int32(), pa.string())
     converting = csv.ConvertOptions(column_types=dict.fromkeys(keys, encoded), include_columns=keys)
@@ -94,6 +97,8 @@ def _collect(
     if layout.neo4j:
         neo4j.collect_csv(path, layout.names, batch, row, found)
         return
+    if layout.accept is not None:
+        batch = _accepted(batch, str(layout.accept), found)
     columns = [batch.column(str(place)) for place in layout.columns]
     if options.relation is not None:
         columns.insert(1, arrow_names([options.relation] * batch.num_rows))
@@ -103,6 +108,13 @@ def _collect(
     if layout.time is not None:
         times = batch.column(str(layout.time)).dictionary_decode()
     found.add(path, columns, times, row)
+
+
+def _accepted(batch: Any, name: str, found: Collector) -> Any:
+    """The rows that a curator accepted; the others are counted."""
+    kept = batch.filter(accepted(batch.column(name)))
+    found.counts.left_out[NOT_ACCEPTED] += batch.num_rows - kept.num_rows
+    return kept
 
 
 def _explained(path: Path, layout: FileLayout, problem: str) -> DatasetError:

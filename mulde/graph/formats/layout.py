@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mulde.errors import ConfigError, DatasetError, shorten
-from mulde.graph.reading.columns import find_columns, header_roles
+from mulde.graph.reading.columns import ACCEPT, find_columns, header_roles
 from mulde.graph.reading.compressed import BoundedFile, plain_suffix
 from mulde.graph.reading.options import ReadOptions
 
@@ -30,6 +30,7 @@ class FileLayout:
         header: whether the first line names the columns.
         skipped_lines: blank lines and the header, before the first fact.
         certain: whether the user or well-known names say so.
+        accept: place of a curator's column, or None.
     """
 
     encoding: str
@@ -41,6 +42,7 @@ class FileLayout:
     header: bool
     skipped_lines: int
     certain: bool
+    accept: int | None = None
 
     @property
     def neo4j(self) -> bool:
@@ -152,7 +154,10 @@ def _resolve(
         raise DatasetError(path, _unknown(names, separator, lines, width))
     certain = header or options.header is not None
     skipped = blank + header
-    return FileLayout(encoding, separator, quoted, names, columns, time, header, skipped, certain)
+    accept = names.index(ACCEPT) if header and ACCEPT in names else None
+    return FileLayout(
+        encoding, separator, quoted, names, columns, time, header, skipped, certain, accept
+    )
 
 
 def _usual(names: Sequence[str], width: int, roles: tuple[int, int, int] | None) -> tuple[str, ...]:

@@ -10,7 +10,13 @@ import pyarrow as pa
 
 from mulde.errors import DatasetError, shorten
 from mulde.graph.facts import Collector
-from mulde.graph.reading.columns import find_columns, header_roles
+from mulde.graph.reading.columns import (
+    ACCEPT,
+    NOT_ACCEPTED,
+    accepted,
+    find_columns,
+    header_roles,
+)
 from mulde.graph.reading.compressed import most_bytes
 from mulde.graph.reading.options import ReadOptions
 
@@ -30,6 +36,7 @@ def read_parquet(path: Path, options: ReadOptions, found: Collector) -> None:
             _refuse_bomb(path, file.metadata)
             names = file.schema_arrow.names
             keys = [names[place] for place in places_of(path, names, options)]
+            keys += [ACCEPT] if ACCEPT in names else []
             batches = file.iter_batches(_BATCH_ROWS, columns=keys)
             total = file.metadata.num_rows
             _collect(path, keys, batches, total, options, found)
@@ -58,6 +65,7 @@ def read_table(name: str, table: Any, options: ReadOptions, found: Collector) ->
     if isinstance(table, (pa.Table, pa.RecordBatch)):
         names = table.column_names
     places = places_of(name, names, options)
+    places += [names.index(ACCEPT)] if ACCEPT in names else []
     if hasattr(table, "iloc"):  # pandas; its other columns may hold what Arrow cannot
         table = table.iloc[:, places]
     arrow = table if isinstance(table, pa.Table) else pa.table(table)
@@ -106,8 +114,12 @@ def _collect(
     found.counts.sources.append(f"{Path(source).name}: columns {', '.join(keys[:3])}")
     row = 1
     for batch in batches:
+        count = batch.num_rows
+        if keys[-1] == ACCEPT:
+            batch = batch.filter(accepted(batch.column(len(keys) - 1)))
+            found.counts.left_out[NOT_ACCEPTED] += count - batch.num_rows
         columns = [batch.column(place) for place in range(len(keys))]
         times = columns[3].cast(pa.string()) if options.time else None
         found.add(source, columns[:3], times, row)
-        row += batch.num_rows
+        row += count
         options.progress(Path(source).name, row - 1, total)

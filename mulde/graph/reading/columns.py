@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 _NAMES = (
     "subject subj s head head_id h source source_id src from from_id from_node start start_id"
@@ -13,6 +17,10 @@ _NAMES = (
     "object obj o tail tail_id t target target_id dst dest destination to to_id to_node end end_id"
     " end_node node2 entity2 e2 right rhs object_id",
 )
+ACCEPT = "accept"
+"""The column in which a curator says which rows are facts, as ``mulde predict -o x.csv`` writes."""
+NOT_ACCEPTED = "rows that the column accept does not accept"
+_YES = pa.array(["yes", "y", "true", "t", "1", "x", "accept", "accepted"])
 _ROLES = {name: role for role, names in enumerate(_NAMES) for name in names.split()}
 
 
@@ -46,3 +54,11 @@ def find_columns(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
         else:
             raise LookupError(name)
     return places
+
+
+def accepted(column: Any) -> Any:
+    """Return which rows a curator accepted: yes, y, true, 1, x or accepted, in any case."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    text = column.cast(pa.string())
+    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(text)), value_set=_YES)
