@@ -11,7 +11,7 @@ from mulde import __version__
 from mulde.commands import data, serve, web
 from mulde.commands.asking import bench, models, neighbours, predict, query
 from mulde.commands.bundles import calibrate, evaluate, shrink, vectors
-from mulde.commands.learning import fit, imports, train
+from mulde.commands.learning import fit, imports, train, update
 from mulde.errors import MuldeError
 from mulde.storage.printable import printable_lines
 
@@ -26,6 +26,7 @@ for module in (
     fit,
     imports,
     train,
+    update,
     evaluate,
     shrink,
     calibrate,

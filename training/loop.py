@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -61,6 +61,31 @@ class Progress:
     warning: str = ""
 
 
+class Epochs(Protocol):
+    """Which queries an epoch trains on."""
+
+    def __len__(self) -> int:
+        """Queries of an epoch, the same number in each."""
+
+    def order(self, generator: torch.Generator) -> torch.Tensor:
+        """Rows of the queries of one epoch, shuffled, on the host."""
+
+
+@dataclass(frozen=True)
+class AllQueries:
+    """Each epoch is one pass over all queries."""
+
+    count: int
+
+    def __len__(self) -> int:
+        """Q."""
+        return self.count
+
+    def order(self, generator: torch.Generator) -> torch.Tensor:
+        """All rows, shuffled."""
+        return torch.randperm(self.count, generator=generator)
+
+
 class Run:
     """One model's training, from the first step or from its last checkpoint.
 
@@ -73,6 +98,7 @@ class Run:
         identity: plain facts stored in each checkpoint; a checkpoint with others is refused.
         seed: of the order of batches and the negatives.
         ranked_by: the scores that rank valid, made of the scorer's own.
+        epochs: the queries of each epoch; None for all of them.
     """
 
     def __init__(
@@ -85,6 +111,7 @@ class Run:
         identity: dict[str, Any],
         seed: int,
         ranked_by: Callable[[Scores], Scores] = lambda scores: scores,
+        epochs: Epochs | None = None,
     ) -> None:
         self.objective, self.queries = objective, queries
         self.valid = sampled(valid, objective.scorer.num_entities)
@@ -93,8 +120,9 @@ class Run:
         self.scorer: Scorer = objective.scorer
         self._ranked_by = ranked_by
         self.generator = torch.Generator().manual_seed(seed)
-        self.optimiser = Optimiser(objective, settings, queries)
-        self.progress = Progress(0, settings.epochs, {}, 0.0, len(queries))
+        self.epochs: Epochs = epochs or AllQueries(len(queries))
+        self.optimiser = Optimiser(objective, settings, queries, per_epoch=len(self.epochs))
+        self.progress = Progress(0, settings.epochs, {}, 0.0, len(self.epochs))
 
     def fit(self, report: Report = lambda progress: None) -> Path:
         """Train to the last epoch and return the path of the best checkpoint.
@@ -158,13 +186,13 @@ class Run:
         return TrainingDiverged(epoch, what, last if last.exists() else None)
 
     def _epoch(self) -> dict[str, float]:
-        """One pass over all queries in a fresh order; mean losses, of all processes.
+        """One pass over the epoch's queries in a fresh order; mean losses, of all processes.
 
         Order and negatives are drawn on the host, so that all devices draw the same.
         """
         epoch, settings = self.progress.epoch, self.settings
         self.objective.begin_epoch(epoch, self.queries)
-        order = torch.randperm(len(self.queries), generator=self.generator)
+        order = self.epochs.order(self.generator)
         steps = math.ceil(len(order) / settings.batch)
         shape = (steps, settings.negatives)
         entities = self.scorer.num_entities

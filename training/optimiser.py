@@ -48,6 +48,7 @@ class Optimiser:
         settings: the rule and its rates.
         queries: the training queries.
         by_rows: None chooses.
+        per_epoch: how many queries an epoch takes; None for all.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Optimiser:
         settings: Training,
         queries: QuerySet,
         by_rows: bool | None = None,
+        per_epoch: int | None = None,
     ) -> None:
         self.objective, self.done = objective, 0
-        self._steps = math.ceil(len(queries) / settings.batch) * settings.epochs
+        self._steps = math.ceil((per_epoch or len(queries)) / settings.batch) * settings.epochs
         self.rates = rates_of(settings, self._steps)
         self.weights = {n: p for n, p in objective.named_parameters() if p.requires_grad}
         if by_rows is None:

@@ -86,6 +86,8 @@ class Distilled(HardLabels):
         distillation: how the soft labels are made.
         teachers: M models; they are frozen.
         folder: where kept candidates may lie if they are large.
+        taught: [Q], the queries that teachers answer; None for all. The others have hard labels
+            alone.
     """
 
     def __init__(
@@ -95,9 +97,10 @@ class Distilled(HardLabels):
         distillation: Distillation,
         teachers: Sequence[Scorer],
         folder: Path,
+        taught: Tensor | None = None,
     ) -> None:
         super().__init__(scorer, settings)
-        self.distillation, self._folder = distillation, folder
+        self.distillation, self._folder, self._taught = distillation, folder, taught
         for teacher in teachers:
             teacher.freeze()
         self._teachers = list(teachers)
@@ -147,10 +150,18 @@ class Distilled(HardLabels):
         share = batch.of_triples if per_triple else batch.of_queries
         own = senior_loss(blended, self.labels(chosen, batch.count), weight) * share
         labels = blended.detach() if settings.detach else blended
-        ignored = chosen.answered if settings.soft_over == "unanswered" else None
+        ignored = self._ignored(chosen, batch)
         soft = soft_label_loss(labels, junior, settings.temperature, weight, ignored) * share
         total = hard + own + settings.gamma * soft
         return total, {"hard": hard.detach(), "senior": own.detach(), "soft": soft.detach()}
+
+    def _ignored(self, chosen: CandidateScores, batch: Batch) -> Tensor | None:
+        """[B, K], candidates that the soft-label loss leaves out: all of a query not taught."""
+        ignored = chosen.answered if self.distillation.soft_over == "unanswered" else None
+        if self._taught is None:
+            return ignored
+        untaught = ~self._taught[batch.index].unsqueeze(1)
+        return untaught.expand_as(chosen.answered) if ignored is None else ignored | untaught
 
     def labels(self, chosen: CandidateScores, count: Tensor) -> Tensor:
         """Return hard labels [B, K] of candidates: 1 at targets, or 1/n (``one-hot``)."""

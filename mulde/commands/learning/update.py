@@ -1,0 +1,82 @@
+"""``mulde update``: the next version of a bundle, trained further on a changed graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mulde.commands.asking.client_options import with_options
+from mulde.commands.learning.fit import say
+from mulde.commands.learning.layout_options import LayoutOptions
+from mulde.commands.progress import file_progress
+from mulde.errors import ConfigError
+
+_console = Console(stderr=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command()(update)
+
+
+@with_options
+def update(
+    bundle: Annotated[Path, typer.Argument(help="The bundle's folder; it is only read.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")],
+    layout: LayoutOptions,
+    add: Annotated[list[Path] | None, typer.Option(help="Files of facts to add.")] = None,
+    remove: Annotated[list[Path] | None, typer.Option(help="Files of facts to remove.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Graph folder of the bundle; default: the facts that it carries."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The model's best.pt; default: made of the bundle.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder for graph and checkpoints; default: runs/OUT.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="Of the model; default: one more.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over what changed.")] = 5,
+    replay: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the other queries in each epoch.")
+    ] = 0.3,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing bundle.")] = False,
+) -> None:
+    """Add facts to a model's graph, remove others, and train the model further.
+
+    New entities and relations get rows. Run the command again after an interrupt and it goes on.
+    A running server takes the new version with mulde models reload.
+    """
+    from training.progress import TrainingReport
+    from training.train import pick_device
+    from training.update.continued import UpdateSettings
+    from training.update.update import FactChanges
+    from training.update.update import update as write
+
+    if not add and not remove:
+        raise ConfigError("--add or --remove", "files of facts", None)
+    with file_progress("reading") as progress:
+        read = [layout.read(paths, progress) if paths else None for paths in (add, remove)]
+    with TrainingReport(_console) as report:
+        manifest = write(
+            bundle,
+            FactChanges(*read),
+            out,
+            run or Path("runs") / out.resolve().name,
+            data=data,
+            checkpoint=checkpoint,
+            version=version,
+            settings=UpdateSettings(epochs=epochs, replay=replay),
+            device=pick_device(device),
+            overwrite=overwrite,
+            report=report,
+            say=say,
+        )
+    test = manifest.quality["test"]["total"]
+    say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}")
+    say(f"version {manifest.version} of {manifest.name} is in {out}")

@@ -1,0 +1,1 @@
+"""Continue training on a changed graph: `mulde update`."""

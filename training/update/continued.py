@@ -1,0 +1,133 @@
+"""Continue the training of one model on a changed graph.
+
+Hard labels are the changed queries and a replayed sample of the others. Soft labels come from
+updated teachers, which answer all queries, or from the model as it was, which answers the queries
+that did not change.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mulde.evaluation.metrics import RankingTask
+from training.distillation.objective import Distilled, HardLabels
+from training.loop import Progress, Run
+from training.recipe import Distillation, ScorerSettings, Training, decisive
+from training.scorers import Scorer
+from training.train import load_scorer, new_scorer
+from training.update.grow import grow
+from training.update.growth import Growth
+from training.update.replay import Replay
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class UpdateSettings:
+    """How an update trains.
+
+    Attributes:
+        epochs: of the changed queries and as many samples of the others.
+        replay: share of the other queries that an epoch repeats, in [0, 1].
+        rate: learning rate as a multiple of the model's own.
+        memory: weight gamma of the soft labels of the model as it was, on queries that did not
+            change; 0 leaves them out. Without updated teachers only.
+        candidates: how many answers the model as it was scores for a query.
+    """
+
+    epochs: int = 5
+    replay: float = 0.3
+    rate: float = 1.0
+    memory: float = 1.0
+    candidates: int = 100
+
+
+def continue_training(
+    base: Path,
+    growth: Growth,
+    folder: Path,
+    settings: UpdateSettings,
+    *,
+    device: torch.device,
+    teachers: Sequence[Path] = (),
+    distillation: Distillation | None = None,
+    report: Report = lambda progress: None,
+) -> Path:
+    """Train a model further and return its best checkpoint; resumes an interrupted update.
+
+    Args:
+        base: the model's ``best.pt`` on ``growth.old``.
+        growth: the old and the new graph.
+        folder: of the new checkpoints.
+        settings: of the update.
+        device: where to train.
+        teachers: checkpoints of updated teachers on the new graph.
+        distillation: how they teach.
+        report: is told of every epoch.
+    """
+    old, state = load_scorer(base, growth.old)
+    found = state["identity"]
+    model, seed = ScorerSettings(**found["model"]), found["seed"]
+    scorer = grow(old, new_scorer(model, growth.graph, seed), growth, seed).to(device)
+    training = shortened(Training(**found["training"]), settings)
+    identity: dict[str, Any] = {
+        "graph": growth.graph.digest,
+        "model": decisive(model),
+        "training": decisive(training),
+        "seed": seed,
+        "update": {**asdict(settings), "graph": growth.old.digest},
+    }
+    objective = HardLabels(scorer, training)
+    if teachers and distillation is not None:
+        asked = [load_scorer(path, growth.graph)[0].to(device) for path in teachers]
+        identity |= {"distillation": decisive(distillation)}
+        identity["teachers"] = [path.parent.name for path in teachers]
+        objective = Distilled(scorer, training, distillation, asked, folder).to(device)
+    elif settings.memory:
+        objective = _remembering(scorer, training, growth, settings, folder).to(device)
+    run = Run(
+        objective,
+        growth.queries.to(device),
+        RankingTask.of(growth.graph, "valid"),
+        training,
+        folder,
+        identity,
+        seed,
+        epochs=Replay(growth.changed, settings.replay),
+    )
+    return run.fit(report)
+
+
+def shortened(training: Training, settings: UpdateSettings) -> Training:
+    """The model's own training, for the epochs of an update."""
+    return replace(
+        training,
+        epochs=settings.epochs,
+        rate=training.rate * settings.rate,
+        validate_every=settings.epochs,
+        schedule="cosine",
+        warmup=max(training.warmup, 0.05),
+    )
+
+
+def _remembering(
+    scorer: Scorer, training: Training, growth: Growth, settings: UpdateSettings, folder: Path
+) -> Distilled:
+    """The model as it was teaches the queries that did not change."""
+    memory = Distillation(
+        candidates=settings.candidates,
+        gamma=settings.memory,
+        ask_every=settings.epochs,
+        labels="multi-hot",
+        weight="query",
+        scaling=False,
+        attention=False,
+    )
+    taught = torch.from_numpy(~growth.changed).to(growth.queries.entity.device)
+    return Distilled(scorer, training, memory, [copy.deepcopy(scorer)], folder, taught)
