@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-growth gpu-check bench-compression protos wheel lock audit sbom fuzz check-arm clean
+.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-growth gpu-check bench-compression protos docs wheel lock audit sbom fuzz check-arm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -182,6 +182,17 @@ bench-compression: $(STAMP) ## One large model, compressed or as a teacher, besi
 
 protos: $(STAMP) ## Generate mulde/v1 from protos/
 	@$(PY) scripts/generate_stubs.py
+
+DOCS := $(VENV)-docs
+
+$(DOCS)/.ready: pyproject.toml $(STAMP)
+	@$(PY) -m venv --clear $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet 'pip==$(PIP_VERSION)'
+	@$(DOCS)/bin/python -m pip install --quiet --group docs
+	@touch $@
+
+docs: $(DOCS)/.ready ## Build the documentation site into build/site; a broken link is an error
+	@PYTHONPATH=. $(DOCS)/bin/python -m scripts.build_site
 
 wheel: $(STAMP) ## Build the wheel into dist/
 	@$(PY) -m build --wheel
