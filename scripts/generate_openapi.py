@@ -33,6 +33,7 @@ _LIMITS: dict[str, Schema] = {
     "SearchEntitiesRequest.queries": {"minItems": 1, "maxItems": 1024},
     "ListRelationsRequest.page_size": {"minimum": 0},
     "ListModelsRequest.page_size": {"minimum": 0},
+    "ListFactsRequest.page_size": {"minimum": 0},
 }
 """Default limits that the contract states in words."""
 
@@ -40,6 +41,8 @@ _REQUIRED = {
     "LoadModelRequest": ["name"],
     "UnloadModelRequest": ["name"],
     "SearchEntitiesRequest": ["queries"],
+    "GetEntityRequest": ["entity"],
+    "ListFactsRequest": ["entity", "relation"],
 }
 _PLAIN: dict[str, Schema] = {
     "string": {"type": "string"},

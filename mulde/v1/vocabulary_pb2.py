@@ -15,13 +15,15 @@ _sym_db = _symbol_database.Default()
 from mulde.v1 import common_pb2 as mulde_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mulde/v1/vocabulary.proto\x12\x08mulde.v1\x1a\x15mulde/v1/common.proto\"w\n\x15SearchEntitiesRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x0f\n\x07queries\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\xc9\x01\n\x16SearchEntitiesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\r\n\x05\x63odes\x18\x02 \x03(\x05\x12$\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x14.mulde.v1.QueryError\x12\x0f\n\x07offsets\x18\x04 \x03(\r\x12\x0c\n\x04rows\x18\x05 \x03(\r\x12\x0b\n\x03ids\x18\x06 \x03(\t\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x08 \x01(\t\"e\n\x14ListRelationsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x82\x01\n\x15ListRelationsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t2\xba\x01\n\x11VocabularyService\x12S\n\x0eSearchEntities\x12\x1f.mulde.v1.SearchEntitiesRequest\x1a .mulde.v1.SearchEntitiesResponse\x12P\n\rListRelations\x12\x1e.mulde.v1.ListRelationsRequest\x1a\x1f.mulde.v1.ListRelationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19mulde/v1/vocabulary.proto\x12\x08mulde.v1\x1a\x15mulde/v1/common.proto\"w\n\x15SearchEntitiesRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x0f\n\x07queries\x18\x02 \x03(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\xc9\x01\n\x16SearchEntitiesResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\r\n\x05\x63odes\x18\x02 \x03(\x05\x12$\n\x06\x65rrors\x18\x03 \x03(\x0b\x32\x14.mulde.v1.QueryError\x12\x0f\n\x07offsets\x18\x04 \x03(\r\x12\x0c\n\x04rows\x18\x05 \x03(\r\x12\x0b\n\x03ids\x18\x06 \x03(\t\x12\x0e\n\x06labels\x18\x07 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x08 \x01(\t\"e\n\x14ListRelationsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x82\x01\n\x15ListRelationsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"J\n\x10GetEntityRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x0e\n\x06\x65ntity\x18\x02 \x01(\t\"\xc0\x01\n\x11GetEntityResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\x0b\n\x03row\x18\x02 \x01(\r\x12\n\n\x02id\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\t\x12\r\n\x05types\x18\x05 \x03(\t\x12\"\n\x05\x66\x61\x63ts\x18\x06 \x03(\x0b\x32\x13.mulde.v1.FactCount\x12)\n\x0bknown_facts\x18\x07 \x01(\x0e\x32\x14.mulde.v1.KnownFacts\"_\n\tFactCount\x12\x10\n\x08relation\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\"\n\x04side\x18\x03 \x01(\x0e\x32\x14.mulde.v1.EntitySide\x12\r\n\x05\x63ount\x18\x04 \x01(\r\"\xa7\x01\n\x10ListFactsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x0e\n\x06\x65ntity\x18\x02 \x01(\t\x12\x10\n\x08relation\x18\x03 \x01(\t\x12\"\n\x04side\x18\x04 \x01(\x0e\x32\x14.mulde.v1.EntitySide\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"\x8d\x01\n\x11ListFactsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\x0c\n\x04rows\x18\x02 \x03(\r\x12\x0b\n\x03ids\x18\x03 \x03(\t\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\r\n\x05total\x18\x05 \x01(\r\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t*U\n\nEntitySide\x12\x1b\n\x17\x45NTITY_SIDE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NTITY_SIDE_HEAD\x10\x01\x12\x14\n\x10\x45NTITY_SIDE_TAIL\x10\x02\x32\xc6\x02\n\x11VocabularyService\x12S\n\x0eSearchEntities\x12\x1f.mulde.v1.SearchEntitiesRequest\x1a .mulde.v1.SearchEntitiesResponse\x12P\n\rListRelations\x12\x1e.mulde.v1.ListRelationsRequest\x1a\x1f.mulde.v1.ListRelationsResponse\x12\x44\n\tGetEntity\x12\x1a.mulde.v1.GetEntityRequest\x1a\x1b.mulde.v1.GetEntityResponse\x12\x44\n\tListFacts\x12\x1a.mulde.v1.ListFactsRequest\x1a\x1b.mulde.v1.ListFactsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mulde.v1.vocabulary_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
+  _globals['_ENTITYSIDE']._serialized_start=1305
+  _globals['_ENTITYSIDE']._serialized_end=1390
   _globals['_SEARCHENTITIESREQUEST']._serialized_start=62
   _globals['_SEARCHENTITIESREQUEST']._serialized_end=181
   _globals['_SEARCHENTITIESRESPONSE']._serialized_start=184
@@ -30,6 +32,16 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_LISTRELATIONSREQUEST']._serialized_end=488
   _globals['_LISTRELATIONSRESPONSE']._serialized_start=491
   _globals['_LISTRELATIONSRESPONSE']._serialized_end=621
-  _globals['_VOCABULARYSERVICE']._serialized_start=624
-  _globals['_VOCABULARYSERVICE']._serialized_end=810
+  _globals['_GETENTITYREQUEST']._serialized_start=623
+  _globals['_GETENTITYREQUEST']._serialized_end=697
+  _globals['_GETENTITYRESPONSE']._serialized_start=700
+  _globals['_GETENTITYRESPONSE']._serialized_end=892
+  _globals['_FACTCOUNT']._serialized_start=894
+  _globals['_FACTCOUNT']._serialized_end=989
+  _globals['_LISTFACTSREQUEST']._serialized_start=992
+  _globals['_LISTFACTSREQUEST']._serialized_end=1159
+  _globals['_LISTFACTSRESPONSE']._serialized_start=1162
+  _globals['_LISTFACTSRESPONSE']._serialized_end=1303
+  _globals['_VOCABULARYSERVICE']._serialized_start=1393
+  _globals['_VOCABULARYSERVICE']._serialized_end=1719
 # @@protoc_insertion_point(module_scope)

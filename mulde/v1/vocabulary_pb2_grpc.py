@@ -25,6 +25,16 @@ class VocabularyServiceStub(object):
                 request_serializer=mulde_dot_v1_dot_vocabulary__pb2.ListRelationsRequest.SerializeToString,
                 response_deserializer=mulde_dot_v1_dot_vocabulary__pb2.ListRelationsResponse.FromString,
                 )
+        self.GetEntity = channel.unary_unary(
+                '/mulde.v1.VocabularyService/GetEntity',
+                request_serializer=mulde_dot_v1_dot_vocabulary__pb2.GetEntityRequest.SerializeToString,
+                response_deserializer=mulde_dot_v1_dot_vocabulary__pb2.GetEntityResponse.FromString,
+                )
+        self.ListFacts = channel.unary_unary(
+                '/mulde.v1.VocabularyService/ListFacts',
+                request_serializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsRequest.SerializeToString,
+                response_deserializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsResponse.FromString,
+                )
 
 
 class VocabularyServiceServicer(object):
@@ -46,6 +56,20 @@ class VocabularyServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEntity(self, request, context):
+        """One entity: its names, its types, and how many known facts it has by relation and side.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFacts(self, request, context):
+        """The known facts of one entity, one relation and one side, ordered by row, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VocabularyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -58,6 +82,16 @@ def add_VocabularyServiceServicer_to_server(servicer, server):
                     servicer.ListRelations,
                     request_deserializer=mulde_dot_v1_dot_vocabulary__pb2.ListRelationsRequest.FromString,
                     response_serializer=mulde_dot_v1_dot_vocabulary__pb2.ListRelationsResponse.SerializeToString,
+            ),
+            'GetEntity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEntity,
+                    request_deserializer=mulde_dot_v1_dot_vocabulary__pb2.GetEntityRequest.FromString,
+                    response_serializer=mulde_dot_v1_dot_vocabulary__pb2.GetEntityResponse.SerializeToString,
+            ),
+            'ListFacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFacts,
+                    request_deserializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsRequest.FromString,
+                    response_serializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -101,5 +135,39 @@ class VocabularyService(object):
         return grpc.experimental.unary_unary(request, target, '/mulde.v1.VocabularyService/ListRelations',
             mulde_dot_v1_dot_vocabulary__pb2.ListRelationsRequest.SerializeToString,
             mulde_dot_v1_dot_vocabulary__pb2.ListRelationsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetEntity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/mulde.v1.VocabularyService/GetEntity',
+            mulde_dot_v1_dot_vocabulary__pb2.GetEntityRequest.SerializeToString,
+            mulde_dot_v1_dot_vocabulary__pb2.GetEntityResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListFacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/mulde.v1.VocabularyService/ListFacts',
+            mulde_dot_v1_dot_vocabulary__pb2.ListFactsRequest.SerializeToString,
+            mulde_dot_v1_dot_vocabulary__pb2.ListFactsResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

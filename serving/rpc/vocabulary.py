@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 
 from mulde.errors import InvalidArgument, Unsupported
-from mulde.v1 import vocabulary_pb2
+from mulde.typing import Rows
+from mulde.v1 import common_pb2, vocabulary_pb2
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
 from serving.registry.model import Model
+from serving.rpc.entity_card import fact_counts, own_types
 from serving.rpc.handlers import Call, Run
 from serving.rpc.prediction import Models
 from serving.rpc.request import Limits, next_token, read_page_size, read_token
@@ -20,6 +23,15 @@ from serving.rpc.response import codes_of, pack_errors, version_of
 _PAGE = 100
 _FOUND = 10
 _DEEPEST = 1000
+_MARKED = common_pb2.KNOWN_FACTS_MARKED
+_UNAVAILABLE = common_pb2.KNOWN_FACTS_UNAVAILABLE
+
+_Request: TypeAlias = (
+    vocabulary_pb2.SearchEntitiesRequest
+    | vocabulary_pb2.ListRelationsRequest
+    | vocabulary_pb2.GetEntityRequest
+    | vocabulary_pb2.ListFactsRequest
+)
 
 
 class VocabularySearch:
@@ -35,6 +47,8 @@ class VocabularySearch:
         runs: dict[str, Run] = {
             "SearchEntities": self.search_entities,
             "ListRelations": self.list_relations,
+            "GetEntity": self.get_entity,
+            "ListFacts": self.list_facts,
         }
         return {method: runs[method.name] for method in service.methods}
 
@@ -109,11 +123,67 @@ class VocabularySearch:
             next_page_token=next_token(start + size, str(model)) if more else "",
         )
 
-    def _pick(
-        self,
-        request: vocabulary_pb2.SearchEntitiesRequest | vocabulary_pb2.ListRelationsRequest,
-        call: Call,
-    ) -> Model:
+    def get_entity(
+        self, request: vocabulary_pb2.GetEntityRequest, call: Call
+    ) -> vocabulary_pb2.GetEntityResponse:
+        """Names, types and numbers of known facts of one entity."""
+        model = self._pick(request, call)
+        row = _one_row(model.resolver.entities, "entity", request.entity)
+        names = model.bundle.vocabulary.entities
+        known = model.bundle.known
+        return vocabulary_pb2.GetEntityResponse(
+            model=version_of(model),
+            row=row,
+            id=names.ids[row],
+            label=names.labels[row],
+            types=own_types(model, row, call),
+            facts=[] if known is None else fact_counts(model, known, row),
+            known_facts=_UNAVAILABLE if known is None else _MARKED,
+        )
+
+    def list_facts(
+        self, request: vocabulary_pb2.ListFactsRequest, call: Call
+    ) -> vocabulary_pb2.ListFactsResponse:
+        """The other entities of an entity's known facts, by ascending row."""
+        model = self._pick(request, call)
+        known = model.bundle.known
+        if known is None:
+            raise Unsupported("entity", "known facts")
+        row = _one_row(model.resolver.entities, "entity", request.entity)
+        relation = _one_row(model.resolver.relations, "relation", request.relation)
+        side = request.side or vocabulary_pb2.ENTITY_SIDE_HEAD
+        if side not in vocabulary_pb2.EntitySide.values():
+            raise InvalidArgument("side", "a value of mulde.v1.EntitySide", side)
+        back = side == vocabulary_pb2.ENTITY_SIDE_TAIL
+        others = known.of(row, relation + back * known.num_relations)
+        names, key = model.bundle.vocabulary.entities, f"{model}:{row}:{relation}:{back}"
+        size = read_page_size(request.page_size, _PAGE)
+        start = min(read_token(request.page_token, key), len(others))
+        rows = others[start : start + size]
+        more = start + size < len(others)
+        return vocabulary_pb2.ListFactsResponse(
+            model=version_of(model),
+            rows=rows.tolist(),
+            ids=names.ids.take(rows),
+            labels=names.labels.take(rows),
+            total=len(others),
+            next_page_token=next_token(start + size, key) if more else "",
+        )
+
+    def _pick(self, request: _Request, call: Call) -> Model:
         model = self._models.get(request.model)
         call.model = str(model)
         return model
+
+
+def _one_row(find: Callable[[str, Sequence[str], Resolved], Rows], field: str, name: str) -> int:
+    """The row of one name.
+
+    Raises:
+        InvalidArgument, UnknownName, AmbiguousLabel: naming the field.
+    """
+    resolved = Resolved(1)
+    row = int(find(field, [name], resolved)[0])
+    if resolved.errors:
+        raise resolved.errors[0]
+    return row
