@@ -23,6 +23,8 @@ SLOW = (
     "packaging/test_supply.py",
     "packaging/test_wheel.py",
     "serving/test_batch_interrupts.py",
+    "serving/batch/test_batch_interrupts.py",
+    "serving/gateway/browser/",
     "serving/process/test_calls_during_shutdown.py",
     "serving/process/test_descriptors.py",
     "serving/process/test_drain.py",

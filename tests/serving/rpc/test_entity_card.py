@@ -34,7 +34,9 @@ def test_facts_are_counted_by_relation_and_side(served: ServerProcess, served_to
 
 
 @pytest.mark.parametrize("side", [HEAD, TAIL])
-def test_pages_of_facts_are_all_facts(served: ServerProcess, served_toy: Toy, side: int) -> None:
+def test_pages_of_facts_are_all_facts(
+    served: ServerProcess, served_toy: Toy, side: vocabulary_pb2.EntitySide
+) -> None:
     triples = served_toy.triples.tolist()
     entity, relation = next((t if side == TAIL else h, r) for h, r, t in triples)
     request = vocabulary_pb2.ListFactsRequest(
