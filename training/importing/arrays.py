@@ -10,6 +10,7 @@ Complex numbers are stored as all real parts, then all imaginary parts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,28 @@ def read_arrays(folder: Path, scorer: str) -> ForeignModel:
     entity_ids, relation_ids = (_lines(folder / f"{n}_ids.txt") for n in ("entity", "relation"))
     entity = _matrix(folder, "entities", len(entity_ids))
     relation = _matrix(folder, "relations", len(relation_ids))
+    origin = f"arrays of {scorer}"
+    return model_of(scorer, entity, relation, (entity_ids, relation_ids), origin)
+
+
+def model_of(
+    scorer: str,
+    entity: Tensor,
+    relation: Tensor,
+    ids: tuple[Sequence[str], Sequence[str]],
+    origin: str,
+) -> ForeignModel:
+    """Return a model of plain tensors.
+
+    Args:
+        scorer: one of ``SCORERS``.
+        entity: [E, D].
+        relation: [R, D], [R, D, D] for RESCAL; [2R, ...] brings its own inverses.
+        ids: of the entities and of the R relations, in the order of the rows.
+        origin: package and class.
+    """
     both = relation
-    if len(relation) == len(relation_ids):
+    if len(relation) == len(ids[1]):
         both = torch.cat([relation, _inverse(scorer, relation)])
     table = {"entity": entity}
     if scorer in ("TransE", "RotatE"):
@@ -48,8 +69,7 @@ def read_arrays(folder: Path, scorer: str) -> ForeignModel:
     if scorer == "RESCAL":
         table["tail_bias"] = torch.zeros(len(entity))
         relations = {"matrix": both, "translation": torch.zeros(len(both), entity.shape[1])}
-    origin = f"arrays of {scorer}"
-    return ForeignModel(scorer, entity.shape[1], entity_ids, relation_ids, table, relations, origin)
+    return ForeignModel(scorer, entity.shape[1], *ids, table, relations, origin)
 
 
 def _inverse(scorer: str, relation: Tensor) -> Tensor:
@@ -87,7 +107,7 @@ def _matrix(folder: Path, name: str, ids: int) -> Tensor:
 
 
 def _load(path: Path) -> np.ndarray:
-    found: np.ndarray = np.load(path, allow_pickle=False)
+    found: np.ndarray = np.load(path, allow_pickle=False)  # an array of objects is a pickle
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,14 +21,15 @@ from mulde.commands.learning.fit import (
     say_result,
 )
 
-if TYPE_CHECKING:
-    from training.importing.foreign import ForeignModel
-
 Scorer = Annotated[
     str | None, typer.Option(help="For plain arrays: TransE, RotatE, DistMult, ComplEx or RESCAL.")
 ]
+Ids = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the id files of LibKGE or DGL-KE, where the model has none."),
+]
 Source = Annotated[
-    Path, typer.Argument(help="A folder that PyKEEN saved, or one of plain arrays and ids.")
+    Path, typer.Argument(help="A folder of PyKEEN, DGL-KE or plain arrays, or a file of LibKGE.")
 ]
 Data = Annotated[Path, typer.Option(help="The graph folder that the model was trained on.")]
 
@@ -44,6 +45,7 @@ def import_model(
     data: Data,
     out: Out,
     scorer: Scorer = None,
+    ids: Ids = None,
     run: Run = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -52,7 +54,7 @@ def import_model(
 
     name = out.resolve().name
     folder = run or Path("runs") / name
-    checkpoint = _converted(source, data, folder, scorer)
+    checkpoint = _converted(source, data, folder, scorer, ids)
     recipe = folder / "recipe.toml"
     with Console(stderr=True).status("exporting"):
         manifest = export(checkpoint, data, out, recipe=recipe, overwrite=overwrite, name=name)
@@ -67,6 +69,7 @@ def distill(
     minutes: Minutes = 10.0,
     memory: Memory = None,
     scorer: Scorer = None,
+    ids: Ids = None,
     seed: Seed = 1,
     run: Run = None,
     device: Device = "auto",
@@ -86,19 +89,22 @@ def distill(
         seed=seed,
         device=device,
         overwrite=overwrite,
-        teacher=_converted(source, data, folder, scorer),
+        teacher=_converted(source, data, folder, scorer, ids),
     )
     say_result(out, *fitted)
 
 
-def _converted(source: Path, data: Path, folder: Path, scorer: str | None) -> Path:
+def _converted(
+    source: Path, data: Path, folder: Path, scorer: str | None, ids: Path | None
+) -> Path:
     """The checkpoint that a foreign model becomes; its recipe lies in the run's folder."""
     from mulde.graph.graph import read_folder
     from mulde.storage.atomic import new_file
     from training.importing.foreign import imported_recipe, write_imported
+    from training.importing.read import read_foreign
     from training.recipe_file import to_toml
 
-    foreign = _read(source, scorer)
+    foreign = read_foreign(source, scorer, ids)
     graph = read_folder(data)
     path = folder / "imported" / "best.pt"
     mrr = write_imported(foreign, graph, source, path)
@@ -107,16 +113,3 @@ def _converted(source: Path, data: Path, folder: Path, scorer: str | None) -> Pa
         draft.write_text(to_toml(recipe, f"imported: {foreign.origin}"), encoding="utf-8")
     say(f"{foreign.origin}, {foreign.dimension} numbers per entity: valid MRR {mrr:.4f}")
     return path
-
-
-def _read(source: Path, scorer: str | None) -> ForeignModel:
-    from mulde.errors import CheckpointError
-    from training.importing.arrays import read_arrays
-    from training.importing.pykeen import read_pykeen
-
-    if (source / "trained_model.pkl").is_file():
-        return read_pykeen(source)
-    if (source / "entity_ids.txt").is_file():
-        return read_arrays(source, scorer or "")
-    expected = "expected trained_model.pkl (PyKEEN), or entity_ids.txt with entities.npy (arrays)"
-    raise CheckpointError(source, f"{expected}; found neither")

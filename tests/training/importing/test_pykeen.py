@@ -20,19 +20,6 @@ SQUARED = ("TransE", "RotatE")
 """Their scores are distances; ours are squared distances."""
 
 
-@pytest.fixture(scope="module")
-def graph(tmp_path_factory: pytest.TempPathFactory) -> Graph:
-    folder = tmp_path_factory.mktemp("graph")
-    draw = np.random.default_rng(3)
-    rows = draw.integers(0, [12, 3, 12], (80, 3)).tolist()
-    lines = [f"e{h:02}\tr{r}\te{t:02}" for h, r, t in rows]
-    lines += [f"e{e:02}\tr{e % 3}\te{(e + 1) % 12:02}" for e in range(12)]
-    lines = sorted(set(lines))
-    for split, part in (("train", lines[10:]), ("valid", lines[:5]), ("test", lines[5:10])):
-        (folder / f"{split}.txt").write_text("\n".join(part) + "\n")
-    return read_folder(folder)
-
-
 @pytest.mark.parametrize(
     "name",
     ["TransE", "RotatE", "DistMult", "ComplEx", "ComplEx-inverse", "MuRE", "QuatE", "RESCAL"],
