@@ -1,4 +1,4 @@
-"""Tables and curves of ``accuracy.md``."""
+"""Tables and charts of ``accuracy.md``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")
-from matplotlib import pyplot as plt
-
+from benchmarks import charts
 from mulde.storage.printable import markdown, printable
 
 PREAMBLE = """# Accuracy
@@ -33,12 +29,12 @@ same model trained without teachers, with the same schedule. Where the last colu
 the others are of what is served: self-loops left out and relation priors added
 (docs/explanation/method.md, "Departures"), alike for Junior and baseline, and the last is the test
 MRR of the scorer alone, which compares with published figures. The Senior's, the teachers' and the
-curves are of the scorer alone everywhere. The Senior's own MRR is that of its soft labels,
+the charts are of the scorer alone everywhere. The Senior's own MRR is that of its soft labels,
 asked about every entity, with the W and the attention of the Junior's best epoch.
 """
 
-_STYLES = {"junior": "-", "baseline": "--"}
-_STAGES = {"junior": "taught", "baseline": "trained directly"}
+_LOOKS = {"baseline": (charts.BESIDE, -1), "junior": (charts.OURS, 1)}
+"""Colour, and the side of a point that its number is written on."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,11 @@ def write_page(folder: Path, records: list[Record]) -> None:
     for graph in sorted({record.graph for record in records}):
         mine = [record for record in records if record.graph == graph]
         _draw(folder, graph, mine)
-        parts += [f"## {markdown(graph)}\n", _table(mine), f"![valid MRR](accuracy-{graph}.svg)\n"]
+        parts += [
+            f"## {markdown(graph)}\n",
+            _table(mine),
+            f"![test MRR of Juniors and baselines](accuracy-{graph}.svg)\n",
+        ]
     (folder / "accuracy.md").write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -155,35 +155,56 @@ def _cells(r: Record) -> list[str]:
 
 
 def _draw(folder: Path, graph: str, records: list[Record]) -> None:
-    """Valid MRR of the scorer against seconds of training: a colour per recipe, a line per run."""
-    mpl.rcParams["svg.hashsalt"] = graph
-    figure, axes = plt.subplots(figsize=(10, 4.5), layout="constrained")
-    names = sorted({record.recipe for record in records})
-    labels: set[str] = set()
-    for record in sorted(_current(records), key=lambda r: (r.recipe, r.stage)):
-        is_teacher = record.stage not in _STYLES
-        label = "teachers" if is_teacher else f"{record.recipe} {_STAGES[record.stage]}"
-        seconds, mrr = zip(*record.curve, strict=True)
-        axes.plot(
-            seconds,
-            mrr,
-            _STYLES.get(record.stage, ":"),
-            color="0.6" if is_teacher else f"C{names.index(record.recipe)}",
-            label="" if label in labels else printable(label),
-        )
-        labels.add(label)
-    axes.set(xlabel="seconds of training", ylabel="valid MRR", title=graph, xscale="log")
-    axes.grid(alpha=0.3)
-    figure.legend(fontsize="small", loc="outside right upper")
-    figure.savefig(folder / f"accuracy-{graph}.svg", metadata={"Date": None})
-    plt.close(figure)
+    """Test MRR of the scorer alone: a row per recipe, its Junior beside its baseline."""
+    rows = _pairs(_current(records))
+    gains = [pair["junior"] - pair["baseline"] for pair in rows.values() if len(pair) == 2]
+    message = f"{graph}: teachers add {_least_and_most(gains)} of MRR" if gains else graph
+    figure = charts.figure_of(message, 9, 1.6 + 0.45 * len(rows))
+    panel = charts.panel_of(figure, (1, 1, 1))
+    panel.grid(axis="x", alpha=0.25)
+    for place, pair in enumerate(rows.values()):
+        values = list(pair.values())
+        panel.plot(values, [place] * len(values), color="0.75", linewidth=3, zorder=0)
+        for stage, value in pair.items():
+            colour, side = _LOOKS[stage]
+            panel.plot(value, place, "o", markersize=9, color=colour)
+            panel.annotate(
+                f"{value:.3f}", (value, place), (side * 10, 0), textcoords="offset points",
+                ha="left" if side > 0 else "right", va="center", color=colour,
+            )  # fmt: skip
+    panel.set_yticks(range(len(rows)), [printable(name) for name in rows])
+    panel.set(xlabel="test MRR of the scorer alone", ylim=(len(rows) - 0.4, -0.6))
+    panel.margins(x=0.15)
+    panel.set_title("Junior, distilled", color=charts.OURS, loc="right")
+    panel.set_title("baseline, trained without teachers", color=charts.BESIDE, loc="left")
+    charts.save(figure, folder / f"accuracy-{graph}.svg")
+
+
+def _pairs(records: list[Record]) -> dict[str, dict[str, float]]:
+    """By recipe, the best last: means over seeds of Junior and baseline."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for record in records:
+        if record.stage in _LOOKS:
+            alone = (record.plain or record.test)["mrr"]
+            found.setdefault(record.recipe, {}).setdefault(record.stage, []).append(alone)
+    pairs = {
+        recipe: {stage: mean(values) for stage, values in stages.items()}
+        for recipe, stages in found.items()
+    }
+    return dict(sorted(pairs.items(), key=lambda one: max(one[1].values())))
+
+
+def _least_and_most(gains: list[float]) -> str:
+    """One number, or the least and the greatest."""
+    ends = sorted({f"{min(gains):.3f}", f"{max(gains):.3f}"})
+    return " to ".join(ends)
 
 
 def _current(records: list[Record]) -> list[Record]:
     """Of each recipe the best Junior with all that was trained as it was, and its teachers."""
     best: dict[str, Record] = {}
     for record in records:
-        if record.stage in _STYLES:
+        if record.stage in _LOOKS:
             former = best.get(record.recipe, record)
             best[record.recipe] = max(former, record, key=_rank)
     asked = {name for record in best.values() for name in record.teachers}
@@ -191,7 +212,7 @@ def _current(records: list[Record]) -> list[Record]:
         record
         for record in records
         if record.stage in asked
-        or (record.stage in _STYLES and _settings(record) == _settings(best[record.recipe]))
+        or (record.stage in _LOOKS and _settings(record) == _settings(best[record.recipe]))
     ]
 
 

@@ -16,8 +16,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from matplotlib.figure import Figure
 
+from benchmarks import charts
 from benchmarks.record_files import read_records, write_json
 from mulde.evaluation.calibration import Calibration
 from mulde.evaluation.metrics import RankingTask
@@ -159,17 +159,32 @@ def _told(one: dict[str, Any]) -> str:
 
 
 def _draw(records: list[dict[str, Any]]) -> None:
-    figure = Figure(figsize=(9, 4.4), layout="constrained")
-    for place, name in enumerate(("plausibility", "probability"), 1):
-        axes = figure.add_subplot(1, 2, place, aspect="equal", title=name)
-        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        for record in records:
+    """Stated number against observed share, a panel for each kind of number."""
+    figure = charts.figure_of(
+        "The stated numbers hold on test: the points lie on the diagonal", 9, 5
+    )
+    titles = {
+        "plausibility": "plausibility: true rather than corrupted",
+        "probability": "probability: a missing fact of the query",
+    }
+    for place, (name, title) in enumerate(titles.items(), 1):
+        panel = charts.panel_of(figure, (1, 2, place), title)
+        panel.set_aspect("equal")
+        panel.plot([0, 1], [0, 1], color="0.75", linewidth=1, zorder=0)
+        for record, marker in zip(records, "osD^v", strict=False):
             one = record[name]
-            axes.plot(one["predicted"], one["observed"], "o-", markersize=3, label=record["name"])
-        axes.set(xlabel="said", ylabel="share of true ones on test", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(frameon=False, fontsize=9)
-    PICTURE.parent.mkdir(exist_ok=True)
-    figure.savefig(PICTURE, metadata={"Date": None})
+            panel.plot(
+                one["predicted"],
+                one["observed"],
+                marker,
+                markersize=5,
+                alpha=0.8,
+                label=record["name"],
+            )
+        panel.set(xlabel=f"{name} that was stated", xlim=(0, 1), ylim=(0, 1))
+    figure.axes[0].set_ylabel("share that was true on test")
+    figure.axes[0].legend(frameon=False, loc="upper left")
+    charts.save(figure, PICTURE)
 
 
 if __name__ == "__main__":

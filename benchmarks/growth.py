@@ -18,11 +18,11 @@ from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Annotated, Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
 import typer
 
+from benchmarks import charts
 from benchmarks.record_files import read_records, write_json
 from training.distillation.objective import Distilled, HardLabels
 from training.distillation.queries import Batch, CandidateScores, QuerySet, Step
@@ -31,9 +31,6 @@ from training.ops.top_k import IVF_FROM, PROBES
 from training.optimiser import Optimiser
 from training.recipe import Distillation, ScorerSettings, Training
 from training.scorers import Scorer, build_scorer
-
-mpl.use("svg")
-from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "growth"
@@ -144,16 +141,34 @@ def page(
     """Write growth.md and its chart from the records."""
     kept = sorted(read_records(records), key=lambda one: int(one["entities"]))
     (into / "growth.md").write_text(_text(kept), encoding="utf-8")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    _draw(kept, into / "growth.svg")
+
+
+def _draw(kept: list[dict[str, Any]], path: Path) -> None:
+    """Seconds of an epoch and memory against the number of entities, both axes logarithmic."""
+    largest = kept[-1]
+    figure = charts.figure_of(
+        f"{largest['entities']:,} entities: {largest['direct_epoch_s'] / 60:.0f} minutes an epoch "
+        f"without teachers, {largest['distilled_epoch_s'] / 60:.0f} with one",
+        10,
+        3.8,
+    )
     sizes = [one["entities"] for one in kept]
-    for key, label in (("direct_epoch_s", "direct"), ("distilled_epoch_s", "distilled")):
-        left.loglog(sizes, [one[key] for one in kept], "o-", label=label)
-    left.set(xlabel="entities", ylabel="seconds an epoch, one thread")
-    left.legend()
-    right.loglog(sizes, [one["peak_bytes"] / 2**20 for one in kept], "o-")
-    right.set(xlabel="entities", ylabel="peak memory, MiB")
-    mpl.rcParams["svg.hashsalt"] = "growth"
-    figure.savefig(into / "growth.svg", metadata={"Date": None})
+    left = charts.panel_of(figure, (1, 2, 1), "Seconds an epoch, one thread")
+    lines = (
+        ("without teachers", "direct_epoch_s", charts.BESIDE),
+        ("one teacher", "distilled_epoch_s", charts.OURS),
+    )
+    for _, key, colour in lines:
+        left.loglog(sizes, [one[key] for one in kept], "o-", color=colour)
+    charts.name_lines(left, [(name, largest[key], colour) for name, key, colour in lines])
+    right = charts.panel_of(figure, (1, 2, 2), "Peak memory, MiB")
+    memory = [one["peak_bytes"] / 2**20 for one in kept]
+    right.semilogx(sizes, memory, "o-", color=charts.OURS)
+    right.set_ylim(0, None)
+    for panel in (left, right):
+        panel.set_xlabel("entities")
+    charts.save(figure, path)
 
 
 def _text(kept: list[dict[str, Any]]) -> str:

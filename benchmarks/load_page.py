@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
+from matplotlib.axes import Axes
 
-mpl.use("svg")
-from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator, NullFormatter
-
+from benchmarks import charts
 from benchmarks.record_files import write_json
 from mulde.storage.printable import markdown
 
@@ -117,36 +114,40 @@ def _rates(record: Record) -> str:
 
 
 def _draw(records: Sequence[Record], path: Path) -> None:
-    """Goodput above, latency below, against offered load; one column for each bundle."""
-    mpl.rcParams["svg.hashsalt"] = "load"
-    figure, panels = plt.subplots(
-        2, len(records), figsize=(5 * len(records), 6), layout="constrained", squeeze=False,
-        sharex="col",
-    )  # fmt: skip
-    for (above, below), record in zip(panels.T, records, strict=True):
+    """Answered calls above, latency below, against offered load; one column for each bundle."""
+    figure = charts.figure_of(
+        "Offered more than it can answer, the server keeps answering and refuses the rest at once",
+        5.8 * len(records),
+        6.4,
+    )
+    for place, record in enumerate(records, 1):
         rates = record["rates"]
         offered = [one["offered_per_s"] for one in rates]
-        above.plot(offered, [one["goodput_per_s"] for one in rates], marker="o", label="goodput")
-        greatest = max(one["goodput_per_s"] for one in rates)
-        above.axhline(0.9 * greatest, color="C0", linestyle=":", label="90 % of the greatest")
-        above.set(title=record["bundle"], ylim=(0, None))
-        for key, color in (("accepted_ms", "C0"), ("refused_ms", "C1")):
-            chosen = [one for one in rates if one[key]]
-            for percentile, style in (("p99", "-"), ("p50", "--")):
-                below.plot(
-                    [one["offered_per_s"] for one in chosen],
-                    [one[key][percentile] for one in chosen],
-                    style, color=color, marker="o", label=f"{key[:-3]}, {percentile}",
-                )  # fmt: skip
-        below.set(xlabel="offered calls of 64 queries a second", yscale="log")
-        for panel in (above, below):
-            panel.grid(alpha=0.3)
-        below.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        below.yaxis.set_major_formatter("{x:g}")
-        below.yaxis.set_minor_formatter(NullFormatter())
-    panels[0][0].set_ylabel("calls answered a second")
-    panels[1][0].set_ylabel("ms from due to ended")
-    lines = [line for panel in panels[:, 0] for line in panel.get_lines()]
-    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+        above = charts.panel_of(figure, (2, len(records), place), record["bundle"])
+        above.plot(offered, offered, color="0.75", linewidth=1)
+        answered = [one["goodput_per_s"] for one in rates]
+        above.plot(offered, answered, marker="o", color=charts.OURS)
+        above.set(ylim=(0, 1.2 * max(answered)))
+        charts.name_lines(above, [("answered", answered[-1], charts.OURS)])
+        above.text(offered[2], offered[2], "offered ", ha="right", va="bottom", color="0.4")
+        below = charts.panel_of(figure, (2, len(records), len(records) + place))
+        _draw_latency(below, rates)
+        below.set(xlabel="offered calls of 64 queries a second")
+    figure.axes[0].set_ylabel("calls a second")
+    figure.axes[1].set_ylabel("milliseconds, p99")
+    charts.save(figure, path)
+
+
+def _draw_latency(panel: Axes, rates: Sequence[Record]) -> None:
+    """The 99th percentile of answered and of refused calls."""
+    names = []
+    for key, name, colour in (
+        ("accepted_ms", "answered", charts.OURS),
+        ("refused_ms", "refused", charts.BESIDE),
+    ):
+        chosen = [one for one in rates if one[key]]
+        times = [one[key]["p99"] for one in chosen]
+        panel.plot([one["offered_per_s"] for one in chosen], times, marker="o", color=colour)
+        names.append((name, times[-1], colour))
+    panel.set(ylim=(0, None))
+    charts.name_lines(panel, names)

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")
 import numpy as np
-from matplotlib import pyplot as plt
 
+from benchmarks import charts
 from benchmarks.record_files import write_json
 from mulde.storage.printable import markdown
 
@@ -191,27 +188,39 @@ def _paper(records: Sequence[Record]) -> str:
 
 
 def _draw(records: Sequence[Record], path: Path) -> None:
-    """Three panels over entities, both axes logarithmic."""
-    mpl.rcParams["svg.hashsalt"] = "scale"
-    figure, panels = plt.subplots(1, 3, figsize=(13, 3.9), layout="constrained")
-    groups = {
-        "milliseconds": [
-            "engine, p50, ms",
-            "engine, p99, ms",
-            "server, p50, ms",
-            "server, p99, ms",
-        ],
-        "megabytes": ["on disk, MB", "server, private, MB", "build, most memory, MB"],
-        "seconds": ["build, s of processor", "verify, s", "map, s"],
-    }
-    entities = [record["entities"] for record in records]
+    """Time of a query, memory, and the time to build and to open, over entities."""
     columns = [figures(record) for record in records]
-    for panel, (unit, names) in zip(panels, groups.items(), strict=True):
-        for name in names:
-            values = [column[name] for column in columns]
-            panel.loglog(entities, values, marker="o", label=name.rsplit(", ", 1)[0])
-        panel.set(xlabel="entities", ylabel=unit)
-        panel.grid(alpha=0.3, which="both")
-        panel.legend(fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    last = columns[-1]
+    figure = charts.figure_of(
+        f"{records[-1]['entities']:,} entities: {last['server, private, MB']:.0f} MB of private "
+        f"memory, {last['server, p50, ms']:.0f} ms a query",
+        14,
+        4,
+    )
+    groups = {
+        "Milliseconds a query": {
+            "server, p99": "server, p99, ms",
+            "server, p50": "server, p50, ms",
+            "engine, p50": "engine, p50, ms",
+        },
+        "Megabytes": {
+            "on disk": "on disk, MB",
+            "server, private": "server, private, MB",
+            "building": "build, most memory, MB",
+        },
+        "Seconds": {
+            "to build": "build, s of processor",
+            "to verify": "verify, s",
+            "to map": "map, s",
+        },
+    }
+    colours = (charts.OURS, charts.BESIDE, charts.OTHERS)
+    entities = [record["entities"] for record in records]
+    for place, (title, lines) in enumerate(groups.items(), 1):
+        panel = charts.panel_of(figure, (1, 3, place), title)
+        for key, colour in zip(lines.values(), colours, strict=True):
+            panel.loglog(entities, [one[key] for one in columns], marker="o", color=colour)
+        panel.set(xlabel="entities")
+        ends = zip(lines.items(), colours, strict=True)
+        charts.name_lines(panel, [(name, last[key], colour) for (name, key), colour in ends])
+    charts.save(figure, path)

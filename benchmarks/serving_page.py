@@ -6,11 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")
-from matplotlib import pyplot as plt
-
+from benchmarks import charts
 from benchmarks.record_files import write_json
 from mulde.storage.printable import markdown
 
@@ -188,23 +184,34 @@ def _search(record: Record) -> str:
 
 
 def _draw(records: Sequence[Record], path: Path) -> None:
-    """Shares of the bare product by batch size, one panel for each bundle."""
-    mpl.rcParams["svg.hashsalt"] = "serving"
-    figure, panels = plt.subplots(
-        1, len(records), figsize=(5 * len(records), 3.6), layout="constrained", squeeze=False
+    """Queries a second relative to the bare product by batch size, one panel for each bundle."""
+    best = [_shares(record, "rpc")[-1] for record in records]
+    most = max(records[0]["batches"], key=int)
+    figure = charts.figure_of(
+        f"In batches of {most} the server answers {min(best):.1f} to {max(best):.1f} times as fast "
+        "as a bare fp32 product",
+        5.6 * len(records),
+        4,
     )
-    lines = {"engine": "engine", "rpc": "server", "ort_loop": "plain loop"}
-    for panel, record in zip(panels[0], records, strict=True):
+    lines = (
+        ("engine", "engine", charts.OURS),
+        ("server", "rpc", charts.BESIDE),
+        ("ONNX Runtime and NumPy", "ort_loop", charts.OTHERS),
+    )
+    for place, record in enumerate(records, 1):
+        panel = charts.panel_of(figure, (1, len(records), place), record["bundle"])
         sizes = list(record["batches"])
-        for column, label in lines.items():
-            found = record["batches"].values()
-            shares = [one[column]["median"] / one["product"]["median"] for one in found]
-            panel.plot(sizes, shares, marker="o", label=label)
-        panel.axhline(0.7, color="C0", linestyle=":")
-        panel.axhline(0.5, color="C1", linestyle=":")
-        panel.set(title=record["bundle"], xlabel="queries in a batch", ylim=(0, None))
-        panel.grid(alpha=0.3)
-    panels[0][0].set_ylabel("share of the bare product")
-    panels[0][-1].legend(fontsize="small")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+        for _, column, colour in lines:
+            panel.plot(sizes, _shares(record, column), marker="o", color=colour)
+        panel.axhline(1, color="0.4", linewidth=1)
+        panel.set(xlabel="queries in a batch", ylim=(0, None))
+        ends = [(name, _shares(record, column)[-1], colour) for name, column, colour in lines]
+        charts.name_lines(panel, [*ends, ("bare product", 1.0, "0.3")])
+    figure.axes[0].set_ylabel("queries a second / those of the bare product")
+    charts.save(figure, path)
+
+
+def _shares(record: Record, column: str) -> list[float]:
+    """By batch size: queries a second of one column, divided by those of the bare product."""
+    found = record["batches"].values()
+    return [one[column]["median"] / one["product"]["median"] for one in found]
