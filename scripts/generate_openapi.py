@@ -34,6 +34,7 @@ _LIMITS: dict[str, Schema] = {
     "ListRelationsRequest.page_size": {"minimum": 0},
     "ListModelsRequest.page_size": {"minimum": 0},
     "ListFactsRequest.page_size": {"minimum": 0},
+    "GetMapRequest.page_size": {"minimum": 0},
 }
 """Default limits that the contract states in words."""
 

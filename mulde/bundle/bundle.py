@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mulde.bundle.bounds import Measures
+from mulde.bundle.entity_map import EntityMap
 from mulde.bundle.entity_types import EntityTypes
 from mulde.bundle.files import (
     CALIBRATION,
     ENTITIES,
     KNOWN,
     MANIFEST,
+    MAP,
     MEASURES,
     SEARCH,
     TYPES,
@@ -53,6 +55,7 @@ class Bundle:
         calibration: score -> probability, or None.
         measures: of the table and its lists, or None. Where ``verified`` is False another process
             has checked them.
+        map: where each entity lies on a map of the space, or None.
         verified: whether every file was read and checked.
         identity: of the folder at ``path``, see ``files.identity_of``.
     """
@@ -66,6 +69,7 @@ class Bundle:
     calibration: Calibration | None
     identity: Identity
     measures: Measures | None = None
+    map: EntityMap | None = None
     verified: bool = True
 
     def check_same(self) -> None:
@@ -154,6 +158,7 @@ def _map(path: Path, manifest: Manifest, identity: Identity, check: bool) -> Bun
         calibration=Calibration.read(path / CALIBRATION) if CALIBRATION in has else None,
         identity=identity,
         measures=_measures(path / MEASURES, manifest) if MEASURES in has else None,
+        map=EntityMap.read(path / MAP, check=check) if MAP in has else None,
         verified=check,
     )
 
@@ -174,6 +179,8 @@ def _check_sizes(bundle: Bundle) -> None:
         parts.append((KNOWN, (bundle.known.num_entities, bundle.known.num_relations)))
     if bundle.types is not None:
         parts.append((TYPES, (bundle.types.num_entities, manifest.relations)))
+    if bundle.map is not None:
+        parts.append((MAP, (bundle.map.num_entities, manifest.relations)))
     for name, found in parts:
         if found != want:
             expected = f"expected {want[0]} entities and {want[1]} relations"

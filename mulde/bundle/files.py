@@ -23,12 +23,13 @@ VOCABULARY = "vocabulary.bin"
 KNOWN = "known.bin"
 TYPES = "types.bin"
 SEARCH = "search.bin"
+MAP = "map.bin"
 CALIBRATION = "calibration.json"
 CARD = "card.md"
 RECIPE = "recipe.toml"
 
 REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
-OPTIONAL = frozenset({CANDIDATES, MEASURES, KNOWN, TYPES, SEARCH, CALIBRATION, CARD, RECIPE})
+OPTIONAL = frozenset({CANDIDATES, MEASURES, KNOWN, TYPES, SEARCH, MAP, CALIBRATION, CARD, RECIPE})
 
 _MAX_MANIFEST_BYTES = 1 << 20
 _ANY_FILE_BYTES = 64 << 20
@@ -109,6 +110,7 @@ def size_limit(name: str, manifest: Manifest) -> int:
         KNOWN: 64 * facts,
         TYPES: 64 * facts,
         SEARCH: 16 * entities,
+        MAP: 8 * entities,
     }
     return _ANY_FILE_BYTES + by_shape.get(name, 0)
 

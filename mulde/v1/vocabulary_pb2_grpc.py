@@ -35,6 +35,11 @@ class VocabularyServiceStub(object):
                 request_serializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsRequest.SerializeToString,
                 response_deserializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsResponse.FromString,
                 )
+        self.GetMap = channel.unary_unary(
+                '/mulde.v1.VocabularyService/GetMap',
+                request_serializer=mulde_dot_v1_dot_vocabulary__pb2.GetMapRequest.SerializeToString,
+                response_deserializer=mulde_dot_v1_dot_vocabulary__pb2.GetMapResponse.FromString,
+                )
 
 
 class VocabularyServiceServicer(object):
@@ -70,6 +75,13 @@ class VocabularyServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMap(self, request, context):
+        """Where each entity lies on a flat map of the model's space, ordered by row, in pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_VocabularyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -92,6 +104,11 @@ def add_VocabularyServiceServicer_to_server(servicer, server):
                     servicer.ListFacts,
                     request_deserializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsRequest.FromString,
                     response_serializer=mulde_dot_v1_dot_vocabulary__pb2.ListFactsResponse.SerializeToString,
+            ),
+            'GetMap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMap,
+                    request_deserializer=mulde_dot_v1_dot_vocabulary__pb2.GetMapRequest.FromString,
+                    response_serializer=mulde_dot_v1_dot_vocabulary__pb2.GetMapResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -169,5 +186,22 @@ class VocabularyService(object):
         return grpc.experimental.unary_unary(request, target, '/mulde.v1.VocabularyService/ListFacts',
             mulde_dot_v1_dot_vocabulary__pb2.ListFactsRequest.SerializeToString,
             mulde_dot_v1_dot_vocabulary__pb2.ListFactsResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def GetMap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/mulde.v1.VocabularyService/GetMap',
+            mulde_dot_v1_dot_vocabulary__pb2.GetMapRequest.SerializeToString,
+            mulde_dot_v1_dot_vocabulary__pb2.GetMapResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

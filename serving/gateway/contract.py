@@ -22,6 +22,7 @@ PREFIX = "/v1/"
 
 _WHOLE = {
     FieldDescriptorProto.TYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptorProto.TYPE_SINT32: (-(2**31), 2**31 - 1),
     FieldDescriptorProto.TYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptorProto.TYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptorProto.TYPE_UINT64: (0, 2**64 - 1),

@@ -23,6 +23,7 @@ from serving.rpc.response import codes_of, pack_errors, version_of
 _PAGE = 100
 _FOUND = 10
 _DEEPEST = 1000
+_MAP_PAGE, _MAP_DEEPEST = 10_000, 50_000
 _MARKED = common_pb2.KNOWN_FACTS_MARKED
 _UNAVAILABLE = common_pb2.KNOWN_FACTS_UNAVAILABLE
 
@@ -31,6 +32,7 @@ _Request: TypeAlias = (
     | vocabulary_pb2.ListRelationsRequest
     | vocabulary_pb2.GetEntityRequest
     | vocabulary_pb2.ListFactsRequest
+    | vocabulary_pb2.GetMapRequest
 )
 
 
@@ -49,6 +51,7 @@ class VocabularySearch:
             "ListRelations": self.list_relations,
             "GetEntity": self.get_entity,
             "ListFacts": self.list_facts,
+            "GetMap": self.get_map,
         }
         return {method: runs[method.name] for method in service.methods}
 
@@ -168,6 +171,35 @@ class VocabularySearch:
             labels=names.labels.take(rows),
             total=len(others),
             next_page_token=next_token(start + size, key) if more else "",
+        )
+
+    def get_map(
+        self, request: vocabulary_pb2.GetMapRequest, call: Call
+    ) -> vocabulary_pb2.GetMapResponse:
+        """Places of entities by ascending row."""
+        model = self._pick(request, call)
+        drawn = model.bundle.map
+        if drawn is None:
+            raise Unsupported("model", "a map; mulde map adds one")
+        call.enter_bulk()
+        size = read_page_size(request.page_size, _MAP_PAGE, _MAP_DEEPEST)
+        start = min(read_token(request.page_token, f"{model}:map"), drawn.num_entities)
+        rows = np.arange(start, min(start + size, drawn.num_entities))
+        more, names = start + size < drawn.num_entities, model.bundle.vocabulary.entities
+        return vocabulary_pb2.GetMapResponse(
+            model=version_of(model),
+            first_row=start,
+            total=drawn.num_entities,
+            x=drawn.x[rows].tolist(),
+            y=drawn.y[rows].tolist(),
+            groups=drawn.groups[rows].tolist(),
+            weights=drawn.weights[rows].tolist(),
+            ids=names.ids.take(rows),
+            labels=names.labels.take(rows),
+            group_names=list(drawn.group_names),
+            variance=drawn.variance,
+            correlation=drawn.correlation,
+            next_page_token=next_token(start + size, f"{model}:map") if more else "",
         )
 
     def _pick(self, request: _Request, call: Call) -> Model:

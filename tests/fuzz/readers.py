@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,7 @@ from pyarrow import parquet
 
 from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import open_bundle
+from mulde.bundle.entity_map import SCALE, EntityMap
 from mulde.bundle.entity_types import EntityTypes
 from mulde.bundle.files import (
     CALIBRATION,
@@ -25,6 +27,7 @@ from mulde.bundle.files import (
     ENTITIES,
     KNOWN,
     MANIFEST,
+    MAP,
     MEASURES,
     SEARCH,
     TYPES,
@@ -38,6 +41,7 @@ from mulde.errors import BundleError, DatasetError
 from mulde.evaluation.calibration import Calibration
 from mulde.graph import read_graph
 from mulde.graph.graph import SPLITS, Graph, read_folder
+from mulde.storage.strings import StringColumn
 from serving.engine.checks.faiss_header import check_table
 from serving.engine.checks.onnx_graph import check_graph
 
@@ -134,6 +138,17 @@ def search(bundle: Path, scratch: Path) -> TryBytes:
         found.nearest("thign 7")
 
     return bundle_file(SEARCH, scratch, lambda file: SearchIndex.read(file, labels), find)
+
+
+def entity_map(bundle: Path, scratch: Path) -> TryBytes:
+    """``map.bin``; each place is in the disk."""
+
+    def look(found: EntityMap) -> None:
+        places = np.stack([found.x, found.y]).astype(np.int64)
+        assert (np.square(places).sum(0) <= SCALE**2).all()
+        assert len(list(found.group_names)) < 256
+
+    return bundle_file(MAP, scratch, EntityMap.read, look)
 
 
 def calibration(bundle: Path, scratch: Path) -> TryBytes:
@@ -257,8 +272,8 @@ def _check_rows(found: Graph) -> None:
 
 
 READERS = (
-    manifest, vocabulary, known, types, search, calibration, measures, table, encoder, graph,
-    triples,
+    manifest, vocabulary, known, types, search, entity_map, calibration, measures, table,
+    encoder, graph, triples,
 )  # fmt: skip
 
 
@@ -268,6 +283,8 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
         "manifest": MANIFEST, "vocabulary": VOCABULARY, "known": KNOWN, "types": TYPES,
         "search": SEARCH, "calibration": CALIBRATION, "table": ENTITIES, "encoder": ENCODER,
     }  # fmt: skip
+    if name == "entity_map":
+        return [_drawn()]
     if name == "measures":
         return [_measured(data / MEASURES)]
     if name == "triples":
@@ -279,3 +296,14 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
     contents = [(data / file).read_bytes() for file in GRAPH_FILES if (data / file).exists()]
     packed = [gzip.compress(content, mtime=0) for content in contents]
     return [BETWEEN_FILES.join(contents), BETWEEN_FILES.join(packed)]
+
+
+def _drawn() -> bytes:
+    """A map of five entities in two groups."""
+    one = np.arange(5, dtype=np.int16)
+    groups = np.array([0, 1, 0, 1, 255], dtype=np.uint8)
+    names = StringColumn.build(["animal", "plant"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, MAP)
+        EntityMap(one, -one, groups, groups, names, 0.5, 0.5).write(path)
+        return path.read_bytes()

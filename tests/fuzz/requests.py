@@ -160,7 +160,7 @@ def seeds() -> list[bytes]:
         k=2, exclude_known=True, score_threshold=-5.0, exact=True, view="NAME_VIEW_ID_AND_LABEL"
     )
     pair: dict[str, Any] = {"heads": ["Q0000001", "thing 2"], "tails": ["Q0000003", "nobody"]}
-    asked: list[Message] = [
+    asked: list[Message | None] = [
         prediction_pb2.PredictTailsRequest(
             model=who, heads=pair["heads"], relations=["P0", "P1"], filter=sieve, options=options
         ),
@@ -170,7 +170,14 @@ def seeds() -> list[bytes]:
         prediction_pb2.SimilarEntitiesRequest(entities=["Q0000001"], k=3, view="NAME_VIEW_ID"),
         vocabulary_pb2.SearchEntitiesRequest(queries=["thign 2"], page_size=5),
         vocabulary_pb2.ListRelationsRequest(page_size=2),
+        vocabulary_pb2.GetEntityRequest(entity="thing 2"),
+        vocabulary_pb2.ListFactsRequest(entity="thing 2", relation="P0", page_size=1),
+        None,  # GetMap: the golden bundle has no map
         model_pb2.ListModelsRequest(page_size=1),
         model_pb2.GetModelRequest(model=who),
     ]
-    return [bytes([place]) + message.SerializeToString() for place, message in enumerate(asked)]
+    return [
+        bytes([place]) + message.SerializeToString()
+        for place, message in enumerate(asked)
+        if message is not None
+    ]

@@ -25,6 +25,7 @@ from mulde.errors import BundleError
 from mulde.graph.graph import SPLITS
 from training.evaluate import self_loop_relations
 from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
+from training.export.entity_map import draw_map
 from training.export.export_source import ExportSource
 from training.export.table.entity_table import write_quantised, write_table
 from training.scorers import Scorer
@@ -74,6 +75,10 @@ def write_files(
     more = read_types(given, graph.entity_ids) if given.is_file() else {}
     types = EntityTypes.of_graph(graph.train, graph.relation_ids, graph.num_entities, more)
     types.write(folder / files.TYPES)
+    facts_of = np.bincount(graph.train[:, [0, 2]].ravel(), minlength=graph.num_entities)
+    with torch.inference_mode():
+        spatial = source.scorer.spatial().double().numpy()
+    draw_map(spatial, types, facts_of).write(folder / files.MAP)
     if known:
         facts = KnownFacts.build(graph.all_triples, graph.num_entities, graph.num_relations)
         facts.write(folder / files.KNOWN)

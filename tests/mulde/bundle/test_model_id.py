@@ -17,13 +17,16 @@ from mulde.bundle.model_id import CARRIERS
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 from tests.support.toy import toy_bundle
+from training.export.entity_map import add_map
 
 
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two models of one shape over the same names."""
     folder = tmp_path_factory.mktemp("models")
-    return toy_bundle(folder / "0", seed=0).path, toy_bundle(folder / "1", seed=1).path
+    for seed in (0, 1):
+        add_map(toy_bundle(folder / f"toy-{seed}", seed=seed).path, folder / str(seed))
+    return folder / "0", folder / "1"
 
 
 @pytest.fixture

@@ -79,7 +79,12 @@ def _copy(opened: Bundle, folder: Path) -> None:
         if name in opened.manifest.files:
             shutil.copyfile(opened.file(name), folder / name)
     opened.vocabulary.write(folder / files.VOCABULARY)
-    parts = {files.KNOWN: opened.known, files.TYPES: opened.types, files.SEARCH: opened.search}
+    parts = {
+        files.KNOWN: opened.known,
+        files.TYPES: opened.types,
+        files.SEARCH: opened.search,
+        files.MAP: opened.map,
+    }
     for name, kept in parts.items():
         if kept is not None:
             kept.write(folder / name)

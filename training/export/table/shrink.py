@@ -80,7 +80,12 @@ def shrink(
         for name in _COPIED:
             if name in opened.manifest.files:
                 shutil.copyfile(opened.file(name), draft.path / name)
-        parts = {files.KNOWN: opened.known, files.TYPES: opened.types, files.SEARCH: opened.search}
+        parts = {
+            files.KNOWN: opened.known,
+            files.TYPES: opened.types,
+            files.SEARCH: opened.search,
+            files.MAP: opened.map,
+        }
         for name, kept in parts.items():
             if kept is not None and name not in dropped:
                 kept.write(draft.path / name)
