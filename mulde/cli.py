@@ -9,8 +9,8 @@ from rich.console import Console
 
 from mulde import __version__
 from mulde.commands import data, serve, web
-from mulde.commands.asking import bench, models, neighbours, predict, query
-from mulde.commands.bundles import calibrate, evaluate, map, shrink, vectors
+from mulde.commands.asking import bench, explain, models, neighbours, predict, query
+from mulde.commands.bundles import calibrate, evaluate, map, rules, shrink, vectors
 from mulde.commands.learning import fit, imports, train, update
 from mulde.errors import MuldeError
 from mulde.storage.printable import printable_lines
@@ -32,11 +32,13 @@ for module in (
     calibrate,
     map,
     vectors,
+    rules,
     bench,
     serve,
     web,
     query,
     neighbours,
+    explain,
     predict,
     models,
 ):

@@ -22,6 +22,7 @@ from mulde.bundle.files import (
     MANIFEST,
     MAP,
     MEASURES,
+    RULES,
     SEARCH,
     TYPES,
     VOCABULARY,
@@ -36,6 +37,7 @@ from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Manifest
 from mulde.bundle.model_id import FIRST_FORMAT, check_ids
+from mulde.bundle.path_rules import PathRules
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError
 from mulde.evaluation.calibration import Calibration
@@ -50,6 +52,7 @@ class Bundle:
         manifest: its description.
         vocabulary: ids, labels and rows.
         known: known facts, or None if the bundle has none.
+        rules: paths that stand for relations, or None.
         types: entities per type, or None.
         search: completions and misspellings of entity labels, or None.
         calibration: score -> probability, or None.
@@ -70,6 +73,7 @@ class Bundle:
     identity: Identity
     measures: Measures | None = None
     map: EntityMap | None = None
+    rules: PathRules | None = None
     verified: bool = True
 
     def check_same(self) -> None:
@@ -159,6 +163,7 @@ def _map(path: Path, manifest: Manifest, identity: Identity, check: bool) -> Bun
         identity=identity,
         measures=_measures(path / MEASURES, manifest) if MEASURES in has else None,
         map=EntityMap.read(path / MAP, check=check) if MAP in has else None,
+        rules=PathRules.read(path / RULES) if RULES in has else None,
         verified=check,
     )
 
@@ -177,6 +182,8 @@ def _check_sizes(bundle: Bundle) -> None:
     ]
     if bundle.known is not None:
         parts.append((KNOWN, (bundle.known.num_entities, bundle.known.num_relations)))
+    if bundle.rules is not None:
+        parts.append((RULES, (manifest.entities, bundle.rules.num_relations)))
     if bundle.types is not None:
         parts.append((TYPES, (bundle.types.num_entities, manifest.relations)))
     if bundle.map is not None:

@@ -21,6 +21,7 @@ CANDIDATES = "candidates.faiss"
 MEASURES = "measures.bin"
 VOCABULARY = "vocabulary.bin"
 KNOWN = "known.bin"
+RULES = "rules.bin"
 TYPES = "types.bin"
 SEARCH = "search.bin"
 MAP = "map.bin"
@@ -29,7 +30,9 @@ CARD = "card.md"
 RECIPE = "recipe.toml"
 
 REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
-OPTIONAL = frozenset({CANDIDATES, MEASURES, KNOWN, TYPES, SEARCH, MAP, CALIBRATION, CARD, RECIPE})
+OPTIONAL = frozenset(
+    {CANDIDATES, MEASURES, KNOWN, RULES, TYPES, SEARCH, MAP, CALIBRATION, CARD, RECIPE}
+)
 
 _MAX_MANIFEST_BYTES = 1 << 20
 _ANY_FILE_BYTES = 64 << 20

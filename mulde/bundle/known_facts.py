@@ -119,6 +119,16 @@ class KnownFacts:
             return np.array([0, len(tails)]), tails
         return self._tails_of(self._keys_of(entities, relations))
 
+    def sizes(self, entities: Ints, relations: Ints) -> Rows:
+        """Return the stored bytes of the known tails of queries [B]: at least their number.
+
+        Raises:
+            IndexError: as for ``of``.
+        """
+        places, found = self._find(self._keys_of(entities, relations))
+        starts, ends = (self.offsets[at].astype(np.int64) for at in (places, places + found))
+        return ends - starts
+
     def contains(
         self,
         heads: Ints,
@@ -237,13 +247,18 @@ class KnownFacts:
 
     def _tails_of(self, keys: Rows) -> tuple[Offsets, NDArray[np.int32]]:
         """Known tails of keys [B], as compressed rows."""
+        places, found = self._find(keys)
+        offsets, tails = self._unpack(places, places + found)
+        return offsets, tails
+
+    def _find(self, keys: Rows) -> tuple[Rows, Rows]:
+        """Places of keys [B], and 1 for those that are there, else 0."""
         wanted = keys.astype(self.keys.dtype)  # another type would convert all Q keys
         places = np.searchsorted(self.keys, wanted)
         found = np.zeros(len(keys), dtype=np.int64)
         if self.keys.size:
             found += self.keys[np.minimum(places, len(self.keys) - 1)] == wanted
-        offsets, tails = self._unpack(places, places + found)
-        return offsets, tails
+        return places, found
 
     def _unpack(self, first: Rows, stop: Rows) -> tuple[Offsets, NDArray[np.int32]]:
         """Tails of the queries at ``first`` to ``stop`` [B], as compressed rows."""

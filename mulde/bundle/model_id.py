@@ -13,13 +13,23 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from mulde.bundle.files import CALIBRATION, ENCODER, KNOWN, MAP, MEASURES, SEARCH, TYPES, VOCABULARY
+from mulde.bundle.files import (
+    CALIBRATION,
+    ENCODER,
+    KNOWN,
+    MAP,
+    MEASURES,
+    RULES,
+    SEARCH,
+    TYPES,
+    VOCABULARY,
+)
 from mulde.errors import BundleError
 from mulde.storage.container import UNSET_ID, read_model_id, write_model_id
 from mulde.storage.json_document import load_json
 
 FIRST_FORMAT = 3
-CARRIERS = frozenset({ENCODER, VOCABULARY, KNOWN, TYPES, SEARCH, MAP, MEASURES, CALIBRATION})
+CARRIERS = frozenset({ENCODER, VOCABULARY, KNOWN, RULES, TYPES, SEARCH, MAP, MEASURES, CALIBRATION})
 
 # ModelProto.metadata_props is field 14; an entry has a key (field 1) and a value (field 2).
 _KEY = b"mulde_model_id"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mulde.client.answers import Answers, Found, Scores
+from mulde.client.explanations import Explanations
 from mulde.client.keywords import (
     CandidateKeywords,
     ModelKeywords,
@@ -109,6 +110,28 @@ def triples(
     )
     response = prediction_pb2.ScoreTriplesResponse
     return Request(_PREDICTION + "ScoreTriples", message, response, Scores.of)
+
+
+def explain(
+    heads: Names,
+    relations: Names,
+    tails: Names,
+    paths: int | None,
+    similar: int | None,
+    given: ModelKeywords,
+) -> Request[Explanations]:
+    """Explain."""
+    asked = names(heads)
+    message = prediction_pb2.ExplainRequest(
+        model=selector(given),
+        heads=asked,
+        relations=paired(relations, asked),
+        tails=paired(tails, asked),
+        paths=paths,
+        similar=similar,
+    )
+    response = prediction_pb2.ExplainResponse
+    return Request(_PREDICTION + "Explain", message, response, Explanations.of)
 
 
 def similar(

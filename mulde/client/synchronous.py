@@ -10,6 +10,7 @@ import grpc
 from mulde.client import requests
 from mulde.client.answers import Answers, Found, Models, Relations, Scores
 from mulde.client.connection import Connection
+from mulde.client.explanations import Explanations
 from mulde.client.failures import error_of_call
 from mulde.client.keywords import (
     CandidateKeywords,
@@ -138,6 +139,29 @@ class Client:
             **given: see ``keywords.ModelKeywords``.
         """
         request = requests.triples(heads, relations, tails, ranks, base_rate, given)
+        return self._call(request, given.get("timeout_s"))
+
+    def explain(
+        self,
+        heads: Names,
+        relations: Names,
+        tails: Names,
+        *,
+        paths: int | None = None,
+        similar: int | None = None,
+        **given: Unpack[ModelKeywords],
+    ) -> Explanations:
+        """Known facts that speak for and against each triple; the model needs known facts.
+
+        Args:
+            heads: one or several, by id or unique label.
+            relations: one for each head, or one for all.
+            tails: likewise.
+            paths: most paths of each triple; default: 3.
+            similar: most similar facts of each triple; default: 3.
+            **given: see ``keywords.ModelKeywords``.
+        """
+        request = requests.explain(heads, relations, tails, paths, similar, given)
         return self._call(request, given.get("timeout_s"))
 
     def similar(

@@ -134,6 +134,112 @@ class ScoreTriplesResponse(_message.Message):
     self_loops: _containers.RepeatedScalarFieldContainer[bool]
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., tail_scores: _Optional[_Iterable[float]] = ..., head_scores: _Optional[_Iterable[float]] = ..., plausibilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., tail_ranks: _Optional[_Iterable[float]] = ..., head_ranks: _Optional[_Iterable[float]] = ..., base_rate: _Optional[float] = ..., self_loops: _Optional[_Iterable[bool]] = ...) -> None: ...
 
+class ExplainRequest(_message.Message):
+    __slots__ = ("model", "heads", "relations", "tails", "paths", "similar")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    RELATIONS_FIELD_NUMBER: _ClassVar[int]
+    TAILS_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    SIMILAR_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelSelector
+    heads: _containers.RepeatedScalarFieldContainer[str]
+    relations: _containers.RepeatedScalarFieldContainer[str]
+    tails: _containers.RepeatedScalarFieldContainer[str]
+    paths: int
+    similar: int
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., paths: _Optional[int] = ..., similar: _Optional[int] = ...) -> None: ...
+
+class NamedItem(_message.Message):
+    __slots__ = ("id", "label")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    label: str
+    def __init__(self, id: _Optional[str] = ..., label: _Optional[str] = ...) -> None: ...
+
+class PathStep(_message.Message):
+    __slots__ = ("relation", "backwards", "entity")
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    BACKWARDS_FIELD_NUMBER: _ClassVar[int]
+    ENTITY_FIELD_NUMBER: _ClassVar[int]
+    relation: NamedItem
+    backwards: bool
+    entity: NamedItem
+    def __init__(self, relation: _Optional[_Union[NamedItem, _Mapping]] = ..., backwards: bool = ..., entity: _Optional[_Union[NamedItem, _Mapping]] = ...) -> None: ...
+
+class ExplanationPath(_message.Message):
+    __slots__ = ("steps", "confidence", "support", "sampled", "walks")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    SUPPORT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLED_FIELD_NUMBER: _ClassVar[int]
+    WALKS_FIELD_NUMBER: _ClassVar[int]
+    steps: _containers.RepeatedCompositeFieldContainer[PathStep]
+    confidence: float
+    support: int
+    sampled: int
+    walks: int
+    def __init__(self, steps: _Optional[_Iterable[_Union[PathStep, _Mapping]]] = ..., confidence: _Optional[float] = ..., support: _Optional[int] = ..., sampled: _Optional[int] = ..., walks: _Optional[int] = ...) -> None: ...
+
+class SimilarFact(_message.Message):
+    __slots__ = ("head", "tail", "distance")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_FIELD_NUMBER: _ClassVar[int]
+    head: NamedItem
+    tail: NamedItem
+    distance: float
+    def __init__(self, head: _Optional[_Union[NamedItem, _Mapping]] = ..., tail: _Optional[_Union[NamedItem, _Mapping]] = ..., distance: _Optional[float] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("head", "relation", "tail", "tail_score", "head_score", "tail_prior", "head_prior", "plausibility", "known", "known_tails", "known_heads", "self_loop", "paths", "paths_cut", "similar_facts")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    TAIL_SCORE_FIELD_NUMBER: _ClassVar[int]
+    HEAD_SCORE_FIELD_NUMBER: _ClassVar[int]
+    TAIL_PRIOR_FIELD_NUMBER: _ClassVar[int]
+    HEAD_PRIOR_FIELD_NUMBER: _ClassVar[int]
+    PLAUSIBILITY_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_TAILS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_HEADS_FIELD_NUMBER: _ClassVar[int]
+    SELF_LOOP_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    PATHS_CUT_FIELD_NUMBER: _ClassVar[int]
+    SIMILAR_FACTS_FIELD_NUMBER: _ClassVar[int]
+    head: NamedItem
+    relation: NamedItem
+    tail: NamedItem
+    tail_score: float
+    head_score: float
+    tail_prior: float
+    head_prior: float
+    plausibility: float
+    known: bool
+    known_tails: int
+    known_heads: int
+    self_loop: bool
+    paths: _containers.RepeatedCompositeFieldContainer[ExplanationPath]
+    paths_cut: bool
+    similar_facts: _containers.RepeatedCompositeFieldContainer[SimilarFact]
+    def __init__(self, head: _Optional[_Union[NamedItem, _Mapping]] = ..., relation: _Optional[_Union[NamedItem, _Mapping]] = ..., tail: _Optional[_Union[NamedItem, _Mapping]] = ..., tail_score: _Optional[float] = ..., head_score: _Optional[float] = ..., tail_prior: _Optional[float] = ..., head_prior: _Optional[float] = ..., plausibility: _Optional[float] = ..., known: bool = ..., known_tails: _Optional[int] = ..., known_heads: _Optional[int] = ..., self_loop: bool = ..., paths: _Optional[_Iterable[_Union[ExplanationPath, _Mapping]]] = ..., paths_cut: bool = ..., similar_facts: _Optional[_Iterable[_Union[SimilarFact, _Mapping]]] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("model", "codes", "errors", "explanations", "has_rules")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
+    HAS_RULES_FIELD_NUMBER: _ClassVar[int]
+    model: _common_pb2.ModelVersion
+    codes: _containers.RepeatedScalarFieldContainer[int]
+    errors: _containers.RepeatedCompositeFieldContainer[_common_pb2.QueryError]
+    explanations: _containers.RepeatedCompositeFieldContainer[Explanation]
+    has_rules: bool
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., explanations: _Optional[_Iterable[_Union[Explanation, _Mapping]]] = ..., has_rules: bool = ...) -> None: ...
+
 class SimilarEntitiesRequest(_message.Message):
     __slots__ = ("model", "entities", "filter", "k", "view")
     MODEL_FIELD_NUMBER: _ClassVar[int]

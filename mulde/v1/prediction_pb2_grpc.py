@@ -38,6 +38,11 @@ class LinkPredictionServiceStub(object):
                 request_serializer=mulde_dot_v1_dot_prediction__pb2.ScoreTriplesRequest.SerializeToString,
                 response_deserializer=mulde_dot_v1_dot_prediction__pb2.ScoreTriplesResponse.FromString,
                 )
+        self.Explain = channel.unary_unary(
+                '/mulde.v1.LinkPredictionService/Explain',
+                request_serializer=mulde_dot_v1_dot_prediction__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=mulde_dot_v1_dot_prediction__pb2.ExplainResponse.FromString,
+                )
         self.SimilarEntities = channel.unary_unary(
                 '/mulde.v1.LinkPredictionService/SimilarEntities',
                 request_serializer=mulde_dot_v1_dot_prediction__pb2.SimilarEntitiesRequest.SerializeToString,
@@ -80,6 +85,14 @@ class LinkPredictionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Why a triple is an answer: known facts that support it or speak against it. FAILED_PRECONDITION where the bundle
+        carries no known facts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SimilarEntities(self, request, context):
         """The entities nearest to an entity in the model's space.
         """
@@ -109,6 +122,11 @@ def add_LinkPredictionServiceServicer_to_server(servicer, server):
                     servicer.ScoreTriples,
                     request_deserializer=mulde_dot_v1_dot_prediction__pb2.ScoreTriplesRequest.FromString,
                     response_serializer=mulde_dot_v1_dot_prediction__pb2.ScoreTriplesResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=mulde_dot_v1_dot_prediction__pb2.ExplainRequest.FromString,
+                    response_serializer=mulde_dot_v1_dot_prediction__pb2.ExplainResponse.SerializeToString,
             ),
             'SimilarEntities': grpc.unary_unary_rpc_method_handler(
                     servicer.SimilarEntities,
@@ -194,6 +212,23 @@ class LinkPredictionService(object):
         return grpc.experimental.unary_unary(request, target, '/mulde.v1.LinkPredictionService/ScoreTriples',
             mulde_dot_v1_dot_prediction__pb2.ScoreTriplesRequest.SerializeToString,
             mulde_dot_v1_dot_prediction__pb2.ScoreTriplesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/mulde.v1.LinkPredictionService/Explain',
+            mulde_dot_v1_dot_prediction__pb2.ExplainRequest.SerializeToString,
+            mulde_dot_v1_dot_prediction__pb2.ExplainResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mulde.client.answers import Answers
+from mulde.client.explanations import Explanations
 from mulde.client.keywords import Names
 from mulde.errors import BundleError
 from mulde.storage.atomic import new_folder, publish
@@ -109,6 +110,20 @@ class LocalModel:
             if isinstance(values, np.ndarray) and len(values) == len(scores):
                 frame[name] = values
         return frame
+
+    def explain(self, heads: Names, relations: Names, tails: Names, **given: Any) -> Explanations:
+        """Return what speaks for and against triples; ``.sentences()`` says it in words.
+
+        Args:
+            heads: one or several, by id or unique label.
+            relations: one for each head, or one for all.
+            tails: likewise.
+            **given: ``paths`` and ``similar``, how many of each.
+
+        Raises:
+            Unsupported: if the bundle has no known facts.
+        """
+        return self.client.explain(heads, relations, tails, **given)
 
     def search(self, text: str, count: int = 10) -> DataFrame:
         """Return entities whose label or id begins with, or is spelled nearly like, the text."""

@@ -20,6 +20,7 @@ from serving.engine.results import Results
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
 from serving.registry.model import Model
+from serving.rpc.explanation import explain_triples
 from serving.rpc.handlers import Call, Run
 from serving.rpc.request import (
     Limits,
@@ -72,6 +73,7 @@ class LinkPrediction:
             "PredictHeads": self.predict_heads,
             "PredictRelations": self.predict_relations,
             "ScoreTriples": self.score_triples,
+            "Explain": self.explain,
             "SimilarEntities": self.similar_entities,
         }
         return {method: runs[method.name] for method in service.methods}
@@ -248,6 +250,13 @@ class LinkPrediction:
             column = np.concatenate([chunk[name] for chunk in chunks])
             getattr(response, name).extend(spread(column, resolved.valid, resolved.size).tolist())
         return response
+
+    def explain(
+        self, request: prediction_pb2.ExplainRequest, call: Call
+    ) -> prediction_pb2.ExplainResponse:
+        """Why triples are answers."""
+        model = self._pick(request.model, call)
+        return explain_triples(request, model, self._batcher, self._limits, call)
 
     def similar_entities(self, request: prediction_pb2.SimilarEntitiesRequest, call: Call) -> bytes:
         """The nearest entities."""

@@ -29,6 +29,7 @@ from mulde.bundle.files import (
     MANIFEST,
     MAP,
     MEASURES,
+    RULES,
     SEARCH,
     TYPES,
     VOCABULARY,
@@ -36,6 +37,7 @@ from mulde.bundle.files import (
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Manifest
+from mulde.bundle.path_rules import MOST_RULES, PathRules
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.errors import BundleError, DatasetError
 from mulde.evaluation.calibration import Calibration
@@ -44,6 +46,9 @@ from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.storage.strings import StringColumn
 from serving.engine.checks.faiss_header import check_table
 from serving.engine.checks.onnx_graph import check_graph
+from tests.support.toy import toy_rules
+
+_ASKED = 64
 
 TryBytes = Callable[[bytes], bool]
 T = TypeVar("T")
@@ -116,6 +121,17 @@ def known(bundle: Path, scratch: Path) -> TryBytes:
             assert ((tails >= 0) & (tails < found.num_entities)).all()
 
     return bundle_file(KNOWN, scratch, KnownFacts.read, ask)
+
+
+def rules(bundle: Path, scratch: Path) -> TryBytes:
+    """``rules.bin``; each step that is taken is a direction."""
+
+    def look(found: PathRules) -> None:
+        assert (found.steps < 2 * found.num_relations).all()
+        for relation in range(min(found.num_relations, _ASKED)):
+            assert len(found.steps[found.of(relation)]) <= MOST_RULES
+
+    return bundle_file(RULES, scratch, PathRules.read, look)
 
 
 def types(bundle: Path, scratch: Path) -> TryBytes:
@@ -272,7 +288,7 @@ def _check_rows(found: Graph) -> None:
 
 
 READERS = (
-    manifest, vocabulary, known, types, search, entity_map, calibration, measures, table,
+    manifest, vocabulary, known, rules, types, search, entity_map, calibration, measures, table,
     encoder, graph, triples,
 )  # fmt: skip
 
@@ -285,6 +301,8 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
     }  # fmt: skip
     if name == "entity_map":
         return [_drawn()]
+    if name == "rules":
+        return [_ruled()]
     if name == "measures":
         return [_measured(data / MEASURES)]
     if name == "triples":
@@ -296,6 +314,14 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
     contents = [(data / file).read_bytes() for file in GRAPH_FILES if (data / file).exists()]
     packed = [gzip.compress(content, mtime=0) for content in contents]
     return [BETWEEN_FILES.join(contents), BETWEEN_FILES.join(packed)]
+
+
+def _ruled() -> bytes:
+    """Rules of three relations."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, RULES)
+        toy_rules(3).write(path)
+        return path.read_bytes()
 
 
 def _drawn() -> bytes:

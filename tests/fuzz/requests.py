@@ -167,6 +167,7 @@ def seeds() -> list[bytes]:
         prediction_pb2.PredictHeadsRequest(relations=["P1"] * 2, tails=pair["tails"]),
         prediction_pb2.PredictRelationsRequest(**pair, options=options),
         prediction_pb2.ScoreTriplesRequest(**pair, relations=["P0", "P1"], ranks=True),
+        prediction_pb2.ExplainRequest(**pair, relations=["P0", "P1"], paths=2),
         prediction_pb2.SimilarEntitiesRequest(entities=["Q0000001"], k=3, view="NAME_VIEW_ID"),
         vocabulary_pb2.SearchEntitiesRequest(queries=["thign 2"], page_size=5),
         vocabulary_pb2.ListRelationsRequest(page_size=2),

@@ -25,6 +25,7 @@ from mulde.bundle.files import (
     ENTITIES,
     KNOWN,
     RECIPE,
+    RULES,
     SEARCH,
     TYPES,
     VOCABULARY,
@@ -32,6 +33,7 @@ from mulde.bundle.files import (
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
+from mulde.bundle.path_rules import NO_STEP, PathRules
 from mulde.bundle.vocabulary import Vocabulary
 from mulde.evaluation.calibration import KNOTS, Calibration, Curves
 from mulde.typing import Float32, Float64, Ints
@@ -93,6 +95,7 @@ def toy_bundle(
     kind: Kind = "linear",
     precision: Precision = "fp16",
     known: bool = True,
+    rules: bool = False,
     loops: tuple[int, ...] | None = None,
     traits: int = 0,
     name: str = "toy",
@@ -111,6 +114,7 @@ def toy_bundle(
         kind: of score.
         precision: of the table.
         known: whether the bundle has ``known.bin``.
+        rules: whether it has ``rules.bin``: see ``toy_rules``.
         loops: see ``Manifest.loops``.
         traits: how many, of random 0 and 1 with random weights.
         name, version: of the model.
@@ -138,6 +142,8 @@ def toy_bundle(
     manifest = replace(manifest, loops=loops)
     with draft_bundle(toy.path, overwrite=overwrite) as draft:
         _fill(draft.path, toy, entities, relations, precision, known)
+        if rules:
+            toy_rules(relations).write(draft.path / RULES)
         draft.seal(manifest)
         draft.publish()
     return toy
@@ -166,6 +172,23 @@ def _fill(
     (folder / RECIPE).write_text("# none: random numbers\n", encoding="utf-8")
     write_table(folder / ENTITIES, toy.table, precision)
     onnx.save(encoder_model(toy), folder / ENCODER)
+
+
+def toy_rules(relations: int) -> PathRules:
+    """Every path of one or two steps stands for every relation, and two of three steps."""
+    directions = range(2 * relations)
+    paths = [(step, NO_STEP, NO_STEP) for step in directions]
+    paths += [(first, second, NO_STEP) for first in directions for second in directions]
+    paths += [(0, 0, 0), (0, relations, 1)]
+    each = len(paths)
+    return PathRules(
+        num_relations=relations,
+        offsets=np.arange(relations + 1, dtype=np.uint32) * each,
+        steps=np.tile(np.array(paths, np.int32), (relations, 1)),
+        support=np.full(each * relations, 2, np.uint32),
+        confidence=np.tile(np.linspace(0.9, 0.1, each, dtype=np.float32), relations),
+        sampled=np.full(relations, 10, np.uint32),
+    )
 
 
 def toy_calibration(relations: int) -> Calibration:

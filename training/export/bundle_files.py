@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,7 @@ from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
 from training.export.entity_map import draw_map
 from training.export.export_source import ExportSource
 from training.export.table.entity_table import write_quantised, write_table
+from training.rules.path_rules import mine_path_rules
 from training.scorers import Scorer
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
@@ -65,8 +67,9 @@ def write_files(
     source: ExportSource,
     encoder: EncoderGraph,
     known: bool,
+    report: Callable[[str], None],
 ) -> None:
-    """All files that need no measurement but the table; types come from train alone."""
+    """All files that need no measurement but the table; types and rules come from train alone."""
     graph, given = source.graph, source.folder / TYPES_FILE
     write_onnx(encoder, folder / files.ENCODER)
     vocabulary = graph.vocabulary()
@@ -82,6 +85,7 @@ def write_files(
     if known:
         facts = KnownFacts.build(graph.all_triples, graph.num_entities, graph.num_relations)
         facts.write(folder / files.KNOWN)
+        mine_path_rules(graph, report=report).write(folder / files.RULES)
     shutil.copyfile(source.recipe_path, folder / files.RECIPE)
 
 

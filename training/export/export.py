@@ -62,7 +62,8 @@ def export(
             the finest that the wish allows.
         wish: what the bundle may cost; without one, the index is of kind "int8" and nothing is
             tried.
-        known: whether the bundle carries the facts of train, valid and test.
+        known: whether the bundle carries the facts of train, valid and test, and path rules, so
+            that it can explain answers.
         overwrite: whether a bundle that is there may be replaced.
         name: of the model; by default the name of ``out``.
         version: of the model.
@@ -95,7 +96,7 @@ def export(
         slopes = choose_slopes(source.scorer, valid)
         weights = torch.from_numpy(priors.weights)
         encoder = EncoderGraph(source.scorer, layout, slopes, weights, text)
-        write_files(draft.path, source, encoder, known)
+        write_files(draft.path, source, encoder, known, report)
         checked = given or _fitting(wish, out, draft.path, source.graph.num_entities, layout)
         report(f"writing the table in {checked}")
         more = np.concatenate([priors.filled, text.columns], axis=1)

@@ -22,6 +22,8 @@ _CONSIDERED = 400
 _LEAST_CONFIDENCE = 1e-3
 _PESSIMISM = 5
 _CANDIDATES = 2_000_000
+_MOST_OF_A_PAIR = 1_000_000
+_WALKS_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)
@@ -78,31 +80,57 @@ def mine(walks: Walks, direction: int, settings: Mining, seed: int) -> Rules:
     generator = np.random.default_rng([seed, direction])
     source, target = walks.pairs(direction)
     pick = generator.permutation(len(source))[: settings.sample]
-    support = closing(walks, source[pick], target[pick], direction, settings.longest)
+    support, _ = closing(walks, source[pick], target[pick], direction, settings.longest)
     frequent = sorted(support, key=lambda path: (-support[path], path))[:_CONSIDERED]
     known = walks.edges[direction]
     some = np.unique(source[pick])
     sample = generator.permutation(some)[: settings.sample // 2]
-    confidence = _confidences(walks, sample, frequent, known)
+    confidence = confidences(walks, sample, frequent, known)
     kept = [path for path in frequent if confidence[path] > _LEAST_CONFIDENCE]
     kept.sort(key=lambda path: (-confidence[path] * np.log1p(support[path]), path))
     return _fit(walks, sample, kept[: settings.most], known)
 
 
 def closing(
-    walks: Walks, source: Rows, target: Rows, direction: int, longest: int
-) -> dict[Path, int]:
-    """How many of the pairs (source, target) [n] each path closes, for paths that close two.
+    walks: Walks,
+    source: Rows,
+    target: Rows,
+    direction: int,
+    longest: int,
+    most_walks: int = 1 << 40,
+) -> tuple[dict[Path, int], int]:
+    """Count how many of the pairs (source, target) [n] each path closes, for paths that close two.
 
-    The edge of ``direction`` itself is no path.
+    Walks of one step less than the path are enumerated, from the end that has fewer of them.
+
+    Args:
+        walks: train's edges.
+        source: [n] rows of entities.
+        target: [n] rows of entities.
+        direction: of the pairs; its edge itself is no path.
+        longest: most steps of a path, 1 to 3.
+        most_walks: pairs are looked at in order until they have so many walks of two steps; a
+            pair with more than ``_MOST_OF_A_PAIR`` is left out.
+
+    Returns:
+        Pairs that each path closes, and how many pairs were looked at.
     """
+    fan_out = walks.fan_out
+    swapped = fan_out[target] < fan_out[source]
+    cost = np.where(swapped, fan_out[target], fan_out[source]) + 1
+    few = np.flatnonzero(cost <= _MOST_OF_A_PAIR)
+    few = few[np.cumsum(cost[few]) <= most_walks]
     counts: dict[Path, int] = {}
-    for start in range(0, len(source), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        for path, found in _closing(walks, source[part], target[part], longest):
-            counts[path] = counts.get(path, 0) + found
+    for backwards in (False, True):
+        pairs = few[swapped[few] == backwards]
+        start, end = (target, source) if backwards else (source, target)
+        batch = np.cumsum(cost[pairs]) // _WALKS_AT_ONCE
+        for part in np.split(pairs, np.flatnonzero(np.diff(batch)) + 1):
+            for path, found in _closing(walks, start[part], end[part], longest):
+                forward = walks.reversed(path) if backwards else path
+                counts[forward] = counts.get(forward, 0) + found
     counts.pop((direction,), None)
-    return {path: found for path, found in counts.items() if found > 1}
+    return {path: found for path, found in counts.items() if found > 1}, len(few)
 
 
 def _closing(walks: Walks, source: Rows, target: Rows, longest: int) -> list[tuple[Path, int]]:
@@ -146,10 +174,17 @@ def _counted(row: Rows, steps: list[Rows]) -> list[tuple[Path, int]]:
     return list(zip(map(tuple, paths.tolist()), counts.tolist(), strict=True))
 
 
-def _confidences(
+def confidences(
     walks: Walks, sources: Rows, paths: list[Path], known: csr_array
 ) -> dict[Path, float]:
-    """Share of what a path reaches that is known, a little pessimistic about rare paths."""
+    """Return known / (reached + 5) of each path: lower than the share for rare paths.
+
+    Args:
+        walks: train's edges.
+        sources: [n] distinct entities.
+        paths: from them.
+        known: [E, E] of ones, the answers that train gives.
+    """
     answers = known[sources]
     return {
         path: found.multiply(answers).nnz / (found.nnz + _PESSIMISM)

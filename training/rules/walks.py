@@ -64,6 +64,17 @@ class Walks:
         """The same relations, walked the other way."""
         return (direction + self.relations) % (2 * self.relations)
 
+    def reversed(self, path: Path) -> Path:
+        """The path walked from its end to its start."""
+        return tuple(self.reciprocal(direction) for direction in path[::-1])
+
+    @cached_property
+    def fan_out(self) -> Rows:
+        """Number of walks of two steps from each entity, [E]; it may come back to it."""
+        degree = np.bincount(self._source, minlength=self.entities)
+        weights = degree[self._target].astype(np.float64)
+        return np.bincount(self._source, weights, self.entities).astype(np.int64)
+
     def reached(self, sources: Rows, paths: Iterable[Path]) -> Iterator[csr_array]:
         """Per path, ones [n, E] where a walk along it ends."""
         known: Known = {}

@@ -25,7 +25,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two models of one shape over the same names."""
     folder = tmp_path_factory.mktemp("models")
     for seed in (0, 1):
-        add_map(toy_bundle(folder / f"toy-{seed}", seed=seed).path, folder / str(seed))
+        add_map(toy_bundle(folder / f"toy-{seed}", seed=seed, rules=True).path, folder / str(seed))
     return folder / "0", folder / "1"
 
 

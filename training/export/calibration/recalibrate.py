@@ -81,6 +81,7 @@ def _copy(opened: Bundle, folder: Path) -> None:
     opened.vocabulary.write(folder / files.VOCABULARY)
     parts = {
         files.KNOWN: opened.known,
+        files.RULES: opened.rules,
         files.TYPES: opened.types,
         files.SEARCH: opened.search,
         files.MAP: opened.map,

@@ -82,6 +82,7 @@ def shrink(
                 shutil.copyfile(opened.file(name), draft.path / name)
         parts = {
             files.KNOWN: opened.known,
+            files.RULES: None if files.KNOWN in dropped else opened.rules,
             files.TYPES: opened.types,
             files.SEARCH: opened.search,
             files.MAP: opened.map,

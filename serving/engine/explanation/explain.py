@@ -1,0 +1,113 @@
+"""Explain triples: score, prior and plausibility, paths of known facts, similar known facts.
+
+Shape letters: B triples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mulde.typing import Float64, Mask, Rows
+from serving.engine.engine import Engine
+from serving.engine.explanation.paths import Check, FoundPaths, find_paths
+from serving.engine.explanation.similar_facts import SimilarFacts, find_similar_facts
+from serving.engine.plausibility import plausibilities
+from serving.engine.scoring import prior_of
+
+
+@dataclass(frozen=True)
+class TripleExplanations:
+    """What speaks for and against triples.
+
+    Attributes:
+        tail_scores, head_scores: [B], of the tail and of the head as an answer, scorer alone.
+        tail_priors, head_priors: [B], relation priors, added to those when new facts are ranked.
+        plausibilities: [B]; None where the bundle has no calibration.
+        known: [B], whether the triple is a known fact.
+        known_tails, known_heads: [B], known facts with the same head and relation, or the same
+            relation and tail; the triple itself does not count.
+        self_loops: [B], see ``Engine.self_loops``.
+        paths: None where the bundle has no rules.
+        similar: known facts like the triple.
+    """
+
+    tail_scores: Float64
+    head_scores: Float64
+    tail_priors: Float64
+    head_priors: Float64
+    plausibilities: Float64 | None
+    known: Mask
+    known_tails: Rows
+    known_heads: Rows
+    self_loops: Mask
+    paths: FoundPaths | None
+    similar: SimilarFacts
+
+
+def explain(
+    engine: Engine,
+    heads: Rows,
+    relations: Rows,
+    tails: Rows,
+    *,
+    paths: int,
+    similar: int,
+    check: Check,
+) -> TripleExplanations:
+    """Explain triples [B] of a bundle that has known facts; relations in [0, R).
+
+    Args:
+        engine: of the bundle.
+        heads: [B] rows.
+        relations: [B] rows.
+        tails: [B] rows.
+        paths: most paths of a triple.
+        similar: most similar facts of a triple.
+        check: called between steps; what it raises ends the work.
+    """
+    bundle, back = engine.bundle, relations + engine.num_relations
+    assert bundle.known is not None
+    triples = heads, relations, tails
+    tail_scores, tail_priors = _scored(engine, heads, relations, tails)
+    head_scores, head_priors = _scored(engine, tails, back, heads)
+    known = bundle.known.contains(*triples)
+    check()
+    chances = None
+    if bundle.calibration is not None:
+        chances = plausibilities(engine, triples, (tail_scores, head_scores))
+    found = None
+    if bundle.rules is not None:
+        found = find_paths(bundle.known, bundle.rules, *triples, paths, check)
+    check()
+    return TripleExplanations(
+        tail_scores=tail_scores,
+        head_scores=head_scores,
+        tail_priors=tail_priors,
+        head_priors=head_priors,
+        plausibilities=chances,
+        known=known,
+        known_tails=_count(engine, heads, relations) - known,
+        known_heads=_count(engine, tails, back) - known,
+        self_loops=engine.self_loops(*triples),
+        paths=found,
+        similar=find_similar_facts(engine, *triples, similar),
+    )
+
+
+def _scored(
+    engine: Engine, entities: Rows, directions: Rows, answers: Rows
+) -> tuple[Float64, Float64]:
+    """Scores by the scorer alone and relation priors of answers to (entity, direction, ?), [B]."""
+    layout, loaded = engine.manifest.layout, engine.loaded
+    query, rows = engine.encode(entities, directions), loaded.table.rows(answers)
+    scores = loaded.scorer.scores(query.without_prior(layout), rows[:, None])[:, 0]
+    return scores, prior_of(query.vector, rows, layout)
+
+
+def _count(engine: Engine, entities: Rows, directions: Rows) -> Rows:
+    """Known answers [B] of (entity, direction, ?)."""
+    known = engine.bundle.known
+    assert known is not None
+    return np.diff(known.of_many(entities, directions)[0])
