@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-growth gpu-check bench-compression protos docs wheel lock audit sbom fuzz check-arm clean
+.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-growth bench-update gpu-check bench-compression protos docs wheel lock audit sbom fuzz check-arm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -172,6 +172,14 @@ bench-training: $(STAMP) $(PEERS)/.ready ## Measure the training loop beside PyK
 bench-growth: $(STAMP) ## Measure an epoch at 10^4, 10^5 and 10^6 entities, and write benchmarks/growth.md
 	@for size in 10000 100000 1000000; do $(PY) -m benchmarks.growth measure $$size || exit 1; done
 	@$(PY) -m benchmarks.growth page
+
+SNAPSHOTS ?= $(or $(MULDE_DATA),data)/snapshots
+
+bench-update: $(STAMP) ## Update after each snapshot of a graph, beside training from nothing, and write benchmarks/update.md
+	@for set in entity fact; do for way in memory nothing nothing-teacher; do \
+		$(PY) -m benchmarks.update measure '$(SNAPSHOTS)'/$$set $$way || exit 1; \
+	done; done
+	@$(PY) -m benchmarks.update page
 
 gpu-check: $(STAMP) ## Train the paper's and the best recipes on a GPU in 9 minutes: DATA_ROOT=data
 	@$(PY) -m benchmarks.gpu_check --data '$(or $(DATA_ROOT),$(MULDE_DATA),data)'

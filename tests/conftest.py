@@ -41,6 +41,7 @@ SLOW = (
     "training/test_parallel.py",
     "training/test_pipeline.py::test_processes_side_by_side",
     "training/test_same_files.py",
+    "training/update/test_served_update.py",
     "training/update/test_update.py",
 )
 """Beginnings of test ids below ``tests/``."""

@@ -127,11 +127,19 @@ def write_changed(
     written = GraphData(facts, labels, types, GraphReport((), 0, 0, 0, 0, {}, (), ()))
     write_folder(written, found.splits, out, out.name, True)
     if source is not None:
-        for path in source.glob("LICEN[CS]E*"):
-            shutil.copyfile(path, out / path.name)
-        for name in (LABELS, RELATION_LABELS):
-            if (source / name).is_file():
-                _keep_descriptions(source / name, out / name)
+        try:
+            _copy_rest(source, out)
+        except OSError as error:
+            raise DatasetError(out, f"cannot be written: {error.strerror}") from error
+
+
+def _copy_rest(source: Path, out: Path) -> None:
+    """Licence and descriptions of the old graph's folder."""
+    for path in source.glob("LICEN[CS]E*"):
+        shutil.copyfile(path, out / path.name)
+    for name in (LABELS, RELATION_LABELS):
+        if (source / name).is_file():
+            _keep_descriptions(source / name, out / name)
 
 
 def _union(parts: list[Any]) -> Any:

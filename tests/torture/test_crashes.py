@@ -33,7 +33,7 @@ JOBS = ["training", "export", "download", "split", "predict"]
 
 
 @pytest.mark.parametrize("kills", [6, pytest.param(300, marks=LONG)])
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", [*JOBS, "update"])
 def test_a_job_that_is_killed_again_and_again_ends_as_one_that_was_not(
     job: str, kills: int, tmp_path: Path, generator: np.random.Generator, tally: Tally
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_job_whose_files_may_not_grow_says_so_and_goes_on_when_they_may(
 
 @needs_mount
 @pytest.mark.parametrize("count", [3, pytest.param(100, marks=LONG)])
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", [*JOBS, pytest.param("update", marks=LONG)])
 def test_a_job_on_a_full_disk_says_so_loses_nothing_and_goes_on_when_there_is_room(
     job: str, count: int, tmp_path: Path, generator: np.random.Generator, tally: Tally
 ) -> None:

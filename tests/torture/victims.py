@@ -1,4 +1,4 @@
-"""The jobs that are killed: training, export, download, split and batch prediction; not a test.
+"""The jobs that are killed: training, export, update, download, split, predict; not a test.
 
 ``python -m tests.torture.victims JOB WORK SEED COUNT HARM`` does one kind of harm to one of them
 (see ``torture``) and prints what was done.
@@ -29,6 +29,7 @@ from mulde.bundle.files import CARD
 from mulde.errors import JobError
 from mulde.graph.downloading.download import RemoteFile, download, new_client
 from mulde.graph.graph import read_folder
+from mulde.graph.reading.read import read_graph
 from mulde.graph.splitting.split import split_file
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import JobOptions
@@ -39,6 +40,8 @@ from tests.torture.killing import Job, torture
 from training.export.export import export
 from training.recipe_file import read_recipe
 from training.train import read_record, stages, train_stage
+from training.update.continued import UpdateSettings
+from training.update.update import FactChanges, update
 
 RECIPE = """
 name = "tiny"
@@ -114,6 +117,39 @@ class Export:
 
     def result(self, folder: Path) -> Any:
         return payload(open_bundle(folder / "bundle"))
+
+
+class Update(Export):
+    """A new version of a bundle, for a graph that has changed; the old one is only read."""
+
+    new = (("fresh", "next", "e03"), ("e02", "beside", "e04"))
+
+    def prepare(self) -> None:
+        """Train and export the old version, in a child."""
+        super().prepare()
+        export(self.run / "junior/best.pt", self.data, self.run / "old", name="tiny")
+
+    def work(self, folder: Path) -> None:
+        update(
+            self.run / "old",
+            FactChanges(read_graph(self.new), None),
+            folder / "bundle",
+            folder / "run",
+            data=self.data,
+            checkpoint=self.run / "junior/best.pt",
+            settings=UpdateSettings(epochs=2, candidates=8),
+            device=CPU,
+            overwrite=True,
+        )
+
+    def check(self, folder: Path) -> None:
+        assert open_bundle(self.run / "old").manifest.version == "1"
+        if (folder / "bundle").exists():
+            assert open_bundle(folder / "bundle").manifest.version == "2"
+
+    def result(self, folder: Path) -> Any:
+        trained = digest_of(state_of(folder / "run" / "junior" / "best.pt"))
+        return trained, payload(open_bundle(folder / "bundle"))
 
 
 class Download:
@@ -256,8 +292,8 @@ def run(
             return asdict(torture(job, work, count, generator, harm))
     stand = work / "stand"
     stand.mkdir()
-    if kind == "export":
-        job = Export(stand)
+    if kind in ("export", "update"):
+        job = Export(stand) if kind == "export" else Update(stand)
         child = os.fork()
         if child == 0:
             job.prepare()
