@@ -36,6 +36,7 @@ SLOW = (
     "serving/test_low_memory.py",
     "torture/",
     "training/auto/test_fit.py",
+    "training/auto/test_interrupts.py",
     "training/auto/test_python.py",
     "training/test_loop.py::test_a_run_killed",
     "training/test_parallel.py",

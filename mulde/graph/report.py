@@ -152,7 +152,8 @@ def _swapped(facts: Facts) -> Finding:
     import pyarrow.compute as pc
 
     entities, relations = facts.size
-    shared = pc.sum(pc.is_in(facts.relation_ids, value_set=facts.entity_ids)).as_py() or 0
+    few, many = sorted((facts.relation_ids, facts.entity_ids), key=len)  # ids are distinct
+    shared = pc.sum(pc.is_in(many, value_set=few)).as_py() or 0
     is_head, is_tail = (np.bincount(facts.triples[:, c], minlength=entities) > 0 for c in (0, 2))
     joined = bool((is_head & is_tail).any())
     suspicious = 2 * shared > relations or (relations > entities and not joined)
@@ -191,7 +192,8 @@ def _spellings(facts: Facts) -> Finding:
     ascii_alone = pc.all(pc.string_is_ascii(facts.entity_ids)).as_py()
     plain = facts.entity_ids if ascii_alone else pc.utf8_normalize(facts.entity_ids, form="NFC")
     plain = pc.utf8_trim_whitespace(plain)
-    count = len(plain) - pc.count_distinct(plain).as_py()
+    changed = pc.any(pc.not_equal(plain, facts.entity_ids)).as_py()
+    count = len(plain) - pc.count_distinct(plain).as_py() if changed else 0
     found = f"{count:,} entities differ from another one only in spaces or in how accents are coded"
     return Finding("spellings", count, found, "kept apart")
 

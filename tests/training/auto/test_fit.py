@@ -5,31 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from mulde.bundle.bundle import open_bundle
+from mulde.errors import ConfigError
 from training.auto.fit import fit
-from training.loop import Progress
 from training.recipe_file import read_recipe
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty entities on a ring with two relations that follow from each other."""
-    folder = tmp_path_factory.mktemp("ring")
-    lines = [f"e{i:02}\tnext\te{(i + 1) % 40:02}" for i in range(40)]
-    lines += [f"e{(i + 1) % 40:02}\tbefore\te{i:02}" for i in range(40)]
-    lines += [f"e{i:02}\tskip\te{(i + 2) % 40:02}" for i in range(40)]
-    order = np.random.default_rng(0).permutation(len(lines))
-    shuffled = [lines[place] for place in order]
-    parts = {"valid": shuffled[:8], "test": shuffled[8:16], "train": shuffled[16:]}
-    for split, part in parts.items():
-        (folder / f"{split}.txt").write_text("\n".join(part) + "\n")
-    return folder
 
 
 def test_a_fit_ends_with_a_bundle_and_its_recipe(data: Path, tmp_path: Path) -> None:
@@ -49,24 +33,19 @@ def test_a_fit_without_time_still_ends_with_a_bundle(data: Path, tmp_path: Path)
     assert open_bundle(tmp_path / "ring").manifest.entities == 40
 
 
-def test_an_interrupted_fit_continues_with_the_same_plan(data: Path, tmp_path: Path) -> None:
-    def interrupt(stage: str, progress: Progress) -> None:
-        if stage.startswith("teacher"):
-            raise KeyboardInterrupt
+def test_an_odd_dimension_and_a_bundle_that_is_there_are_refused_before_any_work(
+    data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="--dimension: expected an even number, found 7"):
+        fit(data, tmp_path / "b", tmp_path / "run", name="b", dimension=7, device=CPU)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ConfigError, match="a folder that does not exist, or --overwrite"):
+        fit(data, tmp_path / "b", tmp_path / "run", name="b", device=CPU)
+    assert not (tmp_path / "run").exists()
 
-    run, out = tmp_path / "run", tmp_path / "ring"
-    with pytest.raises(KeyboardInterrupt):
-        fit(data, out, run, name="ring", minutes=0.25, device=CPU, report=interrupt)
-    planned = (run / "plan.json").read_text()
-    stages: list[str] = []
-    fit(
-        data,
-        out,
-        run,
-        name="ring",
-        minutes=0.25,
-        device=CPU,
-        report=lambda stage, progress: stages.append(stage),
-    )
-    assert (run / "plan.json").read_text() == planned
-    assert not any(stage.startswith("race") for stage in stages)
+
+def test_a_memory_that_no_candidate_fits_into_is_refused_with_what_is_needed(
+    data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"--memory: expected at least 0\.5 \(GB\)"):
+        fit(data, tmp_path / "b", tmp_path / "run", name="b", memory=0.1, device=CPU)
