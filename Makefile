@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-growth bench-update gpu-check bench-compression protos docs wheel lock audit sbom fuzz check-arm clean
+.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-fit bench-growth bench-update gpu-check bench-compression protos docs wheel lock audit sbom fuzz check-arm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -168,6 +168,16 @@ bench-training: $(STAMP) $(PEERS)/.ready ## Measure the training loop beside PyK
 	@$(PY) -m benchmarks.training_speed measure $(or $(MULDE_DATA),data)/$(SPEED) --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.training_speed ways $(or $(MULDE_DATA),data)/$(SPEED)
 	@$(PY) -m benchmarks.training_speed page
+
+bench-fit: $(STAMP) ## Fit six graphs beside their committed recipes, and write benchmarks/fit.md: hours
+	@for pair in umls:umls nations:umls codex-s:codex-s wn18rr:wn18rr fb15k-237:fb15k-237; do \
+		graph='$(or $(MULDE_DATA),data)'/$${pair%:*}; recipe=models/recipes/best/$${pair#*:}-32.toml; \
+		$(PY) -m benchmarks.fit committed "$$graph" $$recipe || exit 1; \
+		$(PY) -m benchmarks.fit automatic "$$graph" || exit 1; \
+	done
+	@$(PY) -m benchmarks.fit committed data/wordnet-core models/recipes/best/wordnet-core-32.toml
+	@$(PY) -m benchmarks.fit automatic data/wordnet-core
+	@$(PY) -m benchmarks.fit page
 
 bench-growth: $(STAMP) ## Measure an epoch at 10^4, 10^5 and 10^6 entities, and write benchmarks/growth.md
 	@for size in 10000 100000 1000000; do $(PY) -m benchmarks.growth measure $$size || exit 1; done

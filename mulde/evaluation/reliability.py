@@ -67,7 +67,12 @@ def _shares(ascending: Floats, weight: Floats) -> Float64:
 
 
 def auc(true: Floats, false: Floats) -> float:
-    """Chance that a true item is above a false one; ties count half."""
+    """Chance that a true item is above a false one; ties count half; 0.5 without either.
+
+    In a star all triples that could be false are facts.
+    """
+    if not len(true) or not len(false):
+        return 0.5
     every = np.sort(np.concatenate([true, false]))
     ends = np.searchsorted(every, true, "right") + np.searchsorted(every, true, "left")
     ranks = (ends + 1) / 2

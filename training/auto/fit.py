@@ -22,8 +22,8 @@ from mulde.storage.atomic import new_file
 from training.auto.candidates import Candidate, Size, candidates, lasting
 from training.auto.clock import Clock, Now, OutOfTime
 from training.auto.memory import GB, Memory
-from training.auto.plan import TRIAL, Plan, make_plan
-from training.auto.race import Report, run_race
+from training.auto.plan import TRIAL, Plan, make_plan, penalty_trials
+from training.auto.race import Report, Result, run_race, train_candidate
 from training.distillation.queries import QuerySet
 from training.export.export import export
 from training.recipe import Recipe, decisive, digest_of
@@ -186,9 +186,30 @@ class _Fitting:
             int(wanted["seed"]),
             self.report,
         )
-        plan = make_plan(results, size, clock.left_s, wanted, name, graph.name, budget)
+        factor = self._penalty_factor(results[0], int(wanted["seed"]))
+        plan = make_plan(results, size, clock.left_s, wanted, name, graph.name, budget, factor)
         plan.write(self.run / "plan.json")
         return plan
+
+    def _penalty_factor(self, best: Result, seed: int) -> float:
+        """The factor of the winner's penalty that suits its teachers; 1 where there is no time."""
+        mrr = {1.0: 0.0}
+        for factor, one in penalty_trials(best, self.clock.left_s).items():
+            trial = train_candidate(
+                one,
+                one.training.epochs,
+                0,
+                self.graph,
+                self.clock.share(0.1),
+                self.run / "race",
+                self.device,
+                seed,
+                self.report,
+            )
+            mrr[factor] = trial.mrr
+            row = {"model": f"teacher, {one.setting}", "valid_mrr": trial.mrr, "folder": "race"}
+            self.told.trained.append(row)
+        return max(mrr, key=lambda factor: mrr[factor])
 
     def _fitting(self, entrants: Sequence[Candidate], budget: Memory) -> list[Candidate]:
         """The candidates that fit into the memory."""

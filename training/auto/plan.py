@@ -29,7 +29,7 @@ class Larger(NamedTuple):
     Attributes:
         scorer: its family.
         dimension: D.
-        penalty: of the candidate's penalty.
+        penalty: of the penalty that fits the family's smallest teacher.
         cost: seconds of an epoch against those of a 32-d model, measured on benchmark graphs.
         seed: of its initial values.
     """
@@ -43,13 +43,17 @@ class Larger(NamedTuple):
 
 TEACHERS = {
     "ComplEx": (
-        (Larger("ComplEx", 128, 2.0, 3.0), Larger("ComplEx", 128, 2.0, 3.0, 1)),
-        (Larger("ComplEx", 512, 4.0, 9.0), Larger("ComplEx", 256, 2.0, 5.0)),
+        (Larger("ComplEx", 128, 1.0, 3.0), Larger("ComplEx", 128, 1.0, 3.0, 1)),
+        (Larger("ComplEx", 512, 2.0, 9.0), Larger("ComplEx", 256, 1.0, 5.0)),
     ),
-    "RESCAL": ((Larger("RESCAL", 64, 1.5, 3.0), Larger("RESCAL", 64, 1.5, 3.0, 1)),),
+    "RESCAL": ((Larger("RESCAL", 64, 1.0, 3.0), Larger("RESCAL", 64, 1.0, 3.0, 1)),),
     "RotH": ((Larger("RotH", 64), Larger("RefH", 64, seed=1)),),
 }
 """Sets of teachers of each family, the cheapest first."""
+
+_FACTORS = (0.25, 1.0, 2.5)
+_PENALTY_SHARE = 0.12
+"""Most of the time left that trials of the teachers' penalty take."""
 
 _SECOND_FAMILY = 0.95
 """Least share of the winner's valid MRR with which a second family teaches."""
@@ -115,6 +119,7 @@ def make_plan(
     name: str,
     data: str,
     memory: Memory,
+    factor: float = 1.0,
 ) -> Plan:
     """Return the plan that follows from a race.
 
@@ -126,6 +131,7 @@ def make_plan(
         name: of the recipe.
         data: the graph's name.
         memory: that models must fit into.
+        factor: of the winner's penalty, for its teachers (``penalty_trials``).
     """
     best, seed = results[0], int(wanted["seed"])
     budget = Budget.of(seconds)
@@ -143,7 +149,7 @@ def make_plan(
         [_race_row(one) for one in results],
         tuple(
             replace(common, teachers=several, distillation=one)
-            for several in _teachers(results, budget.teachers, memory)
+            for several in _teachers(results, budget.teachers, memory, factor)
             for one in _distillations(winner, size, common.junior_training)
         ),
         fallback_recipe(best, name, data, seed),
@@ -197,7 +203,7 @@ def _fitting(training: Training, affordable: int) -> Training:
 
 
 def _teachers(
-    results: Sequence[Result], seconds: float, memory: Memory
+    results: Sequence[Result], seconds: float, memory: Memory, factor: float
 ) -> list[tuple[Teacher, ...]]:
     """The sets of teachers that there is time for; at least one set of one teacher.
 
@@ -213,19 +219,39 @@ def _teachers(
         made: list[Teacher] = []
         for result, one in options:
             cost = result.cost_s(result.candidate.training.epochs, one.cost)
-            teacher = _teacher(result.candidate, one, result.candidate.training)
+            times = factor if result is first else 1.0
+            teacher = _teacher(result.candidate, one, result.candidate.training, times)
             if cost <= seconds and memory.fits(teacher.model, result.candidate.training):
                 made.append(teacher)
                 seconds -= cost
         found += [tuple(made)] if made else []
-    return found or [(_short_teacher(first, seconds),)]
+    return found or [(_short_teacher(first, seconds, factor),)]
 
 
-def _short_teacher(best: Result, seconds: float) -> Teacher:
+def penalty_trials(best: Result, seconds: float) -> dict[float, Candidate]:
+    """Return short trainings of the family's smallest teacher, by their factor of the penalty.
+
+    A larger model wants another penalty than the small one of the race, more or less by graph.
+    There are none without a penalty, or without the time.
+    """
+    one, smallest = best.candidate, TEACHERS[best.candidate.model.scorer][0][0]
+    epochs = round(TRIAL * one.training.epochs)
+    cost = len(_FACTORS) * best.cost_s(epochs, smallest.cost)
+    if not one.training.penalty or cost > _PENALTY_SHARE * seconds:
+        return {}
+    short, found = lasting(one.training, epochs), {}
+    for factor in _FACTORS:
+        teacher = _teacher(one, smallest, short, factor)
+        assert teacher.training is not None
+        found[factor] = Candidate(teacher.model, teacher.training, f"penalty times {factor:g}")
+    return found
+
+
+def _short_teacher(best: Result, seconds: float, factor: float) -> Teacher:
     """The smallest teacher of the best family, trained as long as there is time."""
     smallest = TEACHERS[best.candidate.model.scorer][0][0]
     training = _fitting(best.candidate.training, best.affordable(seconds, smallest.cost))
-    return _teacher(best.candidate, smallest, training)
+    return _teacher(best.candidate, smallest, training, factor)
 
 
 def _best_of_families(results: Sequence[Result]) -> list[Result]:
@@ -237,7 +263,7 @@ def _best_of_families(results: Sequence[Result]) -> list[Result]:
     return sorted(found.values(), key=lambda one: -one.mrr)
 
 
-def _teacher(candidate: Candidate, larger: Larger, training: Training) -> Teacher:
+def _teacher(candidate: Candidate, larger: Larger, training: Training, factor: float) -> Teacher:
     """A larger model of a candidate's family, by the distance where it is hyperbolic."""
     model = candidate.model
     return Teacher(
@@ -247,7 +273,7 @@ def _teacher(candidate: Candidate, larger: Larger, training: Training) -> Teache
         spread=model.spread,
         rotations=model.rotations,
         seed=larger.seed,
-        training=replace(training, penalty=larger.penalty * training.penalty),
+        training=replace(training, penalty=factor * larger.penalty * training.penalty),
     )
 
 

@@ -90,7 +90,7 @@ def run_race(
     """
 
     def trial(candidate: Candidate, epochs: int, rung: int, clock: Clock) -> Result:
-        return _train(candidate, epochs, rung, graph, clock, folder, device, seed, report)
+        return train_candidate(candidate, epochs, rung, graph, clock, folder, device, seed, report)
 
     results: dict[str, Result] = {}
     timed: dict[str, Result] = {}
@@ -126,7 +126,7 @@ def _epochs(found: Result, share: float, clock: Clock) -> int:
     return max(1, min(wanted, found.affordable(clock.left_s)))
 
 
-def _train(
+def train_candidate(
     candidate: Candidate,
     epochs: int,
     rung: int,

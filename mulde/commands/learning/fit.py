@@ -59,8 +59,6 @@ def fit(
     an interrupt and it goes on. What was chosen, and why, is in RUN/decisions.json; the recipe is
     in RUN/recipe.toml.
     """
-    from training.auto.run import fit_facts, fit_folder
-
     folder = run or Path("runs") / out.resolve().name
     options: dict[str, Any] = {
         "minutes": minutes,
@@ -71,10 +69,14 @@ def fit(
         "overwrite": overwrite,
     }
     if len(files) == 1 and files[0].is_dir():
+        from training.auto.run import fit_folder
+
         say_result(out, *fit_folder(files[0], out, folder, **options))
         return
     with file_progress("reading") as progress:
         data = layout.read(files, progress)
+    from training.auto.run import fit_facts  # torch; after what may be refused
+
     name = ", ".join(map(str, files))
     say_result(out, *fit_facts(data, out, folder, by=by, name=name, **options))
 

@@ -16,6 +16,11 @@ from mulde.graph.downloading.download import (
     new_client,
 )
 
+_MADE_HERE = {
+    "wordnet-core": "this one lies in data/wordnet-core of the repository",
+    "wordnet": "this one is made by python -m scripts.wordnet --full data/wordnet",
+}
+
 
 def catalogue() -> Mapping[str, tuple[RemoteFile, ...]]:
     """Name -> files of each graph that can be fetched."""
@@ -56,6 +61,8 @@ def fetch(
         DatasetError: see ``download``.
     """
     known = catalogue()
+    if name in _MADE_HERE:
+        raise ConfigError("graph", f"one of {', '.join(known)}; {_MADE_HERE[name]}", name)
     if name not in known:
         raise ConfigError("graph", f"one of {', '.join(known)}", name)
     remotes = known[name] if home is None else _moved(known[name], home)

@@ -166,3 +166,11 @@ def test_check_refuses_what_training_would(home: str, tmp_path: Path) -> None:
     (tmp_path / "home" / "valid.txt").write_bytes(b"a\tr\n")
     with pytest.raises(DatasetError, match=r"valid\.txt:1: expected 3"):
         run("check", tmp_path / "home")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("wordnet-core", "data/wordnet-core"), ("wordnet", "scripts.wordnet --full")]
+)
+def test_a_graph_that_is_made_here_says_where_it_is(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        datasets.fetch(name, tmp_path)
