@@ -73,7 +73,11 @@ def run(
 ) -> None:
     """Train the variants that have no record yet, and keep their records."""
     chosen = _chosen(variants_of(_plain(recipe), epochs), only or [])
-    graph, place, shelf = read_folder(data), pick_device(device), teachers or out / "teachers"
+    graph, place, teacher_runs = (
+        read_folder(data),
+        pick_device(device),
+        teachers or out / "teachers",
+    )
     with TrainingReport(Console(stderr=True)) as report:
         for base, each in chosen:
             path = records / f"{base.name}-{base.digest[:8]}-{each.name}.json"
@@ -81,11 +85,11 @@ def run(
                 typer.echo(f"{each.name}: has its record")
                 continue
             folder = out / f"{base.name}-{base.digest[:8]}" / each.name
-            *teaching, junior, _ = stages(each.recipe, folder, shelf)
+            *teaching, junior, _ = stages(each.recipe, folder, teacher_runs)
             if teaching:
                 train_side_by_side(teaching, each.recipe, graph, place, jobs, report)
             train_stage(junior, each.recipe, graph, place, report)
-            record = record_of(junior.folder, graph, each.recipe, shelf)
+            record = record_of(junior.folder, graph, each.recipe, teacher_runs)
             _keep(path, base, each, graph, record)
             typer.echo(f"{each.name}: valid MRR {record.valid['mrr']:.4f}")
 

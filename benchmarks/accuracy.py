@@ -53,7 +53,7 @@ def add(
     typer.echo(f"{path}: test MRR {record.test['mrr']:.4f}")
 
 
-def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record:
+def record_of(folder: Path, graph: Graph, recipe: Recipe, teacher_runs: Path) -> Record:
     """The record of a finished run; ranks the test split, so it is made once per run."""
     scorer, state = load_scorer(folder / "best.pt", graph)
     tasks = [RankingTask.of(graph, split) for split in ("valid", "test")]
@@ -79,7 +79,7 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record
         valid=valid,
         test=test,
         curve=[(round(line["seconds"], 1), line["valid"]["total"]["mrr"]) for line in lines],
-        senior=senior_quality(scorer, state, graph, recipe, shelf),
+        senior=senior_quality(scorer, state, graph, recipe, teacher_runs),
         self_loops_below=recipe.self_loops_below,
         relation_priors=recipe.most_priors,
         plain=tasks[1].quality(scores_of(scorer))["total"] if departs else None,
@@ -87,16 +87,16 @@ def record_of(folder: Path, graph: Graph, recipe: Recipe, shelf: Path) -> Record
 
 
 def senior_quality(
-    junior: Scorer, state: Mapping[str, Any], graph: Graph, recipe: Recipe, shelf: Path
+    junior: Scorer, state: Mapping[str, Any], graph: Graph, recipe: Recipe, teacher_runs: Path
 ) -> dict[str, dict[str, float]] | None:
-    """Quality by split of the Senior's answers; ``None`` for a model that nobody taught."""
+    """Quality by split of the Senior's answers; ``None`` for a model without teachers."""
     names = state["identity"].get("teachers", [])
     if not names:
         return None
     how = recipe.distillation
     senior = Senior(graph.num_relations, len(names), scaling=how.scaling, attention=how.attention)
     senior.weight.data = state["objective"]["senior.weight"]
-    teachers = [load_scorer(shelf / name / "best.pt", graph)[0] for name in names]
+    teachers = [load_scorer(teacher_runs / name / "best.pt", graph)[0] for name in names]
     tau = attention_temperature(state["progress"]["epoch"] - 1, how.attention_period)
     count = min(how.candidates, graph.num_entities)
     scores = scores_of_senior(senior, teachers, junior, count, tau)

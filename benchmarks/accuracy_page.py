@@ -29,7 +29,7 @@ same model trained without teachers, with the same schedule. Where the last colu
 the others are of what is served: self-loops left out and relation priors added
 (docs/explanation/method.md, "Departures"), alike for Junior and baseline, and the last is the test
 MRR of the scorer alone, which compares with published figures. The Senior's, the teachers' and the
-the charts are of the scorer alone everywhere. The Senior's own MRR is that of its soft labels,
+charts' figures are of the scorer alone everywhere. The Senior's own MRR is that of its soft labels,
 asked about every entity, with the W and the attention of the Junior's best epoch.
 """
 
@@ -104,9 +104,7 @@ def _means(records: list[Record]) -> str:
                 r.relation_priors,
             ]
             groups.setdefault(json.dumps(alike, sort_keys=True), []).append(r)
-    columns = (
-        "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10,plain"
-    )
+    columns = "graph,recipe,run,D,teachers,seeds,Senior's test MRR,valid MRR,test MRR,H@1,H@10"
     rows = []
     for group in groups.values():
         one = group[0]
@@ -116,7 +114,7 @@ def _means(records: list[Record]) -> str:
         figures += [[r.plain["mrr"] for r in group if r.plain]]
         named = [one.graph, one.recipe, _run(one), str(one.model["dimension"])]
         rows.append([*named, str(len(one.teachers)), str(len(group)), *map(_spread, figures)])
-    return _rows(columns.split(","), rows)
+    return _rows([*columns.split(","), "scorer alone: test MRR"], rows)
 
 
 def _run(record: Record) -> str:
@@ -217,7 +215,7 @@ def _current(records: list[Record]) -> list[Record]:
 
 
 def _rank(record: Record) -> tuple[bool, float]:
-    """Juniors before what nobody taught, then by quality."""
+    """Juniors before baselines, then by quality."""
     return record.stage == "junior", record.valid["mrr"]
 
 

@@ -66,9 +66,9 @@ def run(
     """Train what is missing, compress, measure, and keep the record."""
     read, graph = read_recipe(recipe), read_folder(data)
     alone = variant(read, {"teachers": [LARGE]}, "one large teacher")
-    shelf = out / "teachers"
-    *several, junior, baseline = stages(read, out / "several", shelf)
-    large, pupil, _ = stages(alone, out / "one", shelf)
+    teacher_runs = out / "teachers"
+    *several, junior, baseline = stages(read, out / "several", teacher_runs)
+    large, pupil, _ = stages(alone, out / "one", teacher_runs)
     with TrainingReport(Console(stderr=True)) as report:
         for stage, its in _order(several, junior, baseline, read, large, pupil, alone):
             train_stage(stage, its, graph, pick_device("cpu"), report)

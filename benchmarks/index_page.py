@@ -26,13 +26,13 @@ Written by `make bench-index` from `benchmarks/records/index/`; not to be edited
 answers to the same 512 queries over the same table, on one thread: every relation in turn in both
 directions, entities at random. What is mulde's begins with rows of entity and relation, encodes
 them, searches, and says which answers are certain; the others are handed the encoded queries.
-Nobody looks names up. All take turns within one run, and ratios are taken within a turn: figures
+No names are looked up. All take turns within one run, and ratios are taken within a turn: figures
 are medians over turns, (least to greatest) behind them. Absolute figures are of the small virtual
 machine that each section names.
 
 Recall is the share of answers that score as high as the tenth best of exhaustive scoring. *Certain*
-is the share of answers that the certificate calls exact. An approximate search takes what it finds
-first; of the searches of cells, that of the fewest cells is taken which finds 99 %.
+is the share of answers that the certificate calls exact. An approximate search returns its first
+results; of the IVF searches, the one with the fewest lists that finds 99 % is shown.
 """
 
 BARS = """Met and missed are said of the medians. The product of the last bars is float32 by numpy's

@@ -17,7 +17,7 @@ SLOW = (
     "contract/test_committed_",
     "contract/test_readme.py::test_every_command_of_the_readme_runs",
     "contract/test_training_cli.py",
-    "contract/test_tutorial.py::test_every_command",
+    "contract/test_tutorial.py::test_every_c",
     "data/",
     "fuzz/",
     "packaging/test_supply.py",

@@ -117,7 +117,7 @@ def _begin(spec: JobSpec) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker whose first process was killed would wait for work for ever."""
+    """A worker whose first process was killed would wait for work without end."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -62,7 +62,7 @@ def test_recall_counts_what_scores_as_high_as_the_tenth_best(tmp_path: Path) -> 
     assert sample.recall(np.full((len(ranked), 10), -1)) == 0.0
 
 
-def test_whoever_answers_answers_the_queries_that_it_is_asked(tmp_path: Path) -> None:
+def test_every_contender_answers_the_same_queries(tmp_path: Path) -> None:
     engine = Engine.open(toy_bundle(tmp_path / "toy", entities=700).path)
     sample = Sample(engine)
     rows = {}

@@ -70,7 +70,7 @@ def test_the_index_names_every_page() -> None:
     docs = ROOT / "docs"
     for folder in (docs, docs / "decisions"):
         text = (folder / "README.md").read_text("utf-8")
-        named = {(folder / name).resolve() for name in re.findall(r"\]\(([\w./-]+\.md)\)", text)}
+        named = {(folder / name).resolve() for name in re.findall(r"\]\(([\w./-]+)\)", text)}
         pages = {page.resolve() for page in PAGES if folder in page.parents}
         if folder == docs:
             pages = {page for page in pages if docs / "decisions" not in page.parents}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.contract.walkthrough import ROOT, Block, Shown, blocks, walk
+from tests.support.server import environment
 
 FOLDER = ROOT / "docs" / "getting-started"
 PAGE = FOLDER / "tutorial.md"
@@ -21,9 +25,35 @@ def test_every_command_of_the_tutorial_runs_and_prints_what_is_shown(tmp_path: P
 
 
 @pytest.mark.timeout(900)
-def test_every_command_of_the_page_about_ones_own_graph_runs(tmp_path: Path) -> None:
-    list(walk(FOLDER / "own-graph.md", tmp_path))
-    assert (tmp_path / "bundles" / "copy" / "manifest.json").is_file()
+@pytest.mark.parametrize(
+    ("page", "left"), [("own-graph.md", "bundles/copy/manifest.json"), ("from-rdf.md", "new.nt")]
+)
+def test_every_command_of_a_short_tutorial_runs(page: str, left: str, tmp_path: Path) -> None:
+    list(walk(FOLDER / page, tmp_path))
+    assert (tmp_path / left).is_file()
+
+
+def shown(notebook: Path) -> list[list[str]]:
+    """By code cell: the forms of what it shows, such as image/png."""
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    return [
+        [form for output in cell["outputs"] for form in output.get("data", {"text": ""})]
+        for cell in cells
+        if cell["cell_type"] == "code"
+    ]
+
+
+@pytest.mark.timeout(900)
+def test_every_cell_of_the_notebook_runs_and_shows_what_is_stored(tmp_path: Path) -> None:
+    stored, again = FOLDER / "from-a-dataframe.ipynb", tmp_path / "again.ipynb"
+    text = stored.read_text("utf-8")
+    assert "minutes=1)" in text
+    again.write_text(text.replace("minutes=1)", "minutes=0.2)"), encoding="utf-8")
+    command = [sys.executable, "-m", "scripts.run_notebook", str(again)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert shown(again) == shown(stored)
+    assert sum("image/png" in forms for forms in shown(again)) == 2
 
 
 @pytest.mark.parametrize(

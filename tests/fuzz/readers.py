@@ -1,4 +1,4 @@
-"""What is fuzzed: everything that reads bytes of strangers, as functions of bytes alone.
+"""What is fuzzed: everything that reads foreign bytes, as functions of bytes alone.
 
 Each takes a folder with a sound bundle and a scratch folder, and gives ``try_bytes``, which returns
 whether the bytes were taken. An error that is not mulde's leaves it as it is: that is a find.

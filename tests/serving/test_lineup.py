@@ -98,7 +98,7 @@ def test_a_start_with_nothing_sound_raises_the_first_reason(tmp_path: Path) -> N
 
 
 def test_a_loaded_version_stays_the_one_that_was_chosen(tmp_path: Path) -> None:
-    """Whoever loads it later, as a new worker does, is to have the same, or none."""
+    """A process that loads it later, such as a new worker, has the same or none."""
     director = Director(fill(tmp_path, "a/1"), LocalModels(Shelf().apply))
     director.start()
     (tmp_path / "a/1/manifest.sha256").write_text("digest of another\n")

@@ -1,4 +1,4 @@
-"""Names that a stranger may put into a graph, and a bundle that is full of them."""
+"""Hostile names that a graph may have, and a bundle that is full of them."""
 
 from __future__ import annotations
 

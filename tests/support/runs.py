@@ -40,9 +40,9 @@ def recipe_of(**changes: Any) -> Recipe:
     return parse_recipe(tiny_recipe(**changes), "tiny.toml")
 
 
-def stage_of(recipe: Recipe, run: Path, name: str, shelf: Path | None = None) -> Stage:
+def stage_of(recipe: Recipe, run: Path, name: str, teacher_runs: Path | None = None) -> Stage:
     """The one stage of that name."""
-    (found,) = (stage for stage in stages(recipe, run, shelf) if stage.name == name)
+    (found,) = (stage for stage in stages(recipe, run, teacher_runs) if stage.name == name)
     return found
 
 
@@ -51,11 +51,11 @@ def train(
     graph: Graph,
     run: Path,
     name: str = "junior",
-    shelf: Path | None = None,
+    teacher_runs: Path | None = None,
     report: Callable[[str, Progress], None] = lambda name, progress: None,
 ) -> Path:
     """Train one stage, or go on with it, and return its folder."""
-    stage = stage_of(recipe, run, name, shelf)
+    stage = stage_of(recipe, run, name, teacher_runs)
     train_stage(stage, recipe, graph, CPU, report)
     return stage.folder
 

@@ -56,7 +56,7 @@ def tally() -> Tally:
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that nobody changes."""
+    """A bundle that is not changed."""
     return toy_bundle(tmp_path_factory.mktemp("bundles") / "toy").path
 
 

@@ -123,7 +123,7 @@ def _moments(generator: np.random.Generator, seconds: float, events: int) -> Any
 
 
 def _measure(job: Job, folder: Path) -> tuple[float, int]:
-    """Seconds and events of a run that nobody kills."""
+    """Seconds and events of a run that is not killed."""
     folder.mkdir()
     reader, writer = os.pipe()
     started = time.perf_counter()

@@ -41,7 +41,7 @@ _STOOD_STILL_S = 1.0
 _FATES: tuple[Fate, ...] = ("kept", "cancelled", "hurried")
 
 
-class Crew:
+class Threads:
     """Threads that do something again and again until the end; an error in one ends the block."""
 
     def __init__(self) -> None:

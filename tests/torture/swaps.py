@@ -37,7 +37,7 @@ SEEDS = {"1": [1], "2": [2, 3]}
 LONGEST_S = 2.0
 """Of a server's life, counted from its fork; it listens after some tenths of that."""
 PATIENCE_S = 120.0
-"""For the last one, which has to listen, whoever else has the machine."""
+"""For the last one, which has to listen on a busy machine too."""
 
 
 def publish(root: Path, version: str, seed: int) -> None:

@@ -1,6 +1,6 @@
 """Bundles that were damaged, or made to do harm: refused with file and reason, or sound.
 
-Whoever can write a bundle can also write digests that agree; then each reader stands alone.
+A writer of bundles can also write digests that agree; then each reader must refuse by itself.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def full(served: ServerProcess) -> Iterator[list[grpc.Future[bytes]]]:
     eventually(lambda: served.metric("mulde_requests_in_flight") == 0)
 
 
-def test_whoever_finds_no_room_hears_of_it_before_those_inside_are_done(
+def test_a_call_above_the_limit_is_refused_before_the_calls_in_flight_end(
     small: ServerProcess,
 ) -> None:
     with full(small) as inside, grpc.insecure_channel(small.address) as channel:

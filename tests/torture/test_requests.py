@@ -1,7 +1,7 @@
 """The whole space of requests at the real port: answered or refused by name, and never an accident.
 
 Requests are made from the contract's own descriptors: every field of every message, with names that
-are there, names that are not and names that nobody should have, and numbers at every edge.
+are there, names that are not and names that are not allowed, and numbers at every edge.
 """
 
 from __future__ import annotations

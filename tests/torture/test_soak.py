@@ -19,7 +19,7 @@ from tests.support.toy import toy_bundle
 from tests.torture.ledger import Disturbances, Ledger, Lineup
 from tests.torture.questions import ENTITIES, RELATIONS, Question, answers, questions
 from tests.torture.siege import descriptors
-from tests.torture.soak import Caller, Crew, Killer, Swapper, Watch
+from tests.torture.soak import Caller, Killer, Swapper, Threads, Watch
 from tests.torture.tools import Tally
 
 CALLERS = 5
@@ -80,14 +80,17 @@ def test_no_answer_is_wrong_lost_doubled_or_mixed_and_nothing_grows(
     watched = (process.process.pid, killer.veteran)
     watch = Watch(process, watched, ledger.pauses)
     before = [descriptors(pid) for pid in watched]
-    crew = Crew()
+    threads = Threads()
     for random in generator.spawn(CALLERS):
-        crew.add(Caller(target, place.questions, ledger, lineup, random).step)
-    crew.add(swapper.step, pause_s=0.5)
-    crew.add(killer.step, pause_s=min(seconds / 5, 12.0))
-    crew.add(watch.step)
-    with crew, suppress(KeyboardInterrupt):  # whoever has seen enough gets the figures too
-        while watch.seconds < seconds and not crew.over.wait(0.2):
+        threads.add(Caller(target, place.questions, ledger, lineup, random).step)
+    threads.add(swapper.step, pause_s=0.5)
+    threads.add(killer.step, pause_s=min(seconds / 5, 12.0))
+    threads.add(watch.step)
+    with (
+        threads,
+        suppress(KeyboardInterrupt),
+    ):  # an interrupt ends the run, and its figures are printed
+        while watch.seconds < seconds and not threads.over.wait(0.2):
             pass
     eventually(lambda: all(map(few, watched, before)))
     tally(

@@ -148,7 +148,7 @@ def test_watchers_beyond_the_bound_are_refused_and_those_who_go_make_room(
     fortress: ServerProcess,
 ) -> None:
     channels = -(-MOST_WATCHERS // attacks.STREAMS) + 1
-    codes, watches = [], []  # a watch that nobody holds is cancelled
+    codes, watches = [], []  # a watch without a reference is cancelled
     with ExitStack() as stack:
         for _ in range(channels):
             alone = [("grpc.use_local_subchannel_pool", 1)]

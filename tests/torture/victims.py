@@ -192,7 +192,7 @@ class Split:
 
 
 class Predict:
-    """Answers to a file of questions, two of them with names that nobody has."""
+    """Answers to a file of questions, two of them with unknown names."""
 
     def __init__(self, stand: Path) -> None:
         self.bundle, self.source = stand / "bundle", stand / "q.tsv"

@@ -35,7 +35,7 @@ def graph(graph_folder: Path) -> Graph:
 
 
 @pytest.fixture(scope="session")
-def shelf(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def teacher_runs(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny recipe's two trained teachers."""
     recipe, folder = recipe_of(), tmp_path_factory.mktemp("teachers")
     for stage in stages(recipe, folder, folder):

@@ -50,7 +50,7 @@ def wait(child: int, folder: Path) -> bool:
     return killed
 
 
-def kill_at_event(number: int, graph: Graph, shelf: Path, folder: Path) -> None:
+def kill_at_event(number: int, graph: Graph, teacher_runs: Path, folder: Path) -> None:
     """Train, but die at the given one of: just before a sync, just after a rename.
 
     Half of what has not been synced is lost, as it may be when the machine dies too.
@@ -79,21 +79,21 @@ def kill_at_event(number: int, graph: Graph, shelf: Path, folder: Path) -> None:
     os.fsync = counted_sync
     setattr(Path, "replace", counted_replace)  # noqa: B010 - its type is not ours to match
     recipe = recipe_of(**HARDEST_TO_RESUME, junior_training__epochs=4)
-    train(recipe, graph, folder, shelf=shelf)
+    train(recipe, graph, folder, teacher_runs=teacher_runs)
 
 
-def die_at_every_event(graph: Graph, shelf: Path, out: Path) -> None:
+def die_at_every_event(graph: Graph, teacher_runs: Path, out: Path) -> None:
     for number in range(1, 100):
         folder = out / f"event-{number}"
 
         def work(number: int = number, folder: Path = folder) -> None:
-            kill_at_event(number, graph, shelf, folder)
+            kill_at_event(number, graph, teacher_runs, folder)
 
         if not wait(fork(work), folder):
             return
 
 
-def die_after_epochs(graph: Graph, shelf: Path, out: Path, seed: int) -> None:
+def die_after_epochs(graph: Graph, teacher_runs: Path, out: Path, seed: int) -> None:
     chance = random.Random(seed)
     for number in range(2):
         folder, epoch = out / f"epoch-{number}", chance.randint(1, 6)
@@ -104,7 +104,13 @@ def die_after_epochs(graph: Graph, shelf: Path, out: Path, seed: int) -> None:
             time.sleep(0.02)
 
         def work(folder: Path = folder, report: Any = report) -> None:
-            train(recipe_of(**HARDEST_TO_RESUME), graph, folder, shelf=shelf, report=report)
+            train(
+                recipe_of(**HARDEST_TO_RESUME),
+                graph,
+                folder,
+                teacher_runs=teacher_runs,
+                report=report,
+            )
 
         child = fork(work)
         for _ in range(epoch):
@@ -115,13 +121,13 @@ def die_after_epochs(graph: Graph, shelf: Path, out: Path, seed: int) -> None:
 
 
 def main() -> None:
-    kind, graph_folder, shelf, out, *rest = sys.argv[1:]
+    kind, graph_folder, teacher_runs, out, *rest = sys.argv[1:]
     torch.set_num_threads(1)
     graph = read_folder(graph_folder)
     if kind == "events":
-        die_at_every_event(graph, Path(shelf), Path(out))
+        die_at_every_event(graph, Path(teacher_runs), Path(out))
     else:
-        die_after_epochs(graph, Path(shelf), Path(out), int(rest[0]))
+        die_after_epochs(graph, Path(teacher_runs), Path(out), int(rest[0]))
 
 
 if __name__ == "__main__":

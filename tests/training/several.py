@@ -23,7 +23,7 @@ class Stop(Exception):  # noqa: N818 - what it does to a run
 
 
 def main() -> None:
-    graph, shelf, out, epoch = sys.argv[1:]
+    graph, teacher_runs, out, epoch = sys.argv[1:]
     torch.set_num_threads(1)
 
     def report(name: str, progress: Progress) -> None:
@@ -33,7 +33,13 @@ def main() -> None:
     with started_by_torchrun(torch.device("cpu")):
         recipe = recipe_of(**HARDEST_TO_RESUME)
         try:
-            train(recipe, read_folder(graph), Path(out), shelf=Path(shelf), report=report)
+            train(
+                recipe,
+                read_folder(graph),
+                Path(out),
+                teacher_runs=Path(teacher_runs),
+                report=report,
+            )
         except Stop:
             print("stopped")
 

@@ -52,14 +52,21 @@ def test_epochs_that_no_recipe_allows_are_refused() -> None:
 class Runner:
     """Runs the program on the tiny graph, with files in a folder."""
 
-    def __init__(self, folder: Path, data: Path, shelf: Path) -> None:
+    def __init__(self, folder: Path, data: Path, teacher_runs: Path) -> None:
         self.folder, self.records = folder, folder / "records"
         self._recipe = folder / "tiny.toml"
         self._recipe.write_text(to_toml(recipe_of()), encoding="utf-8")
-        self._data, self._shelf = data, shelf
+        self._data, self._teacher_runs = data, teacher_runs
 
     def run(self, *names: str) -> str:
-        flags = ["--data", self._data, "--teachers", self._shelf, "--out", self.folder / "out"]
+        flags = [
+            "--data",
+            self._data,
+            "--teachers",
+            self._teacher_runs,
+            "--out",
+            self.folder / "out",
+        ]
         flags += ["--epochs", EPOCHS, "--records", self.records, "--device", "cpu"]
         for name in names:
             flags += ["--only", name]
@@ -77,8 +84,8 @@ class Runner:
 
 
 @pytest.fixture
-def runner(tmp_path: Path, graph_folder: Path, shelf: Path) -> Runner:
-    return Runner(tmp_path, graph_folder, shelf)
+def runner(tmp_path: Path, graph_folder: Path, teacher_runs: Path) -> Runner:
+    return Runner(tmp_path, graph_folder, teacher_runs)
 
 
 def test_what_has_its_record_is_not_trained_again(runner: Runner) -> None:
@@ -110,10 +117,10 @@ def test_no_distillation_is_the_baseline_of_the_recipe(runner: Runner, graph: Gr
     assert record["valid"] == state["valid"]["total"]
 
 
-def test_teachers_are_those_of_the_shelf(runner: Runner, shelf: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in shelf.rglob("*.pt")}
+def test_teachers_are_those_of_the_folder(runner: Runner, teacher_runs: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in teacher_runs.rglob("*.pt")}
     runner.run("base", "teacher-2-TransH-8")
-    assert {path: path.stat().st_mtime_ns for path in shelf.rglob("*.pt")} == before
+    assert {path: path.stat().st_mtime_ns for path in teacher_runs.rglob("*.pt")} == before
     one, two = runner.record("base"), runner.record("teacher-2-TransH-8")
     assert isinstance(one["teachers"], list)
     assert two["teachers"] == one["teachers"][1:]

@@ -24,9 +24,9 @@ TRAINING = Training(epochs=3, batch=32, negatives=16, rate=0.02)
 
 
 @pytest.fixture
-def teachers(graph: Graph, shelf: Path) -> list[Scorer]:
+def teachers(graph: Graph, teacher_runs: Path) -> list[Scorer]:
     """The two trained teachers, fresh from their checkpoints."""
-    planned = stages(recipe_of(), shelf, shelf)
+    planned = stages(recipe_of(), teacher_runs, teacher_runs)
     paths = [stage.folder / "best.pt" for stage in planned if stage.name.startswith("teacher")]
     return [load_scorer(path, graph)[0] for path in paths]
 

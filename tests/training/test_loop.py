@@ -46,10 +46,10 @@ def stopping(epoch: int) -> Any:
 
 
 @pytest.fixture(scope="module")
-def whole(graph: Graph, shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(graph: Graph, teacher_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a Junior that was never interrupted."""
     run = tmp_path_factory.mktemp("whole")
-    return train(recipe_of(**HARDEST_TO_RESUME), graph, run, shelf=shelf)
+    return train(recipe_of(**HARDEST_TO_RESUME), graph, run, teacher_runs=teacher_runs)
 
 
 # Choosing
@@ -82,12 +82,12 @@ def test_the_best_checkpoint_is_the_one_with_the_best_valid_mrr(
 
 @pytest.mark.parametrize("epoch", [1, 3, 4, 7])
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(
-    graph: Graph, shelf: Path, whole: Path, tmp_path: Path, epoch: int
+    graph: Graph, teacher_runs: Path, whole: Path, tmp_path: Path, epoch: int
 ) -> None:
     recipe = recipe_of(**HARDEST_TO_RESUME)
     with pytest.raises(Stop):
-        train(recipe, graph, tmp_path, shelf=shelf, report=stopping(epoch))
-    assert same_run(train(recipe, graph, tmp_path, shelf=shelf), whole)
+        train(recipe, graph, tmp_path, teacher_runs=teacher_runs, report=stopping(epoch))
+    assert same_run(train(recipe, graph, tmp_path, teacher_runs=teacher_runs), whole)
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     ids=str,
 )
 def test_other_settings_resume_as_well(
-    graph: Graph, shelf: Path, tmp_path: Path, changes: dict[str, Any]
+    graph: Graph, teacher_runs: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     recipe = recipe_of(**changes)
-    through = train(recipe, graph, tmp_path / "through", shelf=shelf)
+    through = train(recipe, graph, tmp_path / "through", teacher_runs=teacher_runs)
     with pytest.raises(Stop):
-        train(recipe, graph, tmp_path / "stopped", shelf=shelf, report=stopping(3))
-    assert same_run(train(recipe, graph, tmp_path / "stopped", shelf=shelf), through)
+        train(recipe, graph, tmp_path / "stopped", teacher_runs=teacher_runs, report=stopping(3))
+    assert same_run(train(recipe, graph, tmp_path / "stopped", teacher_runs=teacher_runs), through)
 
 
 def killed_runs(*arguments: str | Path) -> list[str]:
@@ -120,21 +120,23 @@ def killed_runs(*arguments: str | Path) -> list[str]:
 
 
 def test_a_run_killed_after_a_random_epoch_ends_as_one_that_was_not(
-    graph: Graph, graph_folder: Path, shelf: Path, whole: Path, tmp_path: Path
+    graph: Graph, graph_folder: Path, teacher_runs: Path, whole: Path, tmp_path: Path
 ) -> None:
-    killed = killed_runs("epochs", graph_folder, shelf, tmp_path, "1")
+    killed = killed_runs("epochs", graph_folder, teacher_runs, tmp_path, "1")
     assert len(killed) == 2
     for name in killed:
-        resumed = train(recipe_of(**HARDEST_TO_RESUME), graph, tmp_path / name, shelf=shelf)
+        resumed = train(
+            recipe_of(**HARDEST_TO_RESUME), graph, tmp_path / name, teacher_runs=teacher_runs
+        )
         assert same_run(resumed, whole)
 
 
 def test_a_run_killed_at_any_write_leaves_good_files_and_ends_as_one_that_was_not(
-    graph: Graph, graph_folder: Path, shelf: Path, tmp_path: Path
+    graph: Graph, graph_folder: Path, teacher_runs: Path, tmp_path: Path
 ) -> None:
     recipe = recipe_of(**HARDEST_TO_RESUME, junior_training__epochs=4)
-    whole = train(recipe, graph, tmp_path / "whole", shelf=shelf)
-    killed = killed_runs("events", graph_folder, shelf, tmp_path)
+    whole = train(recipe, graph, tmp_path / "whole", teacher_runs=teacher_runs)
+    killed = killed_runs("events", graph_folder, teacher_runs, tmp_path)
     assert len(killed) >= 1 + 2 + 2 * 2, "the record, best.pt once, last.pt twice; two moments each"
     seen = set()
     for name in killed:
@@ -143,17 +145,17 @@ def test_a_run_killed_at_any_write_leaves_good_files_and_ends_as_one_that_was_no
         seen.add(frozenset(left))
         for path in left:
             state_of(folder / path)
-        train(recipe, graph, tmp_path / name, shelf=shelf)
+        train(recipe, graph, tmp_path / name, teacher_runs=teacher_runs)
         assert same_run(folder, whole), name
         assert [entry["epoch"] for entry in read_record(folder)] == [2, 4], name
     assert frozenset({"best.pt"}) in seen, "also between the first two checkpoints"
 
 
-def test_a_finished_run_is_left_alone(graph: Graph, shelf: Path, tmp_path: Path) -> None:
+def test_a_finished_run_is_left_alone(graph: Graph, teacher_runs: Path, tmp_path: Path) -> None:
     recipe = recipe_of()
-    folder = train(recipe, graph, tmp_path, shelf=shelf)
+    folder = train(recipe, graph, tmp_path, teacher_runs=teacher_runs)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    train(recipe, graph, tmp_path, shelf=shelf, report=stopping(1))
+    train(recipe, graph, tmp_path, teacher_runs=teacher_runs, report=stopping(1))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

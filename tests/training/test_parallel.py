@@ -62,9 +62,9 @@ def fresh(recipe: Recipe, graph: Graph) -> Scorer:
     return new_scorer(recipe.junior, graph, recipe.seed)
 
 
-def objective_of(recipe: Recipe, graph: Graph, shelf: Path) -> HardLabels:
+def objective_of(recipe: Recipe, graph: Graph, teacher_runs: Path) -> HardLabels:
     """What its training minimises."""
-    paths = stage_of(recipe, shelf.parent, "junior", shelf).teachers
+    paths = stage_of(recipe, teacher_runs.parent, "junior", teacher_runs).teachers
     teachers = [load_scorer(path, graph)[0] for path in paths]
     scorer = fresh(recipe, graph)
     return Distilled(scorer, recipe.junior_training, recipe.distillation, teachers, Path("none"))
@@ -77,13 +77,13 @@ def objective_of(recipe: Recipe, graph: Graph, shelf: Path) -> HardLabels:
     ids=["triple", "query", "weighted", "bilinear"],
 )
 def test_the_shares_of_a_batch_add_up_to_its_gradient(
-    graph: Graph, shelf: Path, queries: QuerySet, processes: int, changes: dict[str, Any]
+    graph: Graph, teacher_runs: Path, queries: QuerySet, processes: int, changes: dict[str, Any]
 ) -> None:
     index = torch.tensor([40, 3, 17, 60, 8])  # fewer than seven
     shares = [next(queries.batches(index, 5, rank, processes)) for rank in range(processes)]
     recipe = recipe_of(**changes)
-    whole, loss = gradient(objective_of(recipe, graph, shelf), [queries.batch(index)])
-    summed, also = gradient(objective_of(recipe, graph, shelf), shares)
+    whole, loss = gradient(objective_of(recipe, graph, teacher_runs), [queries.batch(index)])
+    summed, also = gradient(objective_of(recipe, graph, teacher_runs), shares)
     torch.testing.assert_close(summed, whole, atol=1e-6, rtol=1e-4)
     assert also == pytest.approx(loss, rel=1e-5)
     assert max(float(part.abs().max()) for part in whole) > 1e-3
@@ -133,13 +133,22 @@ def learnt(folder: Path, recipe: Recipe, graph: Graph) -> float:
 
 
 def test_the_command_line_on_two_processes_trains_the_model_of_one(
-    graph: Graph, graph_folder: Path, shelf: Path, tmp_path: Path
+    graph: Graph, graph_folder: Path, teacher_runs: Path, tmp_path: Path
 ) -> None:
     recipe, file = recipe_of(**LEARNS | BILINEAR), tmp_path / "tiny.toml"
     file.write_text(to_toml(recipe), encoding="utf-8")
-    alone = train(recipe, graph, tmp_path / "one", shelf=shelf)
+    alone = train(recipe, graph, tmp_path / "one", teacher_runs=teacher_runs)
     both = tmp_path / "two" / "junior"
-    flags = ["--data", graph_folder, "--teachers", shelf, "--out", both.parent, "--device", "cpu"]
+    flags = [
+        "--data",
+        graph_folder,
+        "--teachers",
+        teacher_runs,
+        "--out",
+        both.parent,
+        "--device",
+        "cpu",
+    ]
     told = torchrun("mulde.cli", "train", file, *flags)
     assert told.count("models are in") == 1
     assert largest_difference(alone, both) < TOLERANCE
@@ -150,13 +159,15 @@ def test_the_command_line_on_two_processes_trains_the_model_of_one(
 
 
 def test_a_run_goes_on_with_another_number_of_processes(
-    graph: Graph, graph_folder: Path, shelf: Path, tmp_path: Path
+    graph: Graph, graph_folder: Path, teacher_runs: Path, tmp_path: Path
 ) -> None:
-    alone = train(recipe_of(**HARDEST_TO_RESUME), graph, tmp_path / "one", shelf=shelf)
-    stopped = torchrun("tests.training.several", graph_folder, shelf, tmp_path / "two", 5)
+    alone = train(
+        recipe_of(**HARDEST_TO_RESUME), graph, tmp_path / "one", teacher_runs=teacher_runs
+    )
+    stopped = torchrun("tests.training.several", graph_folder, teacher_runs, tmp_path / "two", 5)
     assert stopped.count("stopped") == 2
-    torchrun("tests.training.several", graph_folder, shelf, tmp_path / "two", 7, processes=3)
-    both = train(recipe_of(**HARDEST_TO_RESUME), graph, tmp_path / "two", shelf=shelf)
+    torchrun("tests.training.several", graph_folder, teacher_runs, tmp_path / "two", 7, processes=3)
+    both = train(recipe_of(**HARDEST_TO_RESUME), graph, tmp_path / "two", teacher_runs=teacher_runs)
     assert largest_difference(alone, both) < TOLERANCE
     lines = (both / "record.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [2, 4, 6, 8]

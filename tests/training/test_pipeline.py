@@ -33,9 +33,9 @@ from training.train import (
 )
 
 
-def shelf_folders(shelf: Path, **changes: Any) -> list[str]:
+def teacher_folders(teacher_runs: Path, **changes: Any) -> list[str]:
     """The names of the teachers' folders."""
-    found = stages(recipe_of(**changes), Path("run"), shelf)
+    found = stages(recipe_of(**changes), Path("run"), teacher_runs)
     return [stage.folder.name for stage in found if stage.name.startswith("teacher")]
 
 
@@ -57,9 +57,9 @@ def test_stages_are_teachers_then_the_junior_with_them_then_the_baseline(
 
 
 def test_recipes_that_share_teachers_share_their_folders(tmp_path: Path) -> None:
-    plain = shelf_folders(tmp_path)
-    assert shelf_folders(tmp_path, junior__dimension=2, seed=9, distillation__gamma=1.0) == plain
-    assert shelf_folders(
+    plain = teacher_folders(tmp_path)
+    assert teacher_folders(tmp_path, junior__dimension=2, seed=9, distillation__gamma=1.0) == plain
+    assert teacher_folders(
         tmp_path, teachers=[{"scorer": "RotH", "dimension": 8, "spread": 0.1}]
     ) == [plain[0]]
 
@@ -76,7 +76,7 @@ def test_recipes_that_share_teachers_share_their_folders(tmp_path: Path) -> None
 def test_a_teacher_that_differs_has_a_folder_of_its_own(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    assert shelf_folders(tmp_path, **change)[0] != shelf_folders(tmp_path)[0]
+    assert teacher_folders(tmp_path, **change)[0] != teacher_folders(tmp_path)[0]
 
 
 def test_without_teachers_the_junior_is_its_baseline(tmp_path: Path, graph: Graph) -> None:
@@ -92,7 +92,7 @@ def test_without_teachers_the_junior_is_its_baseline(tmp_path: Path, graph: Grap
 
 
 def test_the_junior_learns_something_else_than_its_baseline_from_the_same_start(
-    tmp_path: Path, graph: Graph, shelf: Path
+    tmp_path: Path, graph: Graph, teacher_runs: Path
 ) -> None:
     recipe = recipe_of()
     seen: dict[str, list[str]] = {}
@@ -100,7 +100,9 @@ def test_the_junior_learns_something_else_than_its_baseline_from_the_same_start(
     def report(name: str, progress: Progress) -> None:
         seen[name] = list(progress.loss)
 
-    folders = [train(recipe, graph, tmp_path, n, shelf, report) for n in ("junior", "baseline")]
+    folders = [
+        train(recipe, graph, tmp_path, n, teacher_runs, report) for n in ("junior", "baseline")
+    ]
     assert seen == {"junior": ["hard", "senior", "soft"], "baseline": ["hard"]}
     models = [state_of(folder / "last.pt")["model"] for folder in folders]
     assert not identical(*models)
@@ -122,7 +124,7 @@ def test_the_junior_cannot_be_trained_before_its_teachers(tmp_path: Path, graph:
 
 
 def test_processes_side_by_side_train_what_one_trains_and_hand_errors_on(
-    tmp_path: Path, graph: Graph, shelf: Path
+    tmp_path: Path, graph: Graph, teacher_runs: Path
 ) -> None:
     own = {"scorer": "RotH", "dimension": 8, "spread": 0.1}
     wild = {**own, "training": {"epochs": 3, "rate": 1e39, "batch": 1000, "validate_every": 1}}
@@ -135,27 +137,27 @@ def test_processes_side_by_side_train_what_one_trains_and_hand_errors_on(
         )
     assert (caught.value.epoch, caught.value.kept) == (1, None)
     assert heard == [("teacher 2 RotH", epoch) for epoch in range(1, 7)]
-    assert same_run(good.folder, shelf / good.folder.name)
+    assert same_run(good.folder, teacher_runs / good.folder.name)
 
 
-def test_one_job_trains_in_this_process(tmp_path: Path, graph: Graph, shelf: Path) -> None:
+def test_one_job_trains_in_this_process(tmp_path: Path, graph: Graph, teacher_runs: Path) -> None:
     recipe = recipe_of()
     planned = stages(recipe, tmp_path)[:2]
     heard: list[str] = []
     train_side_by_side(planned, recipe, graph, CPU, 1, lambda name, p: heard.append(name))
     assert heard == ["teacher 1 RotH"] * 6 + ["teacher 2 TransH"] * 6
     for stage in planned:
-        assert same_run(stage.folder, shelf / stage.folder.name)
+        assert same_run(stage.folder, teacher_runs / stage.folder.name)
 
 
 # Finding again
 
 
 def test_a_loaded_scorer_scores_as_the_trained_one(
-    tmp_path: Path, graph: Graph, shelf: Path
+    tmp_path: Path, graph: Graph, teacher_runs: Path
 ) -> None:
     recipe = recipe_of(**LEARNS)
-    folder = train(recipe, graph, tmp_path, shelf=shelf)
+    folder = train(recipe, graph, tmp_path, teacher_runs=teacher_runs)
     scorer, state = load_scorer(folder / "best.pt", graph)
     assert identical(dict(scorer.state_dict()), state["model"])
     assert not scorer.training

@@ -54,7 +54,7 @@ def predict(
     min_probability: Annotated[
         float, typer.Option(min=0, max=1, help="With --complete: least probability.")
     ] = 0.5,
-    piece: Annotated[
+    shard: Annotated[
         int, typer.Option(min=1, help="Queries at a time; an interrupt loses as many.")
     ] = 8192,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
@@ -75,7 +75,7 @@ def predict(
     from serving.batch.predictor import JobOptions
     from serving.batch.worker_pool import available_cores
 
-    options = JobOptions(k, include_known, exact, skip_unknown is not None, min_probability, piece)
+    options = JobOptions(k, include_known, exact, skip_unknown is not None, min_probability, shard)
     output = batch.Output(out, skip_unknown, overwrite, restart)
     count = workers or available_cores()
     console = Console(stderr=True)

@@ -20,7 +20,7 @@ from tests.support.toy import toy_bundle
 
 @dataclass
 class Site:
-    """A server over a repository, beside a bundle that nobody may reach."""
+    """A server over a repository, beside a bundle that must not be reachable."""
 
     root: Path
     outside: Path

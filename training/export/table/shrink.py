@@ -31,7 +31,7 @@ DROPPABLE = {
     "types": files.TYPES,
     "known": files.KNOWN,
 }
-"""What can be left out, and the file that goes with it; without labels nobody searches them."""
+"""What can be left out, and the file that goes with it; no labels, no search."""
 
 _COPIED = (files.ENCODER, files.CALIBRATION, files.RECIPE)
 
