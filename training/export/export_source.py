@@ -82,6 +82,7 @@ def provenance_of(source: ExportSource, licence: str, priors: RelationPriors) ->
         departures=tuple(departures(source.recipe)),
         self_loops=None if kept is None else tuple(source.graph.relation_ids[r] for r in kept),
         priors=tuple(_slots(source.graph, group) for group in priors.slots),
+        update=identity.get("update", {}),
     )
 
 

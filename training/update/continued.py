@@ -8,9 +8,10 @@ that did not change.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ def continue_training(
     device: torch.device,
     teachers: Sequence[Path] = (),
     distillation: Distillation | None = None,
+    about: Mapping[str, str | float] = MappingProxyType({}),
     report: Report = lambda progress: None,
 ) -> Path:
     """Train a model further and return its best checkpoint; resumes an interrupted update.
@@ -69,6 +71,7 @@ def continue_training(
         device: where to train.
         teachers: checkpoints of updated teachers on the new graph.
         distillation: how they teach.
+        about: further facts about the update, for the card.
         report: is told of every epoch.
     """
     old, state = load_scorer(base, growth.old)
@@ -81,7 +84,7 @@ def continue_training(
         "model": decisive(model),
         "training": decisive(training),
         "seed": seed,
-        "update": {**asdict(settings), "graph": growth.old.digest},
+        "update": {**asdict(settings), **growth.counts, "graph": growth.old.digest, **about},
     }
     objective = HardLabels(scorer, training)
     if teachers and distillation is not None:

@@ -62,6 +62,16 @@ class Growth:
         """Rows of the relations that the old graph does not have."""
         return np.flatnonzero(self.relations == NEW)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much is new, and what is gone."""
+        return {
+            "facts_added": len(self.added),
+            "facts_removed": len(self.removed),
+            "new_entities": len(self.new_entities),
+            "new_relations": len(self.new_relations),
+        }
+
     @cached_property
     def queries(self) -> QuerySet:
         """The distinct queries of the new train split."""

@@ -200,8 +200,16 @@ def _train(
         device=device,
         teachers=updated,
         distillation=recipe.distillation,
+        about=_about(source.bundle.manifest),
         report=_named(report, "junior"),
     )
+
+
+def _about(manifest: Manifest) -> dict[str, str | float]:
+    """The old version, for the new one's card."""
+    figures = manifest.quality.get("test", {}).get("total", {})
+    tested = {"test_mrr": figures["mrr"]} if "mrr" in figures else {}
+    return {"version": manifest.version, **tested}
 
 
 def _named(report: Report, name: str) -> Callable[[Progress], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from mulde.commands.learning.fit import say
 from mulde.commands.learning.layout_options import LayoutOptions
 from mulde.commands.progress import file_progress
 from mulde.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mulde.graph.reading.read import GraphData
 
 _console = Console(stderr=True)
 
@@ -62,6 +65,7 @@ def update(
         raise ConfigError("--add or --remove", "files of facts", None)
     with file_progress("reading") as progress:
         read = [layout.read(paths, progress) if paths else None for paths in (add, remove)]
+    _say_drift(bundle, read[0])
     with TrainingReport(_console) as report:
         manifest = write(
             bundle,
@@ -80,3 +84,16 @@ def update(
     test = manifest.quality["test"]["total"]
     say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}")
     say(f"version {manifest.version} of {manifest.name} is in {out}")
+
+
+def _say_drift(bundle: Path, added: GraphData | None) -> None:
+    """Say how the old version ranks the facts to add."""
+    from serving.engine.engine import Engine
+    from serving.local.drift import measure_drift
+
+    if added is None:
+        return
+    with Engine.open(bundle) as engine:
+        found = measure_drift(engine, added.facts)
+    if found.mrr is not None:
+        say(f"the old version ranks {found.ranked:,} of the facts to add with MRR {found.mrr:.4f}")

@@ -63,6 +63,14 @@ def test_the_next_version_knows_what_was_added_and_not_what_was_removed(
         assert known.tolist() == [expected] * len(rows)
 
 
+def test_the_card_says_what_changed(model: Model, changes: FactChanges, tmp_path: Path) -> None:
+    updated(model, changes, tmp_path)
+    card = (tmp_path / "next" / "card.md").read_text()
+    section = card.split("## What changed since version 1")[1].split("##")[0]
+    assert "4 train facts added, 1 removed" in section
+    assert "1 new entities, 1 new relations" in section
+
+
 def test_teachers_are_updated_and_teach(model: Model, changes: FactChanges, tmp_path: Path) -> None:
     updated(model, changes, tmp_path)
     names = read_checkpoint(model.checkpoint)["identity"]["teachers"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from mulde.bundle.manifest import Manifest, describe
 from mulde.storage.printable import markdown
@@ -26,6 +28,7 @@ class Provenance:
         departures: settings that differ from the paper's.
         self_loops: relations that keep the query's entity among their answers; None: all.
         priors: the slots of the relation priors, as (?, relation, ..) or (.., relation, ?).
+        update: what an update changed and how it trained; empty for a first version.
     """
 
     trained_on: str | None
@@ -39,6 +42,7 @@ class Provenance:
     departures: tuple[Departure, ...] = ()
     self_loops: tuple[str, ...] | None = None
     priors: tuple[str, ...] = ()
+    update: Mapping[str, Any] = field(default_factory=dict)
 
 
 def card(manifest: Manifest, provenance: Provenance) -> str:
@@ -58,6 +62,7 @@ def card(manifest: Manifest, provenance: Provenance) -> str:
         probabilities(manifest),
         "## How it was made",
         _making(manifest, provenance),
+        *_update(provenance.update),
         *_departures(provenance),
         "## Data",
         _data(manifest, provenance),
@@ -216,6 +221,25 @@ def _making(manifest: Manifest, provenance: Provenance) -> str:
     libraries = ", ".join(f"{name} {version}" for name, version in manifest.libraries.items())
     lines.append(f"- {markdown(libraries)}")
     return "\n".join(lines)
+
+
+def _update(update: Mapping[str, Any]) -> list[str]:
+    """What an update changed; nothing for a first version."""
+    if not update:
+        return []
+    lines = [
+        f"- {update['facts_added']:,} train facts added, {update['facts_removed']:,} removed",
+        f"- {update['new_entities']:,} new entities, {update['new_relations']:,} new relations",
+        f"- {update['epochs']} epochs of the changed queries and {update['replay']:.0%} of the "
+        "others, drawn anew in each epoch",
+    ]
+    if "test_mrr" in update:
+        lines.append(
+            f"- the version before had MRR {update['test_mrr']:.4f} on its own test facts, as new "
+            "facts; figures of two versions compare only on the same facts"
+        )
+    before = f" {markdown(str(update['version']))}" if "version" in update else ""
+    return [f"## What changed since version{before}", "\n".join(lines)]
 
 
 def _departures(provenance: Provenance) -> list[str]:
