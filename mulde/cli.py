@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mulde import __version__
 from mulde.commands import data, serve, web
-from mulde.commands.asking import bench, explain, models, neighbours, predict, query
+from mulde.commands.asking import bench, explain, facts, models, neighbours, predict, query
 from mulde.commands.bundles import calibrate, drift, evaluate, map, rules, shrink, vectors
 from mulde.commands.learning import fit, imports, train, update
 from mulde.errors import MuldeError
@@ -42,6 +42,7 @@ for module in (
     explain,
     predict,
     models,
+    facts,
 ):
     module.register(app)
 

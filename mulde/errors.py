@@ -8,7 +8,8 @@
     │   ├── DatasetError       a graph on disk is wrong: names file, line and field
     │   ├── BundleError        a bundle is missing, damaged, or its files do not fit each other
     │   ├── CheckpointError    a training run cannot be resumed or read
-    │   └── JobError           a batch job cannot be run or resumed
+    │   ├── JobError           a batch job cannot be run or resumed
+    │   └── StoreError         the facts that came after the training cannot be read or written
     ├── TrainingDiverged       scores or losses are no longer finite
     ├── Unreachable            no server answers at that address
     ├── ServerError            the server failed, through no error of the request
@@ -21,6 +22,7 @@
         ├── AmbiguousLabel     several entities have that label
         ├── UnknownModel       no such model or version is loaded
         ├── Unsupported        the model was exported without what the request needs
+        ├── NotEnabled         the server was started without what the request needs
         ├── Overloaded         the server is at one of its limits
         ├── DeadlineExceeded   the deadline passed before the work began
         ├── ChangeTimedOut     a change of models took longer than its limit
@@ -100,6 +102,10 @@ class CheckpointError(FileError):
 
 class JobError(FileError):
     """A batch job cannot be run or resumed."""
+
+
+class StoreError(FileError):
+    """The facts that came after the training cannot be read or written."""
 
 
 class TrainingDiverged(MuldeError):
@@ -192,6 +198,14 @@ class Unsupported(RequestError):
     def __init__(self, field: str, needs: str) -> None:
         self.field, self.needs = field, needs
         super().__init__(f"{field}: this model was exported without {needs}")
+
+
+class NotEnabled(RequestError):
+    """The server was started without what the request needs."""
+
+    def __init__(self, needs: str) -> None:
+        self.needs = needs
+        super().__init__(f"this server was started without {needs}")
 
 
 class Overloaded(RequestError):

@@ -22,7 +22,7 @@ from grpc_tools import protoc  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "docs" / "reference" / "api.md"
-ORDER = ("prediction", "vocabulary", "model", "common")
+ORDER = ("prediction", "vocabulary", "facts", "model", "common")
 HEADER = """# The API, mulde.v1
 
 Generated from the comments in `protos/mulde/v1` by `scripts/generate_api_docs.py`; change them

@@ -11,7 +11,7 @@ array of names) or one name; results are packed numpy arrays. Errors are those o
 as if the model were here.
 """
 
-from mulde.client.answers import Answer, Answers, Found, Models, Relations, Scores
+from mulde.client.answers import Answer, Answers, ChangedFact, Found, Models, Relations, Scores
 from mulde.client.asynchronous import AsyncClient
 from mulde.client.connection import Connection
 from mulde.client.synchronous import Client
@@ -20,6 +20,7 @@ __all__ = [
     "Answer",
     "Answers",
     "AsyncClient",
+    "ChangedFact",
     "Client",
     "Connection",
     "Found",

@@ -14,7 +14,7 @@ import numpy as np
 from mulde.client.failures import error_of
 from mulde.errors import MuldeError
 from mulde.typing import Float64, Mask, Rows
-from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
+from mulde.v1 import common_pb2, facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 
 
 @dataclass(frozen=True)
@@ -244,6 +244,30 @@ class Relations:
     def __iter__(self) -> Iterator[tuple[str, str]]:
         """(id, label) by ascending id."""
         return iter(zip(self.ids, self.labels, strict=True))
+
+
+@dataclass(frozen=True)
+class ChangedFact:
+    """A fact that was added or removed after the training.
+
+    Attributes:
+        head, relation, tail: ids.
+        removed: whether it was removed; else it was added.
+        time_s: when, in seconds since 1970.
+    """
+
+    head: str
+    relation: str
+    tail: str
+    removed: bool
+    time_s: float
+
+    @classmethod
+    def of(cls, page: facts_pb2.ListChangedFactsResponse) -> list[ChangedFact]:
+        """The changes of a page."""
+        facts = page.facts
+        columns = facts.heads, facts.relations, facts.tails, page.removed, page.times_s
+        return [cls(*values) for values in zip(*columns, strict=True)]
 
 
 Models = list[model_pb2.Model]

@@ -22,13 +22,14 @@ from mulde.client.keywords import (
     selector,
     view,
 )
-from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
+from mulde.v1 import facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 
 T = TypeVar("T")
 
 _PREDICTION = "/mulde.v1.LinkPredictionService/"
 _VOCABULARY = "/mulde.v1.VocabularyService/"
 _MODEL = "/mulde.v1.ModelService/"
+_FACTS = "/mulde.v1.FactService/"
 _PAGE = 1000
 
 
@@ -170,6 +171,41 @@ def list_relations(
     )
     response = vocabulary_pb2.ListRelationsResponse
     return Request(_VOCABULARY + "ListRelations", message, response, _same)
+
+
+def add_facts(
+    heads: Names, relations: Names, tails: Names, new_entities: bool, given: ModelKeywords
+) -> Request[facts_pb2.AddFactsResponse]:
+    """AddFacts."""
+    message = facts_pb2.AddFactsRequest(
+        model=selector(given), facts=_batch(heads, relations, tails), new_entities=new_entities
+    )
+    return Request(_FACTS + "AddFacts", message, facts_pb2.AddFactsResponse, _same)
+
+
+def remove_facts(
+    heads: Names, relations: Names, tails: Names, given: ModelKeywords
+) -> Request[facts_pb2.RemoveFactsResponse]:
+    """RemoveFacts."""
+    message = facts_pb2.RemoveFactsRequest(
+        model=selector(given), facts=_batch(heads, relations, tails)
+    )
+    return Request(_FACTS + "RemoveFacts", message, facts_pb2.RemoveFactsResponse, _same)
+
+
+def changed_facts(
+    page_token: str, given: ModelKeywords
+) -> Request[facts_pb2.ListChangedFactsResponse]:
+    """ListChangedFacts, one page."""
+    message = facts_pb2.ListChangedFactsRequest(model=selector(given), page_token=page_token)
+    return Request(_FACTS + "ListChangedFacts", message, facts_pb2.ListChangedFactsResponse, _same)
+
+
+def _batch(heads: Names, relations: Names, tails: Names) -> facts_pb2.FactBatch:
+    asked = names(heads)
+    return facts_pb2.FactBatch(
+        heads=asked, relations=paired(relations, asked), tails=paired(tails, asked)
+    )
 
 
 def list_models(page_token: str) -> Request[model_pb2.ListModelsResponse]:

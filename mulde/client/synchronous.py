@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 
 from mulde.client import requests
-from mulde.client.answers import Answers, Found, Models, Relations, Scores
+from mulde.client.answers import Answers, ChangedFact, Found, Models, Relations, Scores
 from mulde.client.connection import Connection
 from mulde.client.explanations import Explanations
 from mulde.client.failures import error_of_call
@@ -21,7 +21,7 @@ from mulde.client.keywords import (
     View,
 )
 from mulde.client.requests import Request
-from mulde.v1 import model_pb2
+from mulde.v1 import facts_pb2, model_pb2
 
 T = TypeVar("T")
 
@@ -248,3 +248,43 @@ class Client:
     ) -> list[str]:
         """Free a version (all by default); "name/version" of each; needs the admin role."""
         return self._call(requests.unload(name, version), timeout_s)
+
+    def add_facts(
+        self,
+        heads: Names,
+        relations: Names,
+        tails: Names,
+        *,
+        new_entities: bool = False,
+        **given: Unpack[ModelKeywords],
+    ) -> facts_pb2.AddFactsResponse:
+        """Add facts to what the server knows, all or none; needs the admin role.
+
+        Args:
+            heads: one or several, by id or unique label, at most 10,000.
+            relations: one for each head, or one for all.
+            tails: likewise.
+            new_entities: unknown names are ids of new entities.
+            **given: see ``keywords.ModelKeywords``.
+        """
+        request = requests.add_facts(heads, relations, tails, new_entities, given)
+        return self._call(request, given.get("timeout_s"))
+
+    def remove_facts(
+        self, heads: Names, relations: Names, tails: Names, **given: Unpack[ModelKeywords]
+    ) -> facts_pb2.RemoveFactsResponse:
+        """Remove facts from what the server knows; needs the admin role."""
+        request = requests.remove_facts(heads, relations, tails, given)
+        return self._call(request, given.get("timeout_s"))
+
+    def facts(self, **given: Unpack[ModelKeywords]) -> list[ChangedFact]:
+        """Every fact that was added or removed, by its last change; needs the admin role."""
+        changes: list[ChangedFact] = []
+        token, more = "", True
+        while more:
+            request = requests.changed_facts(token, given)
+            page = self._call(request, given.get("timeout_s"))
+            changes += ChangedFact.of(page)
+            token = page.next_page_token
+            more = bool(token)
+        return changes

@@ -74,6 +74,12 @@ LowMemory = Annotated[
         rich_help_panel=_MODELS,
     ),
 ]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for facts that come after the training (mulde facts).", rich_help_panel=_MODELS
+    ),
+]
 TlsCert = Annotated[
     Path | None, typer.Option(help="Certificate chain, PEM.", rich_help_panel=_ACCESS)
 ]
@@ -125,6 +131,7 @@ def serve(
     grace_s: Grace = None,
     pin: Pin = None,
     low_memory: LowMemory = None,
+    state: State = None,
     max_concurrent_requests: MaxConcurrent = None,
     max_batch_size: MaxBatch = None,
     max_k: MaxK = None,
@@ -166,6 +173,7 @@ def serve(
             "grace_s": grace_s,
             "max_concurrent_requests": max_concurrent_requests,
         },
+        "state": {"dir": state},
         "limits": {"max_batch_size": max_batch_size, "max_k": max_k},
         "tls": {"cert": tls_cert, "key": tls_key, "client_ca": tls_client_ca},
         "auth": {"api_key_file": api_key_file},

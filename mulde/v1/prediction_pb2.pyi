@@ -1,10 +1,20 @@
 from mulde.v1 import common_pb2 as _common_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class PlacementMethod(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PLACEMENT_METHOD_UNSPECIFIED: _ClassVar[PlacementMethod]
+    PLACEMENT_METHOD_FITTED: _ClassVar[PlacementMethod]
+    PLACEMENT_METHOD_QUERY_MEAN: _ClassVar[PlacementMethod]
+PLACEMENT_METHOD_UNSPECIFIED: PlacementMethod
+PLACEMENT_METHOD_FITTED: PlacementMethod
+PLACEMENT_METHOD_QUERY_MEAN: PlacementMethod
 
 class PredictOptions(_message.Message):
     __slots__ = ("k", "exclude_known", "score_threshold", "probability_threshold", "exact", "view", "plausibility")
@@ -24,49 +34,77 @@ class PredictOptions(_message.Message):
     plausibility: bool
     def __init__(self, k: _Optional[int] = ..., exclude_known: bool = ..., score_threshold: _Optional[float] = ..., probability_threshold: _Optional[float] = ..., exact: bool = ..., view: _Optional[_Union[_common_pb2.NameView, str]] = ..., plausibility: bool = ...) -> None: ...
 
+class ContextFact(_message.Message):
+    __slots__ = ("head", "relation", "tail")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    head: str
+    relation: str
+    tail: str
+    def __init__(self, head: _Optional[str] = ..., relation: _Optional[str] = ..., tail: _Optional[str] = ...) -> None: ...
+
+class Placement(_message.Message):
+    __slots__ = ("entity", "method", "facts")
+    ENTITY_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    entity: str
+    method: PlacementMethod
+    facts: int
+    def __init__(self, entity: _Optional[str] = ..., method: _Optional[_Union[PlacementMethod, str]] = ..., facts: _Optional[int] = ...) -> None: ...
+
 class PredictTailsRequest(_message.Message):
-    __slots__ = ("model", "heads", "relations", "filter", "options")
+    __slots__ = ("model", "heads", "relations", "filter", "options", "context")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     HEADS_FIELD_NUMBER: _ClassVar[int]
     RELATIONS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelSelector
     heads: _containers.RepeatedScalarFieldContainer[str]
     relations: _containers.RepeatedScalarFieldContainer[str]
     filter: _common_pb2.CandidateFilter
     options: PredictOptions
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.CandidateFilter, _Mapping]] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ...) -> None: ...
+    context: _containers.RepeatedCompositeFieldContainer[ContextFact]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.CandidateFilter, _Mapping]] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ..., context: _Optional[_Iterable[_Union[ContextFact, _Mapping]]] = ...) -> None: ...
 
 class PredictTailsResponse(_message.Message):
-    __slots__ = ("model", "answers")
+    __slots__ = ("model", "answers", "placements")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelVersion
     answers: _common_pb2.Answers
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
+    placements: _containers.RepeatedCompositeFieldContainer[Placement]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ..., placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ...) -> None: ...
 
 class PredictHeadsRequest(_message.Message):
-    __slots__ = ("model", "relations", "tails", "filter", "options")
+    __slots__ = ("model", "relations", "tails", "filter", "options", "context")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     RELATIONS_FIELD_NUMBER: _ClassVar[int]
     TAILS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelSelector
     relations: _containers.RepeatedScalarFieldContainer[str]
     tails: _containers.RepeatedScalarFieldContainer[str]
     filter: _common_pb2.CandidateFilter
     options: PredictOptions
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.CandidateFilter, _Mapping]] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ...) -> None: ...
+    context: _containers.RepeatedCompositeFieldContainer[ContextFact]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., filter: _Optional[_Union[_common_pb2.CandidateFilter, _Mapping]] = ..., options: _Optional[_Union[PredictOptions, _Mapping]] = ..., context: _Optional[_Iterable[_Union[ContextFact, _Mapping]]] = ...) -> None: ...
 
 class PredictHeadsResponse(_message.Message):
-    __slots__ = ("model", "answers")
+    __slots__ = ("model", "answers", "placements")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelVersion
     answers: _common_pb2.Answers
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
+    placements: _containers.RepeatedCompositeFieldContainer[Placement]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ..., placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ...) -> None: ...
 
 class PredictRelationsRequest(_message.Message):
     __slots__ = ("model", "heads", "tails", "options")
@@ -89,23 +127,25 @@ class PredictRelationsResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., answers: _Optional[_Union[_common_pb2.Answers, _Mapping]] = ...) -> None: ...
 
 class ScoreTriplesRequest(_message.Message):
-    __slots__ = ("model", "heads", "relations", "tails", "ranks", "base_rate")
+    __slots__ = ("model", "heads", "relations", "tails", "ranks", "base_rate", "context")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     HEADS_FIELD_NUMBER: _ClassVar[int]
     RELATIONS_FIELD_NUMBER: _ClassVar[int]
     TAILS_FIELD_NUMBER: _ClassVar[int]
     RANKS_FIELD_NUMBER: _ClassVar[int]
     BASE_RATE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelSelector
     heads: _containers.RepeatedScalarFieldContainer[str]
     relations: _containers.RepeatedScalarFieldContainer[str]
     tails: _containers.RepeatedScalarFieldContainer[str]
     ranks: bool
     base_rate: float
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., ranks: bool = ..., base_rate: _Optional[float] = ...) -> None: ...
+    context: _containers.RepeatedCompositeFieldContainer[ContextFact]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., ranks: bool = ..., base_rate: _Optional[float] = ..., context: _Optional[_Iterable[_Union[ContextFact, _Mapping]]] = ...) -> None: ...
 
 class ScoreTriplesResponse(_message.Message):
-    __slots__ = ("model", "codes", "errors", "scores", "tail_scores", "head_scores", "plausibilities", "known", "known_facts", "tail_ranks", "head_ranks", "base_rate", "self_loops")
+    __slots__ = ("model", "codes", "errors", "scores", "tail_scores", "head_scores", "plausibilities", "known", "known_facts", "tail_ranks", "head_ranks", "base_rate", "self_loops", "placements")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CODES_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +159,7 @@ class ScoreTriplesResponse(_message.Message):
     HEAD_RANKS_FIELD_NUMBER: _ClassVar[int]
     BASE_RATE_FIELD_NUMBER: _ClassVar[int]
     SELF_LOOPS_FIELD_NUMBER: _ClassVar[int]
+    PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelVersion
     codes: _containers.RepeatedScalarFieldContainer[int]
     errors: _containers.RepeatedCompositeFieldContainer[_common_pb2.QueryError]
@@ -132,7 +173,8 @@ class ScoreTriplesResponse(_message.Message):
     head_ranks: _containers.RepeatedScalarFieldContainer[float]
     base_rate: float
     self_loops: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., tail_scores: _Optional[_Iterable[float]] = ..., head_scores: _Optional[_Iterable[float]] = ..., plausibilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., tail_ranks: _Optional[_Iterable[float]] = ..., head_ranks: _Optional[_Iterable[float]] = ..., base_rate: _Optional[float] = ..., self_loops: _Optional[_Iterable[bool]] = ...) -> None: ...
+    placements: _containers.RepeatedCompositeFieldContainer[Placement]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., tail_scores: _Optional[_Iterable[float]] = ..., head_scores: _Optional[_Iterable[float]] = ..., plausibilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., tail_ranks: _Optional[_Iterable[float]] = ..., head_ranks: _Optional[_Iterable[float]] = ..., base_rate: _Optional[float] = ..., self_loops: _Optional[_Iterable[bool]] = ..., placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("model", "heads", "relations", "tails", "paths", "similar")

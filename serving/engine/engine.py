@@ -12,6 +12,7 @@ Shape letters: B queries, E entities, R relations.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -25,11 +26,12 @@ from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.errors import BundleError, InvalidArgument
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.evaluation.self_loops import lower
-from mulde.typing import Float64, Ints, Mask, Offsets, Rows
+from mulde.typing import Float64, Floats, Ints, Mask, Offsets, Rows
 from serving.engine.exclusions import Exclusions
 from serving.engine.loading import LoadedModel
+from serving.engine.overlay import Amendments, Overlay
 from serving.engine.results import Results, rank_table
-from serving.engine.retriever import Check, Search, no_check
+from serving.engine.retriever import Check, Retriever, Search, no_check
 from serving.engine.scoring import Query, prior_of
 from serving.engine.validation import row_numbers, same_length
 
@@ -61,6 +63,8 @@ class Engine:
         self.num_entities, self.num_relations = self.manifest.entities, self.manifest.relations
         self.loaded = LoadedModel(bundle, threads=threads, low_memory=low_memory)
         self._layout, self._loopless = self.manifest.layout, self.manifest.loopless
+        none = Overlay.none(self.num_entities, self._layout.width)
+        self.amendments = Amendments(bundle.known, none)
         bundle.check_same()
 
     @classmethod
@@ -73,6 +77,21 @@ class Engine:
         if not isinstance(bundle, Bundle):
             bundle = open_bundle(Path(bundle))
         return cls(bundle, threads=threads)
+
+    def amended(self, amendments: Amendments) -> Engine:
+        """Return an engine over the same bundle with other changes since the training."""
+        engine = copy(self)
+        engine.amendments = amendments
+        return engine
+
+    @property
+    def num_rows(self) -> int:
+        """Entities of the table and of the overlay."""
+        return self.amendments.overlay.stop
+
+    def answer_rows(self, entities: Rows) -> Floats:
+        """Return rows [..., W] of entities [...] as candidates, those of the overlay too."""
+        return self.amendments.overlay.answer_rows(self.loaded.table, entities)
 
     def __enter__(self) -> Self:
         """Return the engine."""
@@ -90,11 +109,11 @@ class Engine:
         return self._encode(*self._pairs("entities", entities, relations))
 
     def _encode(self, entities: Rows, relations: Rows) -> Query:
-        heads = self.loaded.table.rows(entities).astype(np.float32)
-        return self.loaded.encoder.encode(heads, relations)
+        heads = self.amendments.overlay.query_rows(self.loaded.table, entities)
+        return self.loaded.encoder.encode(heads.astype(np.float32), relations)
 
     def _pairs(self, field: str, entities: ArrayLike, relations: ArrayLike) -> tuple[Rows, Rows]:
-        rows = row_numbers(field, entities, self.num_entities)
+        rows = row_numbers(field, entities, self.num_rows)
         asked = row_numbers("relations", relations, 2 * self.num_relations)
         same_length("relations", len(asked), field, len(rows))
         return rows, asked
@@ -148,19 +167,27 @@ class Engine:
             encoded = perf_counter() - start
             excluded = self._excluded(rows[step], asked[step], exclude_known, denied)
             wanted = Search(k, excluded, allowed, exact, check)
-            results = self.loaded.retriever.search(query, wanted)
+            results = self._search(self.loaded.retriever, query, wanted)
             results.seconds["encode"] = encoded
             self._complete(results, query, rows[step], asked[step], mark=not exclude_known)
             parts.append(results)
         results = Results.join(parts)
         return results if threshold is None else results.where(results.scores >= threshold)
 
+    def _search(self, retriever: Retriever, query: Query, wanted: Search) -> Results:
+        """Search the table, and the overlay where it has entities."""
+        overlay = self.amendments.overlay
+        if not len(overlay):
+            return retriever.search(query, wanted)
+        results = retriever.search(query, overlay.split(wanted))
+        return overlay.merge(retriever.scorer, query, wanted, results)
+
     def _excluded(self, entities: Rows, relations: Rows, known: bool, denied: Rows) -> Exclusions:
         """Return known facts, where asked for, self-loops and denied rows."""
         loops = self._loopless[relations].nonzero()[0]
         owners, rows = loops, entities[loops]
-        if known and self.bundle.known is not None:
-            offsets, facts = self.bundle.known.of_many(entities, relations)
+        if known and self.amendments.known is not None:
+            offsets, facts = self.amendments.known.of_many(entities, relations)
             facts_of = np.repeat(np.arange(len(entities)), np.diff(offsets))
             owners, rows = np.concatenate([facts_of, owners]), np.concatenate([facts, rows])
         excluded = Exclusions.of_pairs(owners, rows, len(entities))
@@ -173,12 +200,12 @@ class Engine:
         """Split totals into scores and priors, and mark self-loops and known facts."""
         self._check_finite(results.scores)
         if self._layout.priors.start < self._layout.priors.stop:
-            vectors, table = query.vector[results.owners], self.loaded.table.rows(results.rows)
+            vectors, table = query.vector[results.owners], self.answer_rows(results.rows)
             results.priors = prior_of(vectors, table, self._layout)
             results.scores = results.scores - results.priors
         results.self_loop_excluded = self._loopless[relations]
-        if mark and self.bundle.known is not None:
-            marks = self.bundle.known.marks(entities, relations, results.offsets, results.rows)
+        if mark and self.amendments.known is not None:
+            marks = self.amendments.known.marks(entities, relations, results.offsets, results.rows)
             results.known = marks
 
     def _check_finite(self, scores: Float64) -> None:
@@ -204,16 +231,16 @@ class Engine:
             deny: rows that may not.
             check: called between steps.
         """
-        rows = row_numbers("entities", entities, self.num_entities)
+        rows = row_numbers("entities", entities, self.num_rows)
         allowed, denied = self._allowed(allow), self._denied(deny)
         parts = []
         for step in _steps(len(rows), k):
             check()
             own = rows[step]
-            query = self.loaded.neighbour_scorer.queries(self.loaded.table.rows(own))
+            query = self.loaded.neighbour_scorer.queries(self.answer_rows(own))
             excluded = Exclusions(len(own), np.arange(len(own)), own, denied)
             wanted = Search(k, excluded, allowed, check=check)
-            parts.append(self.loaded.neighbours.search(query, wanted))
+            parts.append(self._search(self.loaded.neighbours, query, wanted))
         results = Results.join(parts)
         self._check_finite(results.scores)
         return results
@@ -233,8 +260,8 @@ class Engine:
         scored, so every answer is exact.
         """
         _check_k(k, self.num_relations, "relations")
-        head = row_numbers("heads", heads, self.num_entities)
-        tail = row_numbers("tails", tails, self.num_entities)
+        head = row_numbers("heads", heads, self.num_rows)
+        tail = row_numbers("tails", tails, self.num_rows)
         same_length("tails", len(tail), "heads", len(head))
         start = perf_counter()
         parts = []
@@ -251,7 +278,7 @@ class Engine:
         self._check_finite(scores)
         loops = self.self_loops(*triples)
         scores[loops] = -np.inf
-        known = None if self.bundle.known is None else self.bundle.known.contains(*triples)
+        known = None if self.amendments.known is None else self.amendments.known.contains(*triples)
         if exclude_known and known is not None:
             scores[known] = -np.inf
         results = rank_table(every, scores.reshape(shape), k)
@@ -263,7 +290,7 @@ class Engine:
     def scores(
         self, entities: ArrayLike, relations: ArrayLike, *, use_priors: bool = True
     ) -> Float64:
-        """Return scores [B, E] of every entity as an answer to each query.
+        """Return scores [B, E + O] of every entity as an answer to each query.
 
         Args:
             entities: [B] rows.
@@ -276,8 +303,13 @@ class Engine:
     def _scores(self, entities: Rows, relations: Rows, use_priors: bool) -> Float64:
         query = self._encode(entities, relations)
         if not use_priors:
-            return self.loaded.retriever.scores(query.without_prior(self._layout))
-        scores = self.loaded.retriever.scores(query)
+            query = query.without_prior(self._layout)
+        scores, overlay = self.loaded.retriever.scores(query), self.amendments.overlay
+        if len(overlay):
+            beyond = overlay.scores(self.loaded.scorer, query)
+            scores = np.concatenate([scores, beyond], axis=1)
+        if not use_priors:
+            return scores
         lower(scores, entities, relations, self._loopless)
         return scores
 
@@ -287,12 +319,12 @@ class Engine:
         Without relation priors, and whether the triple is a self-loop or not.
         """
         rows, asked = self._pairs("heads", heads, relations)
-        wanted = row_numbers("tails", tails, self.num_entities)
+        wanted = row_numbers("tails", tails, self.num_rows)
         same_length("tails", len(wanted), "heads", len(rows))
         scores = np.empty(len(rows))
         for step in _slices(len(rows), _STEP_TRIPLES):
             query = self._encode(rows[step], asked[step]).without_prior(self._layout)
-            table = self.loaded.table.rows(wanted[step, None])
+            table = self.answer_rows(wanted[step, None])
             scores[step] = self.loaded.scorer.scores(query, table)[:, 0]
         return scores
 
@@ -330,7 +362,7 @@ class Engine:
             check: called between steps.
         """
         rows, asked = self._pairs("entities", entities, relations)
-        wanted = row_numbers("targets", targets, self.num_entities)
+        wanted = row_numbers("targets", targets, self.num_rows)
         offsets, facts = self._known(rows, asked) if known is None else known
         ranks = np.empty(len(rows))
         for step in _slices(len(rows), _STEP_SCORES // self.num_entities):
@@ -338,23 +370,34 @@ class Engine:
             scores = self._scores(rows[step], asked[step], use_priors)
             bounds = offsets[step.start : step.stop + 1]
             others = facts[bounds[0] : bounds[-1]]
+            self._score_targets(scores, rows[step], asked[step], wanted[step])
             ranks[step] = filtered_ranks(scores, wanted[step], bounds - bounds[0], others)
         return ranks
 
+    def _score_targets(
+        self, scores: Float64, entities: Rows, relations: Rows, targets: Rows
+    ) -> None:
+        """Fill in the scores of targets that are no candidates for other queries."""
+        which = np.flatnonzero(targets >= self.num_entities)
+        if len(which):
+            query = self._encode(entities[which], relations[which]).without_prior(self._layout)
+            table = self.answer_rows(targets[which, None])
+            scores[which, targets[which]] = self.loaded.scorer.scores(query, table)[:, 0]
+
     def _known(self, entities: Rows, relations: Rows) -> Known:
-        if self.bundle.known is None:
+        if self.amendments.known is None:
             return np.zeros(len(entities) + 1, np.int64), np.zeros(0, np.int64)
-        return self.bundle.known.of_many(entities, relations)
+        return self.amendments.known.of_many(entities, relations)
 
     def _allowed(self, allow: ArrayLike | None) -> Rows | None:
         """Return distinct ascending rows."""
         if allow is None:
             return None
-        rows = row_numbers("allow", allow, self.num_entities, least=0)
+        rows = row_numbers("allow", allow, self.num_rows, least=0)
         return rows if (rows[1:] > rows[:-1]).all() else np.unique(rows)
 
     def _denied(self, deny: ArrayLike | None) -> Rows:
-        return row_numbers("deny", [] if deny is None else deny, self.num_entities, least=0)
+        return row_numbers("deny", [] if deny is None else deny, self.num_rows, least=0)
 
 
 def _check_k(k: int, most: int, of: str) -> None:

@@ -22,6 +22,7 @@ from mulde.placement.solver import FrozenModel, Placement, place, query_mean, ro
 from mulde.typing import Float64, Floats, Rows
 from serving.engine.exclusions import Exclusions
 from serving.engine.loading import LoadedModel
+from serving.engine.overlay import Overlay
 from serving.engine.retriever import Search
 from serving.engine.scoring import Query
 
@@ -44,8 +45,12 @@ class Placer:
 
     @property
     def has_guard(self) -> bool:
-        """Whether the bundle says what the training asked; else entities get the query mean."""
-        return self._bundle.known is not None or self._bundle.types is not None
+        """Whether entities are fitted; else they get the query mean.
+
+        For that the score must be linear, and the bundle must say what the training asked.
+        """
+        linear = self._bundle.manifest.score.kind == "linear"
+        return linear and (self._bundle.known is not None or self._bundle.types is not None)
 
     def place(self, neighbours: Floats, relations: Rows) -> Placement:
         """Place an entity with facts (entity, relation, neighbour).
@@ -63,6 +68,10 @@ class Placer:
             row = row_of(model, query_mean(model, self._wide(queries)), model.tail_bias)
             return Placement(row, row)
         return place(model, self._wide(queries), self._levels(queries))
+
+    def query_rows(self, overlay: Overlay, entities: Rows) -> Floats:
+        """Return rows [n, W] of entities [n] of the table or an overlay, as heads of queries."""
+        return overlay.query_rows(self._loaded.table, entities)
 
     def _queries(self, rows: Floats, relations: Rows) -> Query:
         heads = np.ascontiguousarray(rows, dtype=np.float32)
@@ -103,7 +112,9 @@ class Placer:
     def _model(self) -> FrozenModel:
         manifest = self._bundle.manifest
         points = manifest.layout.unpack(self._sample[:, :-1])
-        asked, total = _train_queries(self._bundle)
+        asked, total = np.zeros((0, 2), np.int64), 0
+        if self.has_guard:
+            asked, total = _train_queries(self._bundle)
         steps = [slice(start, start + _STEP) for start in range(0, len(asked), _STEP)]
         parts = [self._queries(self._loaded.table.rows(asked[s, 0]), asked[s, 1]) for s in steps]
         wide = [np.zeros((0, manifest.layout.width + 1)), *map(self._wide, parts)]
@@ -149,8 +160,7 @@ def _train_queries(bundle: Bundle) -> tuple[Rows, int]:
         keys = bundle.known.keys
         chosen = keys[_chosen(rng, len(keys))].astype(np.int64)
         return np.column_stack([chosen % entities, chosen // entities]), len(keys)
-    if bundle.types is None:
-        return np.zeros((0, 2), np.int64), 0
+    assert bundle.types is not None
     relations = bundle.vocabulary.relations.ids
     names = [f"{side}:{relation}" for side in ("head", "tail") for relation in relations]
     members = [bundle.types.of(name) for name in names]

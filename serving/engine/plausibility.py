@@ -37,6 +37,6 @@ def plausibilities(
 
 def entity_biases(engine: Engine, entities: Rows) -> Float64:
     """Tail bias and head bias of entities, [n, 2]."""
-    layout, rows = engine.manifest.layout, engine.loaded.table.rows(entities).astype(np.float64)
+    layout, rows = engine.manifest.layout, engine.answer_rows(entities).astype(np.float64)
     columns = rows[:, layout.tail_bias].sum(axis=1), rows[:, layout.head_bias].sum(axis=1)
     return np.column_stack(columns)

@@ -85,7 +85,7 @@ class Retriever:
             row_norm: the largest Euclidean norm of a row.
             index: returns candidates.
         """
-        self._table, self._scorer, self._row_norm = table, scorer, row_norm
+        self._table, self.scorer, self._row_norm = table, scorer, row_norm
         self._index = index
 
     def search(self, query: Query, wanted: Search) -> Results:
@@ -126,7 +126,7 @@ class Retriever:
             part = query.take(slice(found.start, found.stop))
             start = perf_counter()
             results = self._ranked(part, wanted.k, found)
-            if not (self._index.is_top and self._scorer.is_monotone):
+            if not (self._index.is_top and self.scorer.is_monotone):
                 mine = wanted.take(found.start, found.stop)
                 results = self._certified(part, mine, results, found.unseen())
             results.seconds = {"rescore": perf_counter() - start}
@@ -142,7 +142,7 @@ class Retriever:
         self, query: Query, wanted: Search, results: Results, unseen: Float64
     ) -> Results:
         """Say which results are certified; where ``exact``, fetch what the others need."""
-        floors = safe_floors(self._scorer, query, _last(results), self._row_norm)
+        floors = safe_floors(self.scorer, query, _last(results), self._row_norm)
         floors[results.counts < wanted.k] = -np.inf
         results.exact = (unseen < floors) | (unseen == -np.inf)
         if not wanted.exact or results.exact.all():
@@ -166,7 +166,7 @@ class Retriever:
         for start in range(0, len(rows), _SCORED_PAIRS):
             part = slice(start, start + _SCORED_PAIRS)
             table = self._table.rows(rows[part, None])
-            scores[part] = self._scorer.scores(query.take(owners[part]), table)[:, 0]
+            scores[part] = self.scorer.scores(query.take(owners[part]), table)[:, 0]
         return scores
 
     def scores(self, query: Query, rows: Rows | None = None) -> Float64:
@@ -176,7 +176,7 @@ class Retriever:
         for start in range(0, len(every), _SCORED_ROWS):
             part = slice(start, start + _SCORED_ROWS)
             table = self._table.rows(every[None, part])
-            scores[:, part] = self._scorer.scores(query, table)
+            scores[:, part] = self.scorer.scores(query, table)
         return scores
 
 

@@ -14,9 +14,9 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from google.protobuf.message_factory import GetMessageClass
 
-from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
+from mulde.v1 import facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 
-_FILES = (prediction_pb2, vocabulary_pb2, model_pb2)
+_FILES = (prediction_pb2, vocabulary_pb2, model_pb2, facts_pb2)
 _READ_BY_GET = ("Get", "List", "Search")
 PREFIX = "/v1/"
 

@@ -19,8 +19,8 @@ from serving.process.monitoring.http_endpoints import HttpEndpoints, Probes
 from serving.process.monitoring.logs import Log, open_log
 from serving.process.monitoring.systemd import notify
 from serving.process.port import reserve_port
-from serving.process.server import LOOK_AFTER_S, Server, tuning_of
-from serving.process.settings import Settings, check_exposure
+from serving.process.server import LOOK_AFTER_S, Server, follower_of, tuning_of
+from serving.process.settings import Settings, check_exposure, check_state
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.workers.run_folder import RunFolder
 from serving.process.workers.supervisor import Supervisor
@@ -41,7 +41,7 @@ def check(settings: Settings) -> list[Model]:
         ConfigError, BundleError: naming the setting or the file.
     """
     check_files(settings)
-    registry = Registry(tuning_of(settings))
+    registry = Registry(tuning_of(settings), loaded=follower_of(settings))
     _director(settings, registry).start()
     return list(registry.snapshot.models.values())
 
@@ -53,6 +53,7 @@ def check_files(settings: Settings) -> None:
         ConfigError: naming the setting or the file.
     """
     check_exposure(settings)
+    check_state(settings)
     max_connections(settings.server.max_connections, descriptor_limit())
     if settings.auth.api_key_file is not None:
         Tokens(settings.auth.api_key_file)

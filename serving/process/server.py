@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,8 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from mulde.errors import ConfigError
-from mulde.v1 import model_pb2, prediction_pb2, vocabulary_pb2
+from mulde.errors import ConfigError, StoreError
+from mulde.v1 import facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 from serving.engine.entity_table import use_threads
 from serving.process.access.auth import AuthInterceptor
 from serving.process.access.tls import credentials
@@ -29,10 +30,12 @@ from serving.process.monitoring.metrics import Metrics
 from serving.process.reload import reloaded
 from serving.process.settings import AuthSettings, Settings
 from serving.registry.batcher import Batcher
-from serving.registry.model import Tuning
+from serving.registry.fact_stores import FactStores
+from serving.registry.model import Model, Tuning
 from serving.registry.registry import Registry, Snapshot
 from serving.rpc.admin import Administration, Changes
 from serving.rpc.admission import AdmissionController
+from serving.rpc.facts import FactChanges
 from serving.rpc.handlers import Call, Services
 from serving.rpc.prediction import LinkPrediction
 from serving.rpc.request import Limits
@@ -42,7 +45,9 @@ SERVICES = (
     prediction_pb2.DESCRIPTOR.services_by_name["LinkPredictionService"],
     vocabulary_pb2.DESCRIPTOR.services_by_name["VocabularyService"],
     model_pb2.DESCRIPTOR.services_by_name["ModelService"],
+    facts_pb2.DESCRIPTOR.services_by_name["FactService"],
 )
+_FOLLOW_S = 0.1
 _HEALTH = ("", *(service.full_name for service in SERVICES))
 LOOK_AFTER_S, LOOK_AFTER_CROWDED_S = 0.5, 0.05
 """Seconds between two looks at the connections: few, and near the most that are allowed."""
@@ -119,7 +124,7 @@ class Server:
         self.admission = admission_of(settings, self._batcher.waited_s)
         self._auth = AuthInterceptor(self._tokens, log, settings.auth.max_failures_per_minute)
         self.metrics = Metrics(lambda: self.admission.requests)
-        self.registry = Registry(tuning_of(settings), self._tell_models)
+        self.registry = Registry(tuning_of(settings), self._tell_models, follower_of(settings))
         self._health = Health()
         self._idle: IdleConnections | None = None
         # Requests in flight, as many that are being received, and some to refuse others.
@@ -141,6 +146,7 @@ class Server:
             **LinkPrediction(self.registry, batcher, limits).methods(),
             **VocabularySearch(self.registry, batcher, limits).methods(),
             **Administration(self.registry, changes, limits).methods(),
+            **FactChanges(self.registry).methods(),
         }
         services = Services(methods, self.admission, self._auth.of, self._calls)
         self._server.add_generic_rpc_handlers((services,))
@@ -163,7 +169,22 @@ class Server:
         self._idle = IdleConnections(port, self._connections, self.admission, self.log)
         self._bind(port)
         self._health.tell(True, *_HEALTH)
+        if self.settings.state.dir is not None:
+            threading.Thread(target=self._follow_facts, name="facts", daemon=True).start()
         self._server.start()
+
+    def _follow_facts(self) -> None:
+        """Take over changes of facts that other processes make."""
+        trouble = ""
+        while True:
+            try:
+                self.registry.refresh()
+                trouble = ""
+            except StoreError as error:
+                if str(error) != trouble:
+                    self.log.error("cannot follow the facts", error=str(error))
+                trouble = str(error)
+            time.sleep(_FOLLOW_S)
 
     def reload(self, read: Callable[[], Settings]) -> None:
         """Read the settings again, and take over what can change."""
@@ -256,6 +277,12 @@ def calm_collector() -> None:
 def limits_of(settings: Settings) -> Limits:
     """The limits on requests."""
     return Limits(**settings.limits.model_dump())
+
+
+def follower_of(settings: Settings) -> Callable[[Model], None]:
+    """What has a loaded model follow the changes of facts, where the server keeps any."""
+    folder = settings.state.dir
+    return (lambda model: None) if folder is None else FactStores(folder).attach
 
 
 def tuning_of(settings: Settings) -> Tuning:

@@ -66,6 +66,12 @@ class ModelSettings(_Section):
     low_memory: bool = False
 
 
+class StateSettings(_Section):
+    """What a server keeps beyond its bundles."""
+
+    dir: Path | None = None
+
+
 class TlsSettings(_Section):
     """Certificates; read again when they change."""
 
@@ -114,6 +120,7 @@ class Settings(_Section):
     tls: TlsSettings = TlsSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
+    state: StateSettings = StateSettings()
 
     def with_low_memory(self) -> Settings:
         """Return the settings with limits that keep a process small, whatever is asked."""
@@ -125,6 +132,17 @@ class Settings(_Section):
                 for name, limits in _LOW_MEMORY.items()
             }
         )
+
+
+def check_state(settings: Settings) -> None:
+    """Refuse a folder for facts inside the models, which are immutable.
+
+    Raises:
+        ConfigError: naming the folder.
+    """
+    folder, models = settings.state.dir, settings.models.dir.resolve()
+    if folder is not None and folder.resolve().is_relative_to(models):
+        raise ConfigError("state.dir", f"a folder outside the models in {models}", str(folder))
 
 
 def check_exposure(settings: Settings) -> None:

@@ -63,6 +63,12 @@ class EntityResolver:
         """
         self._vocabulary, self._max_bytes, self._nearest = vocabulary, max_name_bytes, nearest
         self._recent: dict[str, dict[str, int]] = {"entity": {}, "relation": {}}
+        self._overlay: dict[str, int] = {}
+
+    def follow(self, overlay: dict[str, int]) -> None:
+        """Know the rows of entities beyond the vocabulary, by id."""
+        self._overlay = overlay
+        self._recent["entity"] = {}
 
     def entities(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
         """Rows [B] of entities; failures are added to ``resolved`` and have row 0."""
@@ -131,6 +137,14 @@ class EntityResolver:
 
     def _look_up(self, names: NameTable, wanted: Sequence[str]) -> Rows:
         """Rows [B]; -1 for names that are unknown, ambiguous or not allowed."""
+        rows = self._look_up_stored(names, wanted)
+        if self._overlay and names.kind == "entity":
+            for place in np.flatnonzero(rows < 0).tolist():
+                rows[place] = self._overlay.get(wanted[place], -1)
+        return rows
+
+    def _look_up_stored(self, names: NameTable, wanted: Sequence[str]) -> Rows:
+        """Rows [B] of the vocabulary."""
         short = self._max_bytes // 4
         if all(0 < len(name) <= short for name in wanted):
             return names.lookup(wanted)
@@ -166,9 +180,19 @@ class _Column:
     def __init__(self, strings: StringColumn) -> None:
         self._strings = strings
         self._kept: dict[int, str] = {}
+        self.overlay: list[str] = []
+
+    def _take_both(self, rows: NDArray[np.integer]) -> list[str]:
+        """The strings of rows [B] of which some follow those that are stored."""
+        first = len(self._strings)
+        inside = iter(self._strings.take(rows[rows < first]))
+        listed = rows.tolist()
+        return [next(inside) if row < first else self.overlay[row - first] for row in listed]
 
     def take(self, rows: NDArray[np.integer]) -> list[str]:
         """The strings of rows [B]."""
+        if self.overlay and (rows >= len(self._strings)).any():
+            return self._take_both(rows)
         if len(rows) > _FEW:
             return self._strings.take(rows)
         listed, kept = rows.tolist(), self._kept
@@ -188,3 +212,7 @@ class LabelCache:
     def __init__(self, names: NameTable) -> None:
         self.ids = _Column(names.ids)
         self.labels = self.ids if names.labels is names.ids else _Column(names.labels)
+
+    def follow(self, overlay: list[str]) -> None:
+        """Know the ids of entities beyond the vocabulary, in the order of their rows."""
+        self.ids.overlay = self.labels.overlay = overlay

@@ -9,8 +9,11 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.label_search import SearchIndex, nearest_names
+from mulde.errors import NotEnabled
 from serving.engine.engine import Engine
+from serving.engine.placement import Placer
 from serving.registry.entity_resolver import EntityResolver, LabelCache, Nearest
+from serving.registry.live_facts import LiveFacts
 from serving.registry.repository import Place
 
 _WARM_UP = (1, 8, 256)
@@ -50,6 +53,8 @@ class Model:
         """
         self.name, self.version, self.bundle = name, version, bundle
         self.engine = Engine(bundle, low_memory=tuning.low_memory)
+        self.placer = Placer(bundle, self.engine.loaded)
+        self._live: LiveFacts | None = None
         # Nothing below refers back to the model, so that it is freed at once.
         vocabulary, nearest = bundle.vocabulary, _nearest(bundle.search)
         self.resolver = EntityResolver(vocabulary, tuning.max_name_bytes, nearest)
@@ -68,6 +73,35 @@ class Model:
         model = cls(place.name, place.version, bundle, tuning)
         model.warm_up()
         return model
+
+    @property
+    def live(self) -> LiveFacts:
+        """The changes since the training.
+
+        Raises:
+            NotEnabled: if the server keeps none.
+        """
+        if self._live is None:
+            raise NotEnabled("a folder for facts (--state)")
+        return self._live
+
+    def follow(self, live: LiveFacts) -> None:
+        """Take over the changes of a store, now and at each ``refresh``."""
+        self._live = live
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take over what is new in the store.
+
+        Raises:
+            StoreError: if it cannot be read.
+        """
+        found = None if self._live is None else self._live.refresh(self.engine, self.placer)
+        if self._live is not None and found is not None:
+            # Names of answers first, names of questions last: no row is met before it is known.
+            self.entities.follow(list(self._live.numbers))
+            self.engine, names = found
+            self.resolver.follow(names)
 
     def __str__(self) -> str:
         """name/version."""

@@ -62,15 +62,19 @@ class Registry:
     """Loads, swaps and frees models."""
 
     def __init__(
-        self, tuning: Tuning, changed: Callable[[Snapshot], None] = lambda snapshot: None
+        self,
+        tuning: Tuning,
+        changed: Callable[[Snapshot], None] = lambda snapshot: None,
+        loaded: Callable[[Model], None] = lambda model: None,
     ) -> None:
         """Start with nothing loaded.
 
         Args:
             tuning: how models are loaded.
             changed: hears of each new snapshot.
+            loaded: completes each model that was loaded, before it answers.
         """
-        self._tuning, self._changed = tuning, changed
+        self._tuning, self._changed, self._loaded = tuning, changed, loaded
         self.snapshot = Snapshot()
         self._staged: dict[Key, Model] = {}
 
@@ -106,7 +110,18 @@ class Registry:
             }
 
     def _load(self, place: Place) -> Model:
-        return Model.load(place, self._tuning)
+        model = Model.load(place, self._tuning)
+        self._loaded(model)
+        return model
+
+    def refresh(self) -> None:
+        """Have the models take over changes of facts that other processes made.
+
+        Raises:
+            StoreError: if a store cannot be read.
+        """
+        for model in self.snapshot.models.values():
+            model.refresh()
 
     def commit(self, lineup: Lineup) -> None:
         """Switch to the lineup that was prepared, and let go of what is not in it."""

@@ -376,8 +376,9 @@ def score_columns(
     if bundle.calibration is not None:
         scores = tail_scores, head_scores
         columns["plausibilities"] = plausibilities(engine, triples, scores, base_rate)
-    if bundle.known is not None:
-        columns["known"] = bundle.known.contains(heads, relations, tails)
+    known = engine.amendments.known
+    if known is not None:
+        columns["known"] = known.contains(heads, relations, tails)
     if ranks:
         back = relations + engine.num_relations
         columns["tail_ranks"] = engine.ranks(heads, relations, tails, use_priors=False)

@@ -163,6 +163,6 @@ def version_of(model: Model) -> common_pb2.ModelVersion:
 
 def known_facts(model: Model, excluded: bool) -> common_pb2.KnownFacts:
     """What was done about known facts."""
-    if model.bundle.known is None:
+    if model.engine.amendments.known is None:
         return common_pb2.KNOWN_FACTS_UNAVAILABLE
     return common_pb2.KNOWN_FACTS_EXCLUDED if excluded else common_pb2.KNOWN_FACTS_MARKED

@@ -132,13 +132,12 @@ class VocabularySearch:
         """Names, types and numbers of known facts of one entity."""
         model = self._pick(request, call)
         row = _one_row(model.resolver.entities, "entity", request.entity)
-        names = model.bundle.vocabulary.entities
-        known = model.bundle.known
+        known = model.engine.amendments.known
         return vocabulary_pb2.GetEntityResponse(
             model=version_of(model),
             row=row,
-            id=names.ids[row],
-            label=names.labels[row],
+            id=model.entities.ids.take(np.array([row]))[0],
+            label=model.entities.labels.take(np.array([row]))[0],
             types=own_types(model, row, call),
             facts=[] if known is None else fact_counts(model, known, row),
             known_facts=_UNAVAILABLE if known is None else _MARKED,
@@ -149,7 +148,7 @@ class VocabularySearch:
     ) -> vocabulary_pb2.ListFactsResponse:
         """The other entities of an entity's known facts, by ascending row."""
         model = self._pick(request, call)
-        known = model.bundle.known
+        known = model.engine.amendments.known
         if known is None:
             raise Unsupported("entity", "known facts")
         row = _one_row(model.resolver.entities, "entity", request.entity)
@@ -158,8 +157,9 @@ class VocabularySearch:
         if side not in vocabulary_pb2.EntitySide.values():
             raise InvalidArgument("side", "a value of mulde.v1.EntitySide", side)
         back = side == vocabulary_pb2.ENTITY_SIDE_TAIL
-        others = known.of(row, relation + back * known.num_relations)
-        names, key = model.bundle.vocabulary.entities, f"{model}:{row}:{relation}:{back}"
+        asked = np.array([relation + back * model.engine.num_relations])
+        _, others = known.of_many(np.array([row]), asked)
+        names, key = model.entities, f"{model}:{row}:{relation}:{back}"
         size = read_page_size(request.page_size, _PAGE)
         start = min(read_token(request.page_token, key), len(others))
         rows = others[start : start + size]

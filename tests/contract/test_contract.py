@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
-from mulde.v1 import common_pb2, model_pb2, prediction_pb2, vocabulary_pb2
+from mulde.v1 import common_pb2, facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 from serving.process.server import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +19,7 @@ FILES = {
     "common": common_pb2,
     "prediction": prediction_pb2,
     "vocabulary": vocabulary_pb2,
+    "facts": facts_pb2,
     "model": model_pb2,
 }
 

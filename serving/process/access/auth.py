@@ -15,7 +15,15 @@ from serving.process.access.tokens import Tokens
 from serving.process.monitoring.logs import Log
 
 ADMIN_METHODS = frozenset(
-    f"mulde.v1.ModelService.{name}" for name in ("LoadModel", "ReloadModel", "UnloadModel")
+    f"mulde.v1.{name}"
+    for name in (
+        "FactService.AddFacts",
+        "FactService.ListChangedFacts",
+        "FactService.RemoveFacts",
+        "ModelService.LoadModel",
+        "ModelService.ReloadModel",
+        "ModelService.UnloadModel",
+    )
 )
 
 Metadata = Mapping[str, str | bytes]

@@ -1,0 +1,134 @@
+"""What came after the training: entities with rows of their own, and changed known facts.
+
+Overlay rows follow those of the table: row E + i is entity i of the overlay. There are few of them,
+so every search scores them all; an answer stays certified.
+
+Shape letters: E entities of the table, O of the overlay, W width, B queries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mulde.bundle.amended_facts import Facts
+from mulde.typing import Float32, Float64, Floats, Mask, Rows
+from serving.engine.entity_table import EntityTable
+from serving.engine.exclusions import Exclusions
+from serving.engine.results import Results, rank_pairs, rank_table
+from serving.engine.retriever import Search
+from serving.engine.scoring import Query, Scorer
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Entities beyond the table.
+
+    Attributes:
+        first: E.
+        as_query: float32 [O, W], rows as heads of queries.
+        as_answer: float32 [O, W], rows as candidates.
+        is_candidate: [O], whether each may be an answer.
+    """
+
+    first: int
+    as_query: Float32
+    as_answer: Float32
+    is_candidate: Mask
+
+    @classmethod
+    def none(cls, entities: int, width: int) -> Overlay:
+        """Return no entity beyond a table of E rows."""
+        rows = np.zeros((0, width), np.float32)
+        return cls(entities, rows, rows, np.zeros(0, bool))
+
+    def __len__(self) -> int:
+        """O."""
+        return len(self.is_candidate)
+
+    @property
+    def stop(self) -> int:
+        """E + O."""
+        return self.first + len(self)
+
+    def with_queries(self, as_query: Float32, as_answer: Float32) -> Overlay:
+        """Return an overlay with further entities [n, W] that are no answers to other queries."""
+        return replace(
+            self,
+            as_query=np.concatenate([self.as_query, as_query]),
+            as_answer=np.concatenate([self.as_answer, as_answer]),
+            is_candidate=np.concatenate([self.is_candidate, np.zeros(len(as_query), bool)]),
+        )
+
+    def query_rows(self, table: EntityTable, rows: Rows) -> Floats:
+        """Return rows [..., W] of entities [...] as heads of queries."""
+        return self._pick(table, self.as_query, rows)
+
+    def answer_rows(self, table: EntityTable, rows: Rows) -> Floats:
+        """Return rows [..., W] of entities [...] as candidates."""
+        return self._pick(table, self.as_answer, rows)
+
+    def _pick(self, table: EntityTable, own: Float32, rows: Rows) -> Floats:
+        if not len(own):
+            return table.rows(rows)
+        beyond = rows >= self.first
+        if not beyond.any():
+            return table.rows(rows)
+        picked = table.rows(np.where(beyond, 0, rows)).astype(np.float32)
+        picked[beyond] = own[rows[beyond] - self.first]
+        return picked
+
+    def split(self, wanted: Search) -> Search:
+        """Return what is wanted of the table alone."""
+        excluded, allowed = wanted.excluded, wanted.allowed
+        inside = excluded.rows < self.first
+        everywhere = excluded.everywhere[excluded.everywhere < self.first]
+        pairs = excluded.owners[inside], excluded.rows[inside]
+        base = Exclusions(excluded.queries, *pairs, everywhere)
+        if allowed is not None:
+            allowed = allowed[: allowed.searchsorted(self.first)]
+        return wanted._replace(excluded=base, allowed=allowed)
+
+    def merge(self, scorer: Scorer, query: Query, wanted: Search, results: Results) -> Results:
+        """Rank the overlay's entities among results of the table.
+
+        Args:
+            scorer: of the query.
+            query: B queries.
+            wanted: of all entities.
+            results: the k best rows of the table.
+        """
+        rows = np.arange(self.first, self.stop)
+        scores = self.scores(scorer, query)
+        scores[wanted.excluded.within(rows)] = -np.inf
+        if wanted.allowed is not None:
+            scores[:, ~np.isin(rows, wanted.allowed)] = -np.inf
+        own = rank_table(rows, scores, wanted.k)
+        owners = np.concatenate([results.owners, own.owners])
+        order = owners.argsort(kind="stable")
+        found = np.concatenate([results.rows, own.rows])[order]
+        values = np.concatenate([results.scores, own.scores])[order]
+        merged = rank_pairs(owners[order], found, values, wanted.k, len(results))
+        merged.exact, merged.seconds = results.exact, results.seconds
+        merged.fetched = results.fetched + own.fetched
+        return merged
+
+    def scores(self, scorer: Scorer, query: Query) -> Float64:
+        """Return scores [B, O]; minus infinity for those that are no candidates."""
+        scores = scorer.scores(query, self.as_answer[None])
+        scores[:, ~self.is_candidate] = -np.inf
+        return scores
+
+
+@dataclass(frozen=True)
+class Amendments:
+    """What changed since the training.
+
+    Attributes:
+        known: known facts now; None where there are none at all.
+        overlay: entities beyond the table.
+    """
+
+    known: Facts | None
+    overlay: Overlay

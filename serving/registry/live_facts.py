@@ -1,0 +1,166 @@
+"""Follow a store of facts: what one loaded model makes of the changes since its training.
+
+The store has names; here they become rows of one version. ``refresh`` reads what is new, places the
+entities that new facts are about, and gives the model an engine that knows all of it.
+
+Shape letters: n changed facts, O entities of the overlay, W width, R relations.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mulde.bundle.amended_facts import AmendedFacts, Facts
+from mulde.bundle.bundle import Bundle
+from mulde.storage.fact_store import Change, FactStore
+from mulde.typing import Mask, Rows
+from serving.engine.engine import Engine
+from serving.engine.overlay import Amendments, Overlay
+from serving.engine.placement import Placer
+
+MOST_FACTS_OF_ENTITY = 100
+"""Facts that an entity is placed by, its newest."""
+
+
+class LiveFacts:
+    """The changes of one store as rows of one bundle. Threads may share it."""
+
+    def __init__(self, store: FactStore, bundle: Bundle) -> None:
+        """Read nothing yet."""
+        self.store, self._bundle = store, bundle
+        self._lock = threading.Lock()
+        self._generation: tuple[int, int] | None = None
+        self._sequence = 0
+        self.numbers: dict[str, int] = {}
+        self._triples = np.zeros((0, 3), np.int64)
+        self._removed = np.zeros(0, bool)
+
+    def refresh(self, engine: Engine, placer: Placer) -> tuple[Engine, dict[str, int]] | None:
+        """Read what is new in the store.
+
+        Args:
+            engine: of the model, with what was read before.
+            placer: of the same bundle.
+
+        Returns:
+            the engine that knows it, and the rows of entities that have facts, by id; None where
+            nothing is new.
+
+        Raises:
+            StoreError: if the store cannot be read.
+        """
+        with self._lock:
+            generation = self.store.generation
+            if generation == self._generation:
+                return None
+            changes = self.store.changes(self._sequence)
+            self.numbers |= self.store.entities(len(self.numbers))
+            touched = self._take(changes)
+            if changes:
+                self._sequence = changes[-1].sequence
+            self._generation = generation
+            overlay = self._placed(engine.amendments.overlay, touched, placer)
+            known = self._known()
+            return engine.amended(Amendments(known, overlay)), self._names(overlay)
+
+    def _take(self, changes: Sequence[Change]) -> Rows:
+        """Add changes as rows; the overlay entities that they are about."""
+        if not changes:
+            return np.zeros(0, np.int64)
+        heads, relations, tails = zip(*(change.fact for change in changes), strict=True)
+        names = self._bundle.vocabulary.relations
+        rows = np.column_stack(
+            [self.rows_of(heads), names.rows_of_ids(relations), self.rows_of(tails)]
+        )
+        usable = (rows >= 0).all(axis=1)  # the model of another version may know other relations
+        removed = np.array([change.removed for change in changes])
+        triples = np.concatenate([self._triples, rows[usable]])
+        states = np.concatenate([self._removed, removed[usable]])
+        # Of equal triples the last is kept: ``unique`` keeps the first of the reversed ones.
+        _, last = np.unique(triples[::-1], axis=0, return_index=True)
+        kept = np.sort(len(triples) - 1 - last)
+        self._triples, self._removed = triples[kept], states[kept]
+        about = rows[usable][:, [0, 2]]
+        return np.unique(about[about >= self._bundle.manifest.entities])
+
+    def rows_of(self, ids: Sequence[str]) -> Rows:
+        """Return rows of entity ids, of the table or the overlay; -1 for others."""
+        rows = self._bundle.vocabulary.entities.rows_of_ids(list(ids)).astype(np.int64)
+        first = self._bundle.manifest.entities - 1
+        for place in np.flatnonzero(rows < 0).tolist():
+            number = self.numbers.get(ids[place])
+            rows[place] = -1 if number is None else first + number
+        return rows
+
+    def _both(self) -> tuple[Rows, Mask]:
+        """Return changed facts [2 n, 3] as (entity, relation in [0, 2R), tail), and the states."""
+        back = self._triples[:, ::-1] + [0, self._bundle.manifest.relations, 0]
+        return np.concatenate([self._triples, back]), np.tile(self._removed, 2)
+
+    def _known(self) -> Facts | None:
+        if not len(self._triples):
+            return self._bundle.known
+        entities = self._bundle.manifest.entities
+        return AmendedFacts(self._bundle.known, entities, *self._both())
+
+    def _placed(self, former: Overlay, touched: Rows, placer: Placer) -> Overlay:
+        """Return an overlay in which the touched entities are placed anew."""
+        count, width = len(self.numbers), self._bundle.manifest.width
+        overlay = Overlay(
+            former.first,
+            np.zeros((count, width), np.float32),
+            np.zeros((count, width), np.float32),
+            np.zeros(count, bool),
+        )
+        done = len(former)
+        overlay.as_query[:done], overlay.as_answer[:done] = former.as_query, former.as_answer
+        overlay.is_candidate[:done] = former.is_candidate
+        overlay.is_candidate[touched - former.first] = False
+        both, removed = self._both()
+        facts = both[~removed]
+        facts = facts[facts[:, 0] >= former.first]
+        waiting = touched
+        while len(waiting):  # an entity may be placed by others that are placed first
+            placed = [row for row in waiting.tolist() if self._place(row, facts, overlay, placer)]
+            if not placed:
+                break
+            waiting = np.setdiff1d(waiting, placed)
+        return overlay
+
+    def _place(self, row: int, facts: Rows, overlay: Overlay, placer: Placer) -> bool:
+        """Place one entity by its facts with entities that have rows; whether it has any."""
+        own = facts[facts[:, 0] == row]
+        beyond = own[:, 2] - overlay.first
+        has_row = beyond < 0
+        has_row[beyond >= 0] = overlay.is_candidate[beyond[beyond >= 0]]
+        own = own[has_row][-MOST_FACTS_OF_ENTITY:]
+        if not len(own):
+            return False
+        placement = placer.place(placer.query_rows(overlay, own[:, 2]), own[:, 1])
+        place = row - overlay.first
+        overlay.as_query[place], overlay.as_answer[place] = placement.as_query, placement.as_answer
+        overlay.is_candidate[place] = True
+        return True
+
+    def _names(self, overlay: Overlay) -> dict[str, int]:
+        alive = overlay.is_candidate
+        first = overlay.first - 1
+        return {name: first + n for name, n in self.numbers.items() if alive[n - 1]}
+
+
+def unplaceable(facts: Mapping[str, set[str]], has_row: set[str]) -> list[str]:
+    """Return the new entities that no chain of facts connects with an entity that has a row.
+
+    Args:
+        facts: new entity -> entities that its facts name.
+        has_row: entities among them that have a row already.
+    """
+    reached, waiting = set(has_row), dict(facts)
+    while found := [name for name, others in waiting.items() if others & reached]:
+        reached.update(found)
+        for name in found:
+            del waiting[name]
+    return sorted(waiting)

@@ -1,0 +1,204 @@
+"""FactService: add, remove and list facts that came after the training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from google.protobuf.descriptor import MethodDescriptor
+
+from mulde.errors import InvalidArgument, UnknownEntity
+from mulde.storage.fact_store import MOST_ENTITIES, Names
+from mulde.typing import Mask, Rows
+from mulde.v1 import facts_pb2
+from serving.registry.entity_resolver import Resolved
+from serving.registry.live_facts import unplaceable
+from serving.registry.model import Model
+from serving.rpc.handlers import Call, Run
+from serving.rpc.prediction import Models
+from serving.rpc.request import check_same_length, next_token, read_page_size, read_token
+from serving.rpc.response import version_of
+
+MOST_FACTS = 10_000
+"""Facts in one request, and changes in one page."""
+_PAGE = 1000
+
+
+class FactChanges:
+    """The calls of FactService."""
+
+    def __init__(self, models: Models) -> None:
+        """Change the facts of ``models``."""
+        self._models = models
+
+    def methods(self) -> dict[MethodDescriptor, Run]:
+        """What runs each method."""
+        service = facts_pb2.DESCRIPTOR.services_by_name["FactService"]
+        runs: dict[str, Run] = {
+            "AddFacts": self.add_facts,
+            "RemoveFacts": self.remove_facts,
+            "ListChangedFacts": self.list_facts,
+        }
+        return {method: runs[method.name] for method in service.methods}
+
+    def add_facts(
+        self, request: facts_pb2.AddFactsRequest, call: Call
+    ) -> facts_pb2.AddFactsResponse:
+        """Add facts: all or none."""
+        model = self._pick(request.model, call)
+        batch = _Batch(model, request.facts, unknown_entities=request.new_entities)
+        batch.check_placeable()
+        fresh = ~batch.is_known()
+        facts = batch.facts(fresh)
+        if facts:
+            model.live.store.change(facts, removed=False, entities=batch.new)
+            model.refresh()
+        return facts_pb2.AddFactsResponse(
+            model=version_of(model),
+            added=len(facts),
+            unchanged=len(fresh) - len(facts),
+            new_entities=batch.new,
+        )
+
+    def remove_facts(
+        self, request: facts_pb2.RemoveFactsRequest, call: Call
+    ) -> facts_pb2.RemoveFactsResponse:
+        """Remove facts that are known."""
+        model = self._pick(request.model, call)
+        # An entity without facts has no row any more, so an unknown name is a fact that is missing.
+        batch = _Batch(model, request.facts, unknown_entities=True)
+        known = batch.is_known()
+        facts = batch.facts(known)
+        if facts:
+            model.live.store.change(facts, removed=True)
+            model.refresh()
+        missing = np.flatnonzero(~known).tolist()
+        return facts_pb2.RemoveFactsResponse(
+            model=version_of(model), removed=len(facts), missing=missing
+        )
+
+    def list_facts(
+        self, request: facts_pb2.ListChangedFactsRequest, call: Call
+    ) -> facts_pb2.ListChangedFactsResponse:
+        """List changes in their order."""
+        model = self._pick(request.model, call)
+        size = read_page_size(request.page_size, _PAGE, MOST_FACTS)
+        after = read_token(request.page_token, f"facts of {model.name}")
+        changes = model.live.store.changes(after, size)
+        heads, relations, tails = (
+            zip(*(c.fact for c in changes), strict=True) if changes else [()] * 3
+        )
+        more = len(changes) == size
+        token = next_token(changes[-1].sequence, f"facts of {model.name}") if more else ""
+        return facts_pb2.ListChangedFactsResponse(
+            model=version_of(model),
+            facts=facts_pb2.FactBatch(heads=heads, relations=relations, tails=tails),
+            removed=[change.removed for change in changes],
+            times_s=[change.time_s for change in changes],
+            next_page_token=token,
+        )
+
+    def _pick(self, selector: object, call: Call) -> Model:
+        model = self._models.get(selector)  # type: ignore[arg-type]
+        call.model = str(model)
+        _ = model.live  # refuse before anything is read
+        return model
+
+
+class _Batch:
+    """Facts of a request, read against one model.
+
+    Attributes:
+        new: ids of entities that are new.
+    """
+
+    def __init__(
+        self, model: Model, message: facts_pb2.FactBatch, *, unknown_entities: bool
+    ) -> None:
+        """Look the names up; entities may be unknown where ``unknown_entities``.
+
+        Raises:
+            InvalidArgument, UnknownName, AmbiguousLabel: for the first name that cannot be read.
+        """
+        heads, relations, tails = message.heads, message.relations, message.tails
+        if not 1 <= len(heads) <= MOST_FACTS:
+            raise InvalidArgument("facts.heads", f"1 to {MOST_FACTS} facts", len(heads))
+        check_same_length("facts.relations", relations, "facts.heads", heads)
+        check_same_length("facts.tails", tails, "facts.heads", heads)
+        self._model, self._unknown_allowed = model, unknown_entities
+        self._new: dict[str, None] = {}
+        rows = [
+            self._entities("facts.heads", heads),
+            self._relations(relations),
+            self._entities("facts.tails", tails),
+        ]
+        self._rows = np.column_stack(rows)
+        self._names = self._ids(heads, tails)
+
+    @property
+    def new(self) -> list[str]:
+        return list(self._new)
+
+    def _entities(self, field: str, names: Sequence[str]) -> Rows:
+        """Rows [n]; -1 for new entities."""
+        resolved = Resolved(len(names))
+        rows = self._model.resolver.entities(field, names, resolved).copy()
+        for place, error in sorted(resolved.errors.items()):
+            if not (self._unknown_allowed and isinstance(error, UnknownEntity)):
+                raise error
+            self._new[names[place]] = None
+            rows[place] = -1
+        if len(self._new) > MOST_ENTITIES:
+            raise InvalidArgument(field, f"at most {MOST_ENTITIES} new entities", len(self._new))
+        return rows
+
+    def _relations(self, names: Sequence[str]) -> Rows:
+        resolved = Resolved(len(names))
+        rows = self._model.resolver.relations("facts.relations", names, resolved)
+        for error in resolved.errors.values():
+            raise error
+        return rows
+
+    def _ids(self, heads: Sequence[str], tails: Sequence[str]) -> list[Names]:
+        """The facts by id, whatever they were named by."""
+        sides = [self._ids_of(heads, self._rows[:, 0]), self._ids_of(tails, self._rows[:, 2])]
+        relations = self._model.relations.ids.take(self._rows[:, 1])
+        return list(zip(sides[0], relations, sides[1], strict=True))
+
+    def _ids_of(self, names: Sequence[str], rows: Rows) -> list[str]:
+        ids = self._model.entities.ids.take(np.maximum(rows, 0))
+        return [names[i] if row < 0 else ids[i] for i, row in enumerate(rows.tolist())]
+
+    def is_known(self) -> Mask:
+        """Whether each fact is known [n]."""
+        known = self._model.engine.amendments.known
+        found = np.zeros(len(self._rows), bool)
+        old = (self._rows >= 0).all(axis=1)
+        if known is not None and old.any():
+            found[old] = known.contains(*self._rows[old].T)
+        return found
+
+    def facts(self, wanted: Mask) -> list[Names]:
+        """Distinct facts, by id, among some of the batch."""
+        return list(dict.fromkeys(self._names[i] for i in np.flatnonzero(wanted).tolist()))
+
+    def check_placeable(self) -> None:
+        """Refuse new entities that no fact connects with an entity that has a row.
+
+        Raises:
+            InvalidArgument: naming one.
+        """
+        if not self._new:
+            return
+        others: dict[str, set[str]] = {name: set() for name in self._new}
+        has_row: set[str] = set()
+        for head, _, tail in self._names:
+            for own, other in ((head, tail), (tail, head)):
+                if own in others:
+                    others[own].add(other)
+                else:
+                    has_row.add(own)
+        lost = unplaceable(others, has_row)
+        if lost:
+            expected = "for each new entity a fact with an entity that has a row"
+            raise InvalidArgument("facts", expected, f"none for {lost[0]!r}")
