@@ -41,7 +41,7 @@ from training.export.export import export
 from training.recipe_file import read_recipe
 from training.train import read_record, stages, train_stage
 from training.update.continued import UpdateSettings
-from training.update.update import FactChanges, update
+from training.update.update import GraphChanges, update
 
 RECIPE = """
 name = "tiny"
@@ -132,7 +132,7 @@ class Update(Export):
     def work(self, folder: Path) -> None:
         update(
             self.run / "old",
-            FactChanges(read_graph(self.new), None),
+            GraphChanges(read_graph(self.new), None),
             folder / "bundle",
             folder / "run",
             data=self.data,

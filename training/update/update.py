@@ -44,7 +44,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class FactChanges:
+class GraphChanges:
     """Facts to add and to remove; None for none."""
 
     add: GraphData | None
@@ -90,7 +90,7 @@ class UpdateSource:
 
 def update(
     bundle: Path,
-    changes: FactChanges,
+    changes: GraphChanges,
     out: Path,
     run: Path,
     *,
@@ -149,7 +149,7 @@ def update(
         )
 
 
-def _changed_graph(source: UpdateSource, changes: FactChanges, run: Path, say: Say) -> Growth:
+def _changed_graph(source: UpdateSource, changes: GraphChanges, run: Path, say: Say) -> Growth:
     """Write the changed graph and compare it with the old one."""
     given = tuple(one for one in (changes.add, changes.remove) if one is not None)
     add, remove = (None if one is None else one.facts for one in (changes.add, changes.remove))

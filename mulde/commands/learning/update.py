@@ -58,7 +58,7 @@ def update(
     from training.progress import TrainingReport
     from training.train import pick_device
     from training.update.continued import UpdateSettings
-    from training.update.update import FactChanges
+    from training.update.update import GraphChanges
     from training.update.update import update as write
 
     if not add and not remove:
@@ -69,7 +69,7 @@ def update(
     with TrainingReport(_console) as report:
         manifest = write(
             bundle,
-            FactChanges(*read),
+            GraphChanges(*read),
             out,
             run or Path("runs") / out.resolve().name,
             data=data,

@@ -13,7 +13,7 @@ from tests.support.runs import recipe_of, train
 from tests.support.tiny import write_tiny_graph
 from training.export.export import export
 from training.recipe_file import to_toml
-from training.update.update import FactChanges
+from training.update.update import GraphChanges
 
 NEW = [
     ("fresh", "next", "e03"),
@@ -54,10 +54,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture
-def changes(model: Model) -> FactChanges:
+def changes(model: Model) -> GraphChanges:
     """A new entity, a new relation, and one train fact fewer."""
     graph = model.graph
     head, relation, tail = graph.train[0].tolist()
     ids = graph.entity_ids
     gone = [(ids[head], graph.relation_ids[relation], ids[tail])]
-    return FactChanges(read_graph(NEW), read_graph(gone))
+    return GraphChanges(read_graph(NEW), read_graph(gone))

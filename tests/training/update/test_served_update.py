@@ -14,7 +14,7 @@ from tests.serving.test_server_models import ADMIN, tokens
 from tests.support.server import ServerProcess, server
 from tests.training.update.conftest import Model
 from training.update.continued import UpdateSettings
-from training.update.update import FactChanges, update
+from training.update.update import GraphChanges, update
 
 CALLERS, CONNECTIONS = 3, 16
 NEW = [("fresh", "next", "e03"), ("e02", "next", "fresh"), ("fresh", "skip", "e08")]
@@ -73,7 +73,7 @@ def test_an_entity_that_was_added_is_answered_for_after_the_swap_and_no_call_fai
         before = told_by(process, CONNECTIONS, "fresh")
         update(
             root / "tiny" / "1",
-            FactChanges(read_graph(NEW), None),
+            GraphChanges(read_graph(NEW), None),
             root / "tiny" / "2",
             tmp_path / "run",
             data=model.data,

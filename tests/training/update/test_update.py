@@ -20,14 +20,14 @@ from training.train import load_scorer
 from training.update.continued import UpdateSettings
 from training.update.known_graph import graph_of_bundle
 from training.update.recover import recover_checkpoint
-from training.update.update import LOCK, FactChanges, update
+from training.update.update import LOCK, GraphChanges, update
 
 SETTINGS = UpdateSettings(epochs=2, candidates=8)
 CPU = torch.device("cpu")
 
 
 def updated(
-    model: Model, changes: FactChanges, folder: Path, checkpoint: bool = True, data: bool = True
+    model: Model, changes: GraphChanges, folder: Path, checkpoint: bool = True, data: bool = True
 ) -> Manifest:
     return update(
         model.bundle,
@@ -42,7 +42,7 @@ def updated(
 
 
 def test_the_next_version_knows_what_was_added_and_not_what_was_removed(
-    model: Model, changes: FactChanges, tmp_path: Path
+    model: Model, changes: GraphChanges, tmp_path: Path
 ) -> None:
     manifest = updated(model, changes, tmp_path)
     assert (manifest.name, manifest.version) == ("tiny", "2")
@@ -63,7 +63,7 @@ def test_the_next_version_knows_what_was_added_and_not_what_was_removed(
         assert known.tolist() == [expected] * len(rows)
 
 
-def test_the_card_says_what_changed(model: Model, changes: FactChanges, tmp_path: Path) -> None:
+def test_the_card_says_what_changed(model: Model, changes: GraphChanges, tmp_path: Path) -> None:
     updated(model, changes, tmp_path)
     card = (tmp_path / "next" / "card.md").read_text()
     section = card.split("## What changed since version 1")[1].split("##")[0]
@@ -71,7 +71,9 @@ def test_the_card_says_what_changed(model: Model, changes: FactChanges, tmp_path
     assert "1 new entities, 1 new relations" in section
 
 
-def test_teachers_are_updated_and_teach(model: Model, changes: FactChanges, tmp_path: Path) -> None:
+def test_teachers_are_updated_and_teach(
+    model: Model, changes: GraphChanges, tmp_path: Path
+) -> None:
     updated(model, changes, tmp_path)
     names = read_checkpoint(model.checkpoint)["identity"]["teachers"]
     graph = read_folder(tmp_path / "run" / "graph")
@@ -82,17 +84,17 @@ def test_teachers_are_updated_and_teach(model: Model, changes: FactChanges, tmp_
 
 
 def test_a_second_update_starts_from_the_run_of_the_first(
-    model: Model, changes: FactChanges, tmp_path: Path
+    model: Model, changes: GraphChanges, tmp_path: Path
 ) -> None:
     updated(model, changes, tmp_path)
-    later = FactChanges(read_graph([("later", "next", "fresh")]), None)
+    later = GraphChanges(read_graph([("later", "next", "fresh")]), None)
     second = Model(tmp_path / "run" / "graph", tmp_path / "run", tmp_path / "next")
     (tmp_path / "2").mkdir()
     assert updated(second, later, tmp_path / "2").version == "3"
 
 
 def test_the_same_command_again_gives_the_same_weights(
-    model: Model, changes: FactChanges, tmp_path: Path
+    model: Model, changes: GraphChanges, tmp_path: Path
 ) -> None:
     found = []
     for name in ("one", "two"):
@@ -120,7 +122,7 @@ def test_a_bundle_alone_is_enough_to_continue_from(model: Model, tmp_path: Path)
 
 def test_without_data_the_held_out_facts_are_of_those_added(model: Model, tmp_path: Path) -> None:
     new = [(f"new{number}", "next", f"e{row:02d}") for number in range(6) for row in range(8)]
-    updated(model, FactChanges(read_graph(new), None), tmp_path, checkpoint=False, data=False)
+    updated(model, GraphChanges(read_graph(new), None), tmp_path, checkpoint=False, data=False)
     graph = read_folder(tmp_path / "run" / "graph")
     for split in ("valid", "test"):
         heads = {graph.entity_ids[row] for row in graph.split(split)[:, 0].tolist()}
@@ -129,12 +131,12 @@ def test_without_data_the_held_out_facts_are_of_those_added(model: Model, tmp_pa
 
 
 def test_a_run_folder_in_use_or_of_other_changes_is_refused(
-    model: Model, changes: FactChanges, tmp_path: Path
+    model: Model, changes: GraphChanges, tmp_path: Path
 ) -> None:
     with alone(tmp_path / "run" / LOCK), pytest.raises(CheckpointError, match="another process"):
         updated(model, changes, tmp_path)
     updated(model, changes, tmp_path)
-    other = FactChanges(read_graph([("e00", "next", "e17")]), None)
+    other = GraphChanges(read_graph([("e00", "next", "e17")]), None)
     with pytest.raises(BundleError, match="exists"):
         updated(model, other, tmp_path)
     (tmp_path / "next").rename(tmp_path / "kept")
@@ -143,7 +145,7 @@ def test_a_run_folder_in_use_or_of_other_changes_is_refused(
 
 
 def test_data_of_another_graph_is_refused(
-    model: Model, changes: FactChanges, tmp_path: Path
+    model: Model, changes: GraphChanges, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
