@@ -136,11 +136,14 @@ def make_plan(
     best, seed = results[0], int(wanted["seed"])
     budget = Budget.of(seconds)
     winner = best.candidate
+    taught_by = _teachers(results, budget.teachers, memory, factor)
+    distillations = _distillations(winner, size)
+    training = _junior(best, budget, len(taught_by) * len(distillations))
     common = Recipe(
         name=name,
         data=data,
         junior=winner.model,
-        junior_training=_junior(best, budget),
+        junior_training=training,
         seed=seed,
         notes=_notes(results),
     )
@@ -148,9 +151,13 @@ def make_plan(
         wanted,
         [_race_row(one) for one in results],
         tuple(
-            replace(common, teachers=several, distillation=one)
-            for several in _teachers(results, budget.teachers, memory, factor)
-            for one in _distillations(winner, size, common.junior_training)
+            replace(
+                common,
+                teachers=several,
+                distillation=replace(one, ask_every=training.validate_every),
+            )
+            for several in taught_by
+            for one in distillations
         ),
         fallback_recipe(best, name, data, seed),
         "" if best.checkpoint is None else str(best.checkpoint),
@@ -186,14 +193,15 @@ class Budget:
     @classmethod
     def of(cls, seconds: float) -> Budget:
         """Divide what is left; the rest is for export and measurement."""
-        return cls(0.4 * seconds, 0.35 * seconds, 0.12 * seconds)
+        return cls(0.38 * seconds, 0.36 * seconds, 0.16 * seconds)
 
 
-def _junior(best: Result, budget: Budget) -> Training:
-    """The schedule of Junior and baseline: as many epochs as both have time for."""
+def _junior(best: Result, budget: Budget, variants: int) -> Training:
+    """The schedule of Junior and baseline: the epochs that both have time for, beside trials."""
     full = best.candidate.training
     longer = lasting(full, _LONGER[best.candidate.model.score] * full.epochs)
-    seconds = min(budget.junior / (2.4 * _DISTILLED_COST), budget.baseline)
+    trainings = 1 + (TRIAL * variants if variants > 1 else 0)
+    seconds = min(budget.junior / (trainings * _DISTILLED_COST), budget.baseline)
     return _fitting(longer, best.affordable(seconds))
 
 
@@ -277,7 +285,7 @@ def _teacher(candidate: Candidate, larger: Larger, training: Training, factor: f
     )
 
 
-def _distillations(winner: Candidate, size: Size, junior: Training) -> list[Distillation]:
+def _distillations(winner: Candidate, size: Size) -> list[Distillation]:
     """Settings by family, as in the committed recipes; a bilinear Junior tries sharper labels.
 
     The gradient of soft labels falls with T^2, so gamma grows as 1 / T^2.
@@ -285,7 +293,6 @@ def _distillations(winner: Candidate, size: Size, junior: Training) -> list[Dist
     common = Distillation(
         candidates=min(200, size.entities),
         attention_period=10.0,
-        ask_every=junior.validate_every,
         labels="multi-hot",
         weight="query",
     )

@@ -81,7 +81,7 @@ def run_race(
 
     Args:
         graph: whose valid split decides.
-        entrants: what starts.
+        entrants: what starts; the first of each family is always trained.
         clock: the race's share of the budget; each rung gets an equal part of what is left.
         folder: where checkpoints go; an interrupted race continues from them.
         device: where models are trained.
@@ -102,7 +102,10 @@ def run_race(
                 break
             own = part.share(1 / (len(remaining) - place))
             family = one.model.scorer
+            known = family in timed
             timed[family] = timed.get(family) or trial(one, 1, 0, own)
+            if known and not rung and timed[family].affordable(own.left_s) < 1:
+                continue  # one candidate stands for a family that is too slow for this budget
             epochs = _epochs(results.get(one.name, timed[family]), share, own)
             results[one.name] = trial(one, epochs, rung, own)
         tried = [one for one in remaining if one.name in results]

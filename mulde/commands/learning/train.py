@@ -34,7 +34,9 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="Graph folder; default: data/NAME of the recipe.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/NAME.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; default: runs/NAME.")
+    ] = None,
     teachers: Annotated[
         Path | None, typer.Option(help="Where teachers are kept; default: RUN/teachers.")
     ] = None,
