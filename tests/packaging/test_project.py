@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mulde
+from tests.conftest import SLOW
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -82,6 +83,14 @@ def make(*arguments: str) -> str:
     command = ["make", "--no-print-directory", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True)
     return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("start", SLOW)
+def test_each_beginning_of_the_slow_tier_names_a_test(start: str) -> None:
+    path, _, name = start.partition("::")
+    found = [file for file in (ROOT / "tests").glob(f"{path}*") if file.exists()]
+    assert found
+    assert not name or f"def {name}" in found[0].read_text("utf-8")
 
 
 def test_help_lists_every_target() -> None:
