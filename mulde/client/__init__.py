@@ -11,7 +11,16 @@ array of names) or one name; results are packed numpy arrays. Errors are those o
 as if the model were here.
 """
 
-from mulde.client.answers import Answer, Answers, ChangedFact, Found, Models, Relations, Scores
+from mulde.client.answers import (
+    Answer,
+    Answers,
+    ChangedFact,
+    Found,
+    Models,
+    PlacedEntity,
+    Relations,
+    Scores,
+)
 from mulde.client.asynchronous import AsyncClient
 from mulde.client.connection import Connection
 from mulde.client.synchronous import Client
@@ -25,6 +34,7 @@ __all__ = [
     "Connection",
     "Found",
     "Models",
+    "PlacedEntity",
     "Relations",
     "Scores",
 ]

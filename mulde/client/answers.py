@@ -5,7 +5,7 @@ Shape letters: B queries, A answers of all queries together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -43,6 +43,28 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class PlacedEntity:
+    """An entity that the model does not know, placed by the context of a request.
+
+    Attributes:
+        name: that the request uses.
+        method: "fitted" or "query_mean".
+        facts: that it was placed by.
+    """
+
+    name: str
+    method: str
+    facts: int
+
+    @classmethod
+    def of(cls, placements: Iterable[prediction_pb2.Placement]) -> list[PlacedEntity]:
+        """Those of a response."""
+        names = {value: name for name, value in prediction_pb2.PlacementMethod.items()}
+        methods = {value: name[len("PLACEMENT_METHOD_") :].lower() for value, name in names.items()}
+        return [cls(p.entity, methods[p.method], p.facts) for p in placements]
+
+
+@dataclass(frozen=True)
 class Answers(Sequence[list[Answer]]):
     """Ranked answers to a batch; ``answers[i]`` are those to query i.
 
@@ -62,6 +84,7 @@ class Answers(Sequence[list[Answer]]):
         fetched: int64 [B], candidates that were scored in full.
         shortfalls: B strings: why there are fewer than k: "candidates", "threshold" or "".
         errors: query -> why it failed.
+        placed: entities that the request's context placed.
     """
 
     model: str
@@ -79,9 +102,15 @@ class Answers(Sequence[list[Answer]]):
     fetched: Rows
     shortfalls: list[str]
     errors: dict[int, MuldeError]
+    placed: list[PlacedEntity]
 
     @classmethod
-    def of(cls, model: common_pb2.ModelVersion, message: common_pb2.Answers) -> Answers:
+    def of(
+        cls,
+        model: common_pb2.ModelVersion,
+        message: common_pb2.Answers,
+        placements: Iterable[prediction_pb2.Placement] = (),
+    ) -> Answers:
         """Unpack a response."""
         marked = message.known_facts == common_pb2.KNOWN_FACTS_MARKED
         rows = np.array(message.rows, dtype=np.int64)
@@ -101,6 +130,7 @@ class Answers(Sequence[list[Answer]]):
             fetched=np.array(message.fetched, dtype=np.int64),
             shortfalls=[_word(common_pb2.Shortfall.Name(value)) for value in message.shortfalls],
             errors={error.query: error_of(error.status) for error in message.errors},
+            placed=PlacedEntity.of(placements),
         )
 
     def __len__(self) -> int:
@@ -153,6 +183,7 @@ class Scores:
         head_ranks: [B], likewise.
         self_loops: bool [B], head and tail are one entity of a relation without self-loops.
         errors: triple -> why it failed; its numbers are 0.
+        placed: entities that the request's context placed.
     """
 
     model: str
@@ -165,6 +196,7 @@ class Scores:
     head_ranks: Float64 | None
     self_loops: Mask
     errors: dict[int, MuldeError]
+    placed: list[PlacedEntity]
 
     @classmethod
     def of(cls, message: prediction_pb2.ScoreTriplesResponse) -> Scores:
@@ -180,6 +212,7 @@ class Scores:
             head_ranks=_floats(message.head_ranks),
             self_loops=np.array(message.self_loops, dtype=bool),
             errors={error.query: error_of(error.status) for error in message.errors},
+            placed=PlacedEntity.of(message.placements),
         )
 
     def __len__(self) -> int:

@@ -16,6 +16,7 @@ from mulde.client.explanations import Explanations
 from mulde.client.failures import error_of_call
 from mulde.client.keywords import (
     CandidateKeywords,
+    ContextKeywords,
     ModelKeywords,
     Names,
     PredictionKeywords,
@@ -143,7 +144,7 @@ class AsyncClient:
         *,
         ranks: bool = False,
         base_rate: float | None = None,
-        **given: Unpack[ModelKeywords],
+        **given: Unpack[ContextKeywords],
     ) -> Scores:
         """How plausible each triple is.
 
@@ -153,7 +154,7 @@ class AsyncClient:
             tails: likewise.
             ranks: also rank each triple among all candidates.
             base_rate: share of true triples among those that are asked about; default .5.
-            **given: see ``keywords.ModelKeywords``.
+            **given: see ``keywords.ContextKeywords``.
         """
         request = requests.triples(heads, relations, tails, ranks, base_rate, given)
         return await self.send(request, given.get("timeout_s"))

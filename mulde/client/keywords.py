@@ -65,8 +65,31 @@ class RankingKeywords(ModelKeywords, total=False):
     view: View
 
 
-class PredictionKeywords(RankingKeywords, CandidateKeywords, total=False):
+ContextFact = tuple[str, str, str]
+"""Head, relation and tail; one of the entities is unknown to the model."""
+
+
+class ContextKeywords(ModelKeywords, total=False):
+    """What the request itself tells.
+
+    Attributes:
+        context: facts about entities that the model does not know, each by the name that the
+            request uses for it; 1 to 100 for each entity.
+    """
+
+    context: Iterable[ContextFact]
+
+
+class PredictionKeywords(RankingKeywords, CandidateKeywords, ContextKeywords, total=False):
     """All of them."""
+
+
+def context(given: ContextKeywords) -> list[prediction_pb2.ContextFact]:
+    """Facts about entities that the model does not know."""
+    return [
+        prediction_pb2.ContextFact(head=head, relation=relation, tail=tail)
+        for head, relation, tail in given.get("context", ())
+    ]
 
 
 def selector(given: ModelKeywords) -> common_pb2.ModelSelector:

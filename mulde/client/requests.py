@@ -10,12 +10,14 @@ from mulde.client.answers import Answers, Found, Scores
 from mulde.client.explanations import Explanations
 from mulde.client.keywords import (
     CandidateKeywords,
+    ContextKeywords,
     ModelKeywords,
     Names,
     PredictionKeywords,
     RankingKeywords,
     View,
     candidates,
+    context,
     names,
     options,
     paired,
@@ -59,6 +61,7 @@ def tails(heads: Names, relations: Names, given: PredictionKeywords) -> Request[
         relations=paired(relations, asked),
         filter=candidates(given),
         options=options(given),
+        context=context(given),
     )
     response = prediction_pb2.PredictTailsResponse
     return Request(_PREDICTION + "PredictTails", message, response, _answers)
@@ -73,6 +76,7 @@ def heads(relations: Names, tails: Names, given: PredictionKeywords) -> Request[
         tails=asked,
         filter=candidates(given),
         options=options(given),
+        context=context(given),
     )
     response = prediction_pb2.PredictHeadsResponse
     return Request(_PREDICTION + "PredictHeads", message, response, _answers)
@@ -97,7 +101,7 @@ def triples(
     tails: Names,
     ranks: bool,
     base_rate: float | None,
-    given: ModelKeywords,
+    given: ContextKeywords,
 ) -> Request[Scores]:
     """ScoreTriples."""
     asked = names(heads)
@@ -108,6 +112,7 @@ def triples(
         tails=paired(tails, asked),
         ranks=ranks,
         base_rate=base_rate,
+        context=context(given),
     )
     response = prediction_pb2.ScoreTriplesResponse
     return Request(_PREDICTION + "ScoreTriples", message, response, Scores.of)
@@ -239,7 +244,7 @@ def unload(name: str, version: str) -> Request[list[str]]:
 
 
 def _answers(response: Any) -> Answers:
-    return Answers.of(response.model, response.answers)
+    return Answers.of(response.model, response.answers, getattr(response, "placements", ()))
 
 
 def _same(response: T) -> T:

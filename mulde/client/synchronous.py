@@ -14,6 +14,7 @@ from mulde.client.explanations import Explanations
 from mulde.client.failures import error_of_call
 from mulde.client.keywords import (
     CandidateKeywords,
+    ContextKeywords,
     ModelKeywords,
     Names,
     PredictionKeywords,
@@ -126,7 +127,7 @@ class Client:
         *,
         ranks: bool = False,
         base_rate: float | None = None,
-        **given: Unpack[ModelKeywords],
+        **given: Unpack[ContextKeywords],
     ) -> Scores:
         """How plausible each triple is.
 
@@ -136,7 +137,7 @@ class Client:
             tails: likewise.
             ranks: also rank each triple among all candidates.
             base_rate: share of true triples among those that are asked about; default .5.
-            **given: see ``keywords.ModelKeywords``.
+            **given: see ``keywords.ContextKeywords``.
         """
         request = requests.triples(heads, relations, tails, ranks, base_rate, given)
         return self._call(request, given.get("timeout_s"))

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from mulde.typing import Rows
 from mulde.v1 import common_pb2, prediction_pb2
+from serving.engine.engine import Engine
 from serving.engine.plausibility import plausibilities
 from serving.engine.results import Results
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
 from serving.registry.model import Model
+from serving.rpc.context import read_context
 from serving.rpc.explanation import explain_triples
 from serving.rpc.handlers import Call, Run
 from serving.rpc.request import (
@@ -101,11 +103,13 @@ class LinkPrediction:
         model = self._pick(request.model, call)
         self._limits.check_batch(field, names)
         check_same_length("relations", request.relations, field, names)
-        engine = model.engine
+        context = read_context(model, request.context, call)
+        engine = context.engine
+        response.placements.extend(context.placements)
         options = read_options(request.options, self._limits, engine.num_entities, model)
         allow, deny = read_filter(request.filter, self._limits, model, call)
         resolved = Resolved(len(names))
-        entities = model.resolver.entities(field, names, resolved)
+        entities = context.entities(field, names, resolved)
         relations = model.resolver.relations("relations", request.relations, resolved)
         if reciprocal:
             relations = relations + engine.num_relations
@@ -127,7 +131,7 @@ class LinkPrediction:
         filtered = 0 if allow is None else len(allow).bit_length() + 1
         kind = ("predict", call.model, exact, k.bit_length(), filtered)
         shared = allow is None and deny is None
-        key = (model, k, exclude_known, exact) if shared else None
+        key = (engine, k, exclude_known, exact) if shared else None
         heads, asked = _valid(resolved, (entities, relations))
         loops, done = [], 0
         builder = AnswersBuilder(response, model, resolved, k, model.entities, options.view)
@@ -136,12 +140,12 @@ class LinkPrediction:
             queries = heads[part], asked[part]
             numbers = candidate_numbers(model, queries[1], answers, options)
             if options.plausibility:
-                numbers |= self._plausibilities(model, answered(model, *queries, answers), call)
+                numbers |= self._plausibilities(engine, answered(model, *queries, answers), call)
             done = part.stop
             loops.append(answers.self_loop_excluded)
             builder.add(*apply_thresholds(answers, numbers, options), call)
         left_out = loops[0] if len(loops) == 1 else np.concatenate([np.zeros(0, bool), *loops])
-        return builder.finish(known_facts(model, exclude_known), call, left_out)
+        return builder.finish(known_facts(engine, exclude_known), call, left_out)
 
     def _pick(self, selector: common_pb2.ModelSelector, call: Call) -> Model:
         model = self._models.get(selector)
@@ -175,16 +179,16 @@ class LinkPrediction:
             yield result
             begin = perf_counter()
 
-    def _plausibilities(self, model: Model, triples: Part, call: Call) -> Numbers:
+    def _plausibilities(self, engine: Engine, triples: Part, call: Call) -> Numbers:
         """Plausibilities of triples, [A], chunk by chunk; nothing without calibration."""
-        if model.bundle.calibration is None:
+        if engine.bundle.calibration is None:
             return {}
 
         def part(start: int, stop: int) -> Part:
             return tuple(column[start:stop] for column in triples)
 
         def run(parts: Sequence[Part]) -> list[NDArray[Any]]:
-            return [triple_plausibilities(model, *one)["plausibilities"] for one in parts]
+            return [triple_plausibilities(engine, *one)["plausibilities"] for one in parts]
 
         kind = ("plausibility", call.model)
         chunks = self._batcher.run(part, run, len(triples[0]), call, kind=kind)
@@ -207,7 +211,7 @@ class LinkPrediction:
             ((heads, tails),) = parts
             answers = engine.relations(heads, tails, options.k, exclude_known=options.exclude_known)
             owners, rows = answers.owners, answers.rows.astype(np.int64)
-            return [(answers, triple_plausibilities(model, heads[owners], rows, tails[owners]))]
+            return [(answers, triple_plausibilities(engine, heads[owners], rows, tails[owners]))]
 
         response = prediction_pb2.PredictRelationsResponse()
         builder = AnswersBuilder(
@@ -216,7 +220,7 @@ class LinkPrediction:
         kind = ("relations", call.model)
         for answers, numbers in self._run(run, (heads, tails), resolved, call, kind):
             builder.add(*apply_thresholds(answers, numbers, options), call)
-        return builder.finish(known_facts(model, options.exclude_known), call)
+        return builder.finish(known_facts(engine, options.exclude_known), call)
 
     def score_triples(
         self, request: prediction_pb2.ScoreTriplesRequest, call: Call
@@ -227,15 +231,19 @@ class LinkPrediction:
         for field in ("relations", "tails"):
             check_same_length(field, getattr(request, field), "heads", request.heads)
         resolved = Resolved(len(request.heads))
+        context = read_context(model, request.context, call)
+        engine = context.engine
         triples = (
-            model.resolver.entities("heads", request.heads, resolved),
+            context.entities("heads", request.heads, resolved),
             model.resolver.relations("relations", request.relations, resolved),
-            model.resolver.entities("tails", request.tails, resolved),
+            context.entities("tails", request.tails, resolved),
         )
         ranks, base_rate = request.ranks, read_base_rate(request)
 
         def run(parts: Sequence[Part]) -> list[Columns]:
-            return [score_columns(model, *part, base_rate=base_rate, ranks=ranks) for part in parts]
+            return [
+                score_columns(engine, *part, base_rate=base_rate, ranks=ranks) for part in parts
+            ]
 
         kind = ("score", call.model, ranks)
         chunks = list(self._run(run, triples, resolved, call, kind))
@@ -243,8 +251,9 @@ class LinkPrediction:
             model=version_of(model),
             codes=codes_of(resolved),
             errors=pack_errors(resolved, call.id),
-            known_facts=known_facts(model, excluded=False),
+            known_facts=known_facts(engine, excluded=False),
             base_rate=0.0 if model.bundle.calibration is None else base_rate,
+            placements=context.placements,
         )
         for name in chunks[0] if chunks else ():
             column = np.concatenate([chunk[name] for chunk in chunks])
@@ -349,22 +358,21 @@ def apply_thresholds(
     return answers.where(kept), {name: values[kept] for name, values in numbers.items()}
 
 
-def triple_plausibilities(model: Model, heads: Rows, relations: Rows, tails: Rows) -> Numbers:
+def triple_plausibilities(engine: Engine, heads: Rows, relations: Rows, tails: Rows) -> Numbers:
     """Plausibilities of triples, [A]; nothing without calibration."""
-    if model.bundle.calibration is None:
+    if engine.bundle.calibration is None:
         return {}
     triples, found = (heads, relations, tails), np.zeros(0)
     if len(heads):
-        scores = model.engine.triple_scores(*triples)
-        found = plausibilities(model.engine, triples, scores)
+        scores = engine.triple_scores(*triples)
+        found = plausibilities(engine, triples, scores)
     return {"plausibilities": found}
 
 
 def score_columns(
-    model: Model, heads: Rows, relations: Rows, tails: Rows, *, base_rate: float, ranks: bool
+    engine: Engine, heads: Rows, relations: Rows, tails: Rows, *, base_rate: float, ranks: bool
 ) -> Columns:
     """The arrays of ScoreTriplesResponse, [B] each, for triples that exist."""
-    engine, bundle = model.engine, model.bundle
     tail_scores, head_scores = engine.triple_scores(heads, relations, tails)
     columns: Columns = {
         "scores": (tail_scores + head_scores) / 2,
@@ -373,7 +381,7 @@ def score_columns(
     }
     triples = heads, relations, tails
     columns["self_loops"] = engine.self_loops(*triples)
-    if bundle.calibration is not None:
+    if engine.bundle.calibration is not None:
         scores = tail_scores, head_scores
         columns["plausibilities"] = plausibilities(engine, triples, scores, base_rate)
     known = engine.amendments.known

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mulde.typing import Float64, Mask, Rows
 from mulde.v1 import common_pb2
+from serving.engine.engine import Engine
 from serving.engine.results import Results
 from serving.registry.entity_resolver import LabelCache, Resolved
 from serving.registry.model import Model
@@ -161,8 +162,8 @@ def version_of(model: Model) -> common_pb2.ModelVersion:
     return common_pb2.ModelVersion(name=model.name, version=model.version)
 
 
-def known_facts(model: Model, excluded: bool) -> common_pb2.KnownFacts:
+def known_facts(engine: Engine, excluded: bool) -> common_pb2.KnownFacts:
     """What was done about known facts."""
-    if model.engine.amendments.known is None:
+    if engine.amendments.known is None:
         return common_pb2.KNOWN_FACTS_UNAVAILABLE
     return common_pb2.KNOWN_FACTS_EXCLUDED if excluded else common_pb2.KNOWN_FACTS_MARKED
