@@ -86,6 +86,12 @@ class LiveFacts:
         about = rows[usable][:, [0, 2]]
         return np.unique(about[about >= self._bundle.manifest.entities])
 
+    def counts(self) -> dict[str, int]:
+        """Facts added and removed, and entities added, of the last change of each."""
+        removed = int(self._removed.sum())
+        added = len(self._removed) - removed
+        return {"facts added": added, "facts removed": removed, "entities": len(self.numbers)}
+
     def rows_of(self, ids: Sequence[str]) -> Rows:
         """Return rows of entity ids, of the table or the overlay; -1 for others."""
         rows = self._bundle.vocabulary.entities.rows_of_ids(list(ids)).astype(np.int64)

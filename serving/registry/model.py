@@ -85,6 +85,10 @@ class Model:
             raise NotEnabled("a folder for facts (--state)")
         return self._live
 
+    def changes(self) -> dict[str, int]:
+        """Count what changed since the training, by kind; nothing where no changes are kept."""
+        return {} if self._live is None else self._live.counts()
+
     def follow(self, live: LiveFacts) -> None:
         """Take over the changes of a store, now and at each ``refresh``."""
         self._live = live

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,8 @@ from serving.rpc.response import version_of
 MOST_FACTS = 10_000
 """Facts in one request, and changes in one page."""
 _PAGE = 1000
+_RANKED, _RANKED_EVERY_S = 4, 0.1
+"""Added facts that are ranked before they are added, at most so many in so many seconds."""
 
 
 class FactChanges:
@@ -29,7 +32,7 @@ class FactChanges:
 
     def __init__(self, models: Models) -> None:
         """Change the facts of ``models``."""
-        self._models = models
+        self._models, self._next_ranked_s = models, 0.0
 
     def methods(self) -> dict[MethodDescriptor, Run]:
         """What runs each method."""
@@ -51,6 +54,9 @@ class FactChanges:
         fresh = ~batch.is_known()
         facts = batch.facts(fresh)
         if facts:
+            if time.monotonic() >= self._next_ranked_s:
+                call.ranks = batch.ranks(fresh)
+                self._next_ranked_s = time.monotonic() + _RANKED_EVERY_S
             model.live.store.change(facts, removed=False, entities=batch.new)
             model.refresh()
         return facts_pb2.AddFactsResponse(
@@ -181,6 +187,21 @@ class _Batch:
     def facts(self, wanted: Mask) -> list[Names]:
         """Distinct facts, by id, among some of the batch."""
         return list(dict.fromkeys(self._names[i] for i in np.flatnonzero(wanted).tolist()))
+
+    def ranks(self, wanted: Mask) -> list[float]:
+        """Ranks, as tails and as heads, of a few facts of entities with a row in the table."""
+        engine = self._model.engine
+        inside = (self._rows >= 0) & (
+            self._rows < [engine.num_entities, 2**62, engine.num_entities]
+        )
+        rows = self._rows[wanted & inside.all(axis=1)]
+        head, relation, tail = rows[:: max(1, len(rows) // _RANKED)][:_RANKED].T
+        if not len(head):
+            return []
+        entities, targets = np.concatenate([head, tail]), np.concatenate([tail, head])
+        relations = np.concatenate([relation, relation + engine.num_relations])
+        found: list[float] = engine.ranks(entities, relations, targets).tolist()
+        return found
 
     def check_placeable(self) -> None:
         """Refuse new entities that no fact connects with an entity that has a row.

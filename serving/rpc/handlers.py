@@ -7,7 +7,7 @@ at the wire as unary calls: so a call is refused or authorised before its messag
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
 from time import monotonic, perf_counter
 from typing import Any, Protocol, TypeVar, cast
@@ -47,6 +47,7 @@ class Call:
         queries: number of queries.
         failed: how many of them failed.
         reserved: bytes of the response that are counted in ``admission``.
+        ranks: of a sample of added facts, before they were added.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Call:
         "id",
         "model",
         "queries",
+        "ranks",
         "reserved",
         "seconds",
         "token",
@@ -75,6 +77,7 @@ class Call:
         self.model = self.token = ""
         self.seconds: dict[str, float] = {}
         self.queries = self.failed = self.reserved = 0
+        self.ranks: Sequence[float] = ()
 
     def check(self) -> None:
         """Go on only while the caller waits.

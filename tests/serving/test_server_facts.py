@@ -179,3 +179,22 @@ def test_a_new_entity_can_be_named_and_is_an_answer(client: Client) -> None:
     assert "comet" in client.similar(client.similar("comet", k=1).ids[0], k=299).ids
     client.remove_facts(["comet"] * 5, "P1", strong)
     assert client.predict_tails("comet", "P1").errors
+
+
+def test_metrics_count_changes_and_rank_added_facts_before_they_are_added(
+    toy: Toy, tmp_path: Path
+) -> None:
+    with (
+        server(toy.path, *flags(tmp_path), log=tmp_path / "log") as running,
+        Client(running.address, token=ADMIN) as client,
+    ):
+        first = best(client, "Q0000007", "P1", 1)[0]
+        client.add_facts("Q0000007", "P1", first)
+        head, relation, tail = toy.triples[0].tolist()
+        client.remove_facts(f"Q{head:07d}", f"P{relation}", f"Q{tail:07d}")
+        changed = "mulde_changed_since_training"
+        eventually(lambda: running.metric(changed, what="facts removed") == 1)
+        assert running.metric(changed, what="facts added") == 1
+        rank = "mulde_added_fact_reciprocal_rank"
+        assert running.metric(f"{rank}_count") == 2
+        assert 1 < running.metric(f"{rank}_sum") <= 2

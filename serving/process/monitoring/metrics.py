@@ -20,6 +20,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    Summary,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -121,6 +122,19 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livemax",
         )
+        self._changed = Gauge(
+            "mulde_changed_since_training",
+            "Facts added and removed, and entities added, since the training.",
+            ["model", "what"],
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
+        self._reciprocal_ranks = Summary(
+            "mulde_added_fact_reciprocal_rank",
+            "Reciprocal ranks of a sample of added facts, before they were added.",
+            registry=self.registry,
+        )
+        self._loaded: Sequence[Model] = ()
         # Finding a series by its labels takes longer than to count in it.
         self._requests_of = cache(self._requests.labels)
         self._latency_of = cache(self._latency.labels)
@@ -132,6 +146,8 @@ class Metrics:
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """Note a call, to be counted a little later, outside of the call."""
+        for rank in call.ranks:
+            self._reciprocal_ranks.observe(1 / rank)
         short = method.rpartition(".")[2]
         name, queries = code.name, call.queries
         self._notes.append((short, call.model, name, seconds, queries, call.failed, call.seconds))
@@ -141,6 +157,9 @@ class Metrics:
     def settle(self) -> None:
         """Count what was noted."""
         self._in_flight.set(self._flight())
+        for loaded in self._loaded:
+            for what, count in loaded.changes().items():
+                self._changed.labels(str(loaded), what).set(count)
         for queries in _drain(self._runs):
             self._batch.observe(queries)
         for method, model, code, seconds, queries, failed, stages in _drain(self._notes):
@@ -168,6 +187,7 @@ class Metrics:
         What is gone falls to 0 and stays listed: shared metrics cannot take a label back.
         """
         gone = set(self._told)
+        self._loaded = [model for model, _ in loaded]
         for model, current in loaded:
             manifest = model.bundle.manifest
             labels = (model.name, model.version, manifest.family, str(manifest.dimension))
