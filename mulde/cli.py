@@ -10,7 +10,7 @@ from rich.console import Console
 from mulde import __version__
 from mulde.commands import data, serve, web
 from mulde.commands.asking import bench, explain, facts, models, neighbours, predict, query
-from mulde.commands.bundles import calibrate, drift, evaluate, map, rules, shrink, vectors
+from mulde.commands.bundles import calibrate, drift, evaluate, map, report, rules, shrink, vectors
 from mulde.commands.learning import fit, imports, train, update
 from mulde.errors import MuldeError
 from mulde.storage.printable import printable_lines
@@ -34,6 +34,7 @@ for module in (
     drift,
     vectors,
     rules,
+    report,
     bench,
     serve,
     web,

@@ -38,6 +38,7 @@ SLOW = (
     "training/auto/test_interrupts.py",
     "training/auto/test_python.py",
     "training/auto/test_shapes.py",
+    "training/report/",
     "training/test_loop.py::test_a_run_killed",
     "training/test_parallel.py",
     "training/test_pipeline.py::test_processes_side_by_side",

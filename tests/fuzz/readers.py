@@ -46,7 +46,6 @@ from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.storage.strings import StringColumn
 from serving.engine.checks.faiss_header import check_table
 from serving.engine.checks.onnx_graph import check_graph
-from tests.support.toy import toy_rules
 
 _ASKED = 64
 
@@ -317,10 +316,13 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
 
 
 def _ruled() -> bytes:
-    """Rules of three relations."""
+    """Two rules of two relations."""
+    two = np.array([1, 2], dtype=np.uint32)
+    steps = np.array([[3, -1, -1], [0, 1, 2]], dtype=np.int32)
+    bounds, confidence = np.array([0, 1, 2], np.uint32), np.array([0.5, 1.0], np.float32)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, RULES)
-        toy_rules(3).write(path)
+        PathRules(2, bounds, steps, two, confidence, two).write(path)
         return path.read_bytes()
 
 

@@ -28,6 +28,7 @@ from training.distillation.queries import QuerySet
 from training.export.export import export
 from training.recipe import Recipe, decisive, digest_of
 from training.recipe_file import to_toml
+from training.report.report import write_report
 from training.train import Device, Stage, read_record, stages, train_stage
 
 _RACE = 0.3
@@ -122,6 +123,7 @@ def fit(
         text = to_toml(recipe, f"chosen by mulde fit on {graph.name}, {minutes:g} minutes")
         draft.write_text(text, encoding="utf-8")
     manifest = export(checkpoint, data, out, recipe=path, overwrite=overwrite, name=name)
+    write_report(out, run / "report.html", data=data, run=run)
     told.seconds["all"] = now() - started
     with new_file(run / "decisions.json") as draft:
         draft.write_text(json.dumps(asdict(told), indent=1) + "\n", encoding="utf-8")

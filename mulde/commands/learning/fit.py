@@ -57,7 +57,7 @@ def fit(
 
     One folder with train.txt, valid.txt and test.txt is taken as it is. Run the command again after
     an interrupt and it goes on. What was chosen, and why, is in RUN/decisions.json; the recipe is
-    in RUN/recipe.toml.
+    in RUN/recipe.toml, and a page about all of it in RUN/report.html.
     """
     folder = run or Path("runs") / out.resolve().name
     options: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ def test_a_fit_ends_with_a_bundle_and_its_recipe(data: Path, tmp_path: Path) -> 
     assert manifest.quality["test"]["total"]["mrr"] > 0
     recipe = read_recipe(tmp_path / "run" / "recipe.toml")
     assert recipe.junior.scorer == told.race[0]["scorer"]
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "<h2>Training</h2>" in page
+    assert re.search("<h2>(Right|Wrong) answers</h2>", page)
     written = json.loads((tmp_path / "run" / "decisions.json").read_text())
     assert written["chosen"] == told.chosen in ("junior", "baseline", "race")
 
