@@ -100,7 +100,8 @@ class Retriever:
     def _scores_all(self, wanted: Search) -> bool:
         allowed, denied = wanted.allowed, len(wanted.excluded.everywhere)
         size = self._table.entities if allowed is None else len(allowed)
-        if 8 * wanted.k > size - denied:
+        fetched = wanted.k if self._index.narrows else wanted.k + denied
+        if 8 * wanted.k > size - denied or 8 * fetched > size:
             return True
         return allowed is not None and (not self._index.narrows or size <= _FEW_ROWS)
 

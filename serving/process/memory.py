@@ -14,8 +14,8 @@ from functools import cache
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 _HEAPS = 1
-_LARGE_BYTES = 128 << 10
-"""Larger blocks are mapped from the system and returned at once."""
+_LARGE_BYTES = 32 << 10
+"""Larger blocks, such as parts of a message, are mapped from the system and returned at once."""
 
 
 def keep_little() -> None:

@@ -212,7 +212,8 @@ class Server:
     def look_after(self) -> float:
         """Count, return memory, and close idle connections; seconds until the next time."""
         self.metrics.settle()
-        if not self.admission.requests and self._runs:
+        is_idle = self._runs and not self.admission.requests
+        if is_idle or self.settings.models.low_memory:
             self._runs = 0
             give_back()
         is_crowded = self._idle is not None and self._idle.look()
@@ -303,7 +304,10 @@ def admission_of(settings: Settings, waited_s: Callable[[], float]) -> Admission
 
 
 def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
+    # A window that does not grow bounds what gRPC reads of messages that no thread takes yet.
+    little = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 64 << 10)]
     return [
+        *(little if settings.models.low_memory else ()),
         # The workers of one server share its port; see ``reserve_port`` for other servers.
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", settings.limits.max_message_bytes),

@@ -105,8 +105,8 @@ class LogSettings(_Section):
 
 
 _LOW_MEMORY: dict[str, dict[str, int]] = {
-    "server": {"max_concurrent_requests": 8, "max_bulk_requests": 2, "max_unsent_bytes": 8 * _MIB},
-    "limits": {"max_message_bytes": 2 * _MIB},
+    "server": {"max_concurrent_requests": 8, "max_bulk_requests": 2, "max_unsent_bytes": 4 * _MIB},
+    "limits": {"max_message_bytes": _MIB},
 }
 """The largest values with ``--low-memory``."""
 

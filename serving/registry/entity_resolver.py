@@ -26,7 +26,7 @@ _EXPLAINED = 10
 _FEW = 64
 """Names that are looked for among the recent ones first."""
 _RECENT = 16_384
-_STEP = 8192
+_STEP = 2048
 _MOST_RELATIONS = 10_000
 
 

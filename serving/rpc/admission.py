@@ -3,7 +3,7 @@
     max_concurrent_requests  requests from arrival to response, of any size; more are refused too
                              while one that is not bulk has waited longer than max_wait_ms
     max_bulk_requests        requests in flight that take more than one chunk (``batcher.py``), or
-                             whose filter has many names
+                             whose message is large
     max_unsent_bytes         bytes of responses being built, or not yet taken by their callers
 
 The error says which limit refused a request.
@@ -20,6 +20,7 @@ import grpc
 
 from mulde.errors import Draining, Overloaded
 
+_LEAST_RECEIVING = 2
 _STALLED_S = 0.25
 """A message that takes longer gives way to those of other requests."""
 
@@ -46,6 +47,7 @@ class AdmissionController:
         """
         self._max_wait_s, self._waited_s = max_wait_s, waited_s
         self._max_requests, self._max_bulk, self._max_bytes = max_requests, max_bulk, max_bytes
+        self._max_receiving = max(_LEAST_RECEIVING, max_requests // 2)
         self._lock = threading.Lock()
         self._drains = False
         self._bytes = 0
@@ -125,8 +127,8 @@ class AdmissionController:
     def receive(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """The one message of a call; the call is cancelled if it stalls while others wait.
 
-        At most ``max_concurrent_requests`` calls may be sending their message. One more cancels
-        the oldest if that has stalled, and is refused otherwise.
+        Half as many calls as may be in flight, at least 2, may be sending their message. One more
+        cancels the oldest if that has stalled, and is refused otherwise.
 
         Raises:
             Overloaded: if too many calls are sending their message.
@@ -134,11 +136,11 @@ class AdmissionController:
         """
         ticket, stalled = object(), None
         with self._lock:
-            if len(self._receiving) >= self._max_requests:
+            if len(self._receiving) >= self._max_receiving:
                 oldest = next(iter(self._receiving))
                 since, _ = self._receiving[oldest]
                 if monotonic() - since < _STALLED_S:
-                    raise Overloaded(self._max_requests, "requests that are being received")
+                    raise Overloaded(self._max_receiving, "requests that are being received")
                 _, stalled = self._receiving.pop(oldest)
             self._receiving[ticket] = monotonic(), context
         if stalled is not None:
@@ -146,7 +148,8 @@ class AdmissionController:
         try:
             return next(messages)
         finally:
-            self._receiving.pop(ticket, None)
+            with self._lock:
+                self._receiving.pop(ticket, None)
 
     def enter_bulk(self, context: grpc.ServicerContext) -> None:
         """Count a request in flight as a bulk request too.

@@ -23,6 +23,8 @@ from serving.rpc.status import CODE_BY_NUMBER, refusal, status_of
 
 REQUEST_ID = "x-request-id"
 TRACEPARENT = "traceparent"
+_LARGE_BYTES = 32 << 10
+"""A larger message is a bulk request's: decoded it takes several times as much memory."""
 _DETAILS = "grpc-status-details-bin"
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT_FORM = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -201,7 +203,11 @@ def _admitted(run: Run, data: bytes, request_class: type[Message], call: Call) -
     admission = call.admission
     admission.enter(call.context)
     try:
-        made = run(_decode(request_class, data), call)
+        if len(data) > _LARGE_BYTES:
+            call.enter_bulk()
+        request = _decode(request_class, data)
+        del data  # may be large
+        made = run(request, call)
         response = made if isinstance(made, bytes) else made.SerializeToString()
         call.reserve(len(response) - call.reserved)
     except BaseException:

@@ -21,7 +21,6 @@ from serving.registry.model import Model
 from serving.rpc.handlers import Call
 
 DEFAULT_K = 10
-_MANY_NAMES = 4096
 _VIEWS = frozenset(common_pb2.NameView.values())
 
 
@@ -176,15 +175,13 @@ def read_filter(
         message: as it came.
         limits: of this server.
         model: whose names they are.
-        call: ends the work if its caller left, and is a bulk request where the names are many.
+        call: ends the work if its caller left.
 
     Raises:
         InvalidArgument, UnknownEntity, AmbiguousLabel, UnknownType: naming the field and the place.
         Unsupported: for types where the model has none.
     """
     allow = deny = None
-    if len(message.allow.names) + len(message.deny) > _MANY_NAMES:
-        call.enter_bulk()
     if message.HasField("allow"):
         allow = np.unique(
             _filter_rows("filter.allow", message.allow.names, limits, model, call.check)

@@ -64,7 +64,8 @@ class AnswersBuilder:
         """
         if self._chunks:
             self._parts.append(self._response.SerializeToString())
-            self._response.Clear()
+            # A message that is cleared keeps its memory; a new one does not.
+            self._response = type(self._response)()
             call.reserve(len(self._parts[-1]))
         shortfalls = _shortfalls(answers, self._k)
         self._chunks.append((answers.counts, answers.exact, answers.fetched, shortfalls))

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
+from google.protobuf.message import Message
 
 from benchmarks.synthetic.bundle import write_synthetic_bundle
 from benchmarks.synthetic.graph import SyntheticGraph
+from mulde.bundle.bundle import open_bundle
 from mulde.client import Client
+from mulde.v1 import prediction_pb2
 from serving.engine.engine import Engine
+from tests.serving.rpc.test_mixed_load import CODES, call, callers
 from tests.support.memory import MIB, floor_bytes, limited, mapped, private_bytes
 from tests.support.server import ROOT, environment, server
 from tests.support.toy import Toy, toy_bundle
@@ -24,6 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux
 WN18RR = ROOT / "models" / "wn18rr-32"
 _WORDNET_ENTITIES = 116_650
 _LIMIT = 96 * MIB
+_MOST_MIXED = 120 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +82,56 @@ def test_it_answers_within_a_control_group_of_96_mib(
             assert process.process.poll() is None
             assert process.terminate() == 0
         assert 0 < group.peak_bytes <= _LIMIT
+
+
+def heavy(bundle: Path) -> list[tuple[str, Message]]:
+    """Calls that take as much memory as the limits allow."""
+    vocabulary = open_bundle(bundle).vocabulary
+    generator = np.random.default_rng(0)
+
+    def names(count: int) -> list[str]:
+        return vocabulary.entities.ids.take(
+            generator.integers(len(vocabulary.entities), size=count)
+        )
+
+    many: dict[str, Any] = {"heads": names(1024), "relations": [vocabulary.relations.ids[1]] * 1024}
+    few = {name: values[:16] for name, values in many.items()}
+    filters = {"allow": {"names": names(100_000)}}, {"deny": names(100_000)}
+    tails, relations, scores, similar = (
+        prediction_pb2.PredictTailsRequest,
+        prediction_pb2.PredictRelationsRequest,
+        prediction_pb2.ScoreTriplesRequest,
+        prediction_pb2.SimilarEntitiesRequest,
+    )
+    return [
+        ("PredictTails", tails(**many, options={"k": 1000, "exact": True})),
+        ("PredictTails", tails(**many, options={"k": 30, "plausibility": True})),
+        ("PredictTails", tails(**many, options={"k": 30}, filter=filters[0])),
+        ("PredictTails", tails(**few, options={"k": 1000}, filter=filters[1])),
+        ("PredictRelations", relations(heads=names(1024), tails=names(1024))),
+        ("ScoreTriples", scores(**many, tails=names(1024), ranks=True)),
+        ("SimilarEntities", similar(entities=names(1024), k=1000)),
+        ("SimilarEntities", similar(entities=names(40), k=1000, filter=filters[0])),
+    ]
+
+
+def test_it_takes_less_than_120_mib_whatever_is_asked_at_once(
+    as_large_as_wordnet: Path, tmp_path: Path
+) -> None:
+    calls, peak = heavy(as_large_as_wordnet), 0
+    with server(as_large_as_wordnet, "--low-memory", log=tmp_path / "log") as process:
+
+        def step(channel: grpc.Channel, number: int) -> grpc.StatusCode:
+            return call(channel, *calls[number % len(calls)], 10.0)
+
+        with callers(process, 24, step) as codes:
+            end = time.monotonic() + 12
+            while time.monotonic() < end:
+                peak = max(peak, private_bytes(process.process.pid))
+                time.sleep(0.02)
+    assert set(codes) <= CODES
+    assert codes[grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert peak <= _MOST_MIXED
 
 
 def test_workers_share_every_page_that_they_map(as_large_as_wordnet: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,8 @@ from serving.engine.scoring import Query
 
 _LEAST_REACHED = 64
 _GROWTH = 8
+_STEP_PAIRS = 1 << 17
+"""Pairs of a query and a row that are fetched at once, or those of one query."""
 
 
 class Source(Protocol):
@@ -66,15 +69,24 @@ class FaissIndex:
         """
         needed = k + self._source.spare + excluded.counts
         sizes = np.exp2(np.ceil(np.log2(needed))).astype(np.int64)
-        unseen, parts = np.empty(len(query)), []
+        sizes = np.minimum(sizes, self._source.entities)
+        for start, stop in _spans(sizes):
+            part = query.vector[start:stop], sizes[start:stop]
+            owners, rows, unseen = self._fetched(*part, excluded.take(start, stop))
+            yield Candidates(start, stop, owners + start, rows, partial(_same, unseen))
+
+    def _fetched(
+        self, vectors: Float32, sizes: Rows, excluded: Exclusions
+    ) -> tuple[Rows, Rows, Float64]:
+        """Fetch so many rows for each vector; owners and rows of the pairs, and ``unseen``."""
+        unseen, parts = np.empty(len(vectors)), []
         for size in np.unique(sizes).tolist():
             which = np.flatnonzero(sizes == size)
-            count = min(size, self._source.entities)
-            rows, unseen[which] = self._source.best(query.vector[which], count)
+            rows, unseen[which] = self._source.best(vectors[which], size)
             parts.append(_pairs(which, rows))
         owners, found = _allowed(*_joined(parts), excluded, self._source.entities)
         order = owners.argsort(kind="stable")
-        yield Candidates(0, len(query), owners[order], found[order], partial(_same, unseen))
+        return owners[order], found[order], unseen
 
     def above(
         self, query: Query, floors: Float64, excluded: Exclusions, allowed: Rows | None
@@ -129,6 +141,13 @@ class WholeTable:
             return rows, np.full(len(vectors), -np.inf)
         loss = float32_loss(vectors, self._row_norm, self.width, DECODING)
         return rows, products[:, -1] + loss
+
+
+def _spans(sizes: Rows) -> Iterator[tuple[int, int]]:
+    """Return where spans of queries start and stop, each with about ``_STEP_PAIRS`` rows."""
+    groups = np.cumsum(sizes) // _STEP_PAIRS
+    ends = np.flatnonzero(np.diff(groups)) + 1
+    yield from pairwise([0, *ends.tolist(), len(sizes)])
 
 
 def _same(unseen: Float64) -> Float64:

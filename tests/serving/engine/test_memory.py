@@ -26,12 +26,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 RANDOM = np.random.default_rng(0)
 ROWS, OTHERS = RANDOM.integers(E, size=(2, B))
 RELATIONS = RANDOM.integers(2 * R, size=B)
+FRUGAL = {"predict, half denied", "similar, half denied"}
+"""Calls that are also made of the mapped table alone."""
 HALF = np.arange(0, E, 2)
 CALLS: dict[str, Callable[[Engine], object]] = {
     "relations": lambda e: e.relations(ROWS, OTHERS, 10),
     "predict": lambda e: e.predict(ROWS, RELATIONS, 1000, exclude_known=True),
     "predict, half allowed": lambda e: e.predict(ROWS[:64], RELATIONS[:64], 10, allow=HALF),
     "predict, half denied": lambda e: e.predict(ROWS[:64], RELATIONS[:64], 10, deny=HALF),
+    "similar, half denied": lambda e: e.similar(ROWS[:64], 10, deny=HALF),
     "predict, all answers": lambda e: e.predict(ROWS[:16], RELATIONS[:16], E),
     "similar": lambda e: e.similar(ROWS, 1000),
     "ranks": lambda e: e.ranks(ROWS[:64], RELATIONS[:64], OTHERS[:64]),
@@ -48,6 +51,18 @@ def test_a_call_takes_little_memory(engine: Engine, name: str) -> None:
     tracemalloc.stop()
     assert kept is not None
     assert peak - held < MOST_BYTES
+
+
+@pytest.mark.parametrize("name", sorted(FRUGAL))
+def test_a_long_deny_list_takes_little_memory_without_a_copy_of_the_table(
+    engine: Engine, name: str
+) -> None:
+    frugal = Engine(engine.bundle, low_memory=True)
+    tracemalloc.start()
+    CALLS[name](frugal)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < MOST_BYTES // 4
 
 
 class CallerHasGoneError(Exception):
