@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, _NAMES)), None)
+expect.set_options(timeout=30_000)
 FLAGS = ["--no-sandbox", "--disable-gpu-sandbox", "--enable-unsafe-swiftshader"]
 
 
@@ -32,9 +33,9 @@ def open_page(browser: Browser, url: str, width: int = 1280, dark: bool = False)
         color_scheme="dark" if dark else "light",
         accept_downloads=True,
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(40_000)
     page = context.new_page()
-    page.goto(url)
+    page.goto(url, wait_until="commit")
     page.wait_for_selector("h1")
     return page
 

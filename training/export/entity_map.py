@@ -33,7 +33,7 @@ from mulde.typing import Float64, Ints
 from serving.engine.entity_table import EntityTable
 
 _RIM = 0.9
-_MOST_GROUPS = 12
+_MOST_GROUPS = 11
 _PAIRS = 20_000
 _SEED = 0
 
@@ -85,7 +85,7 @@ def _tangent(spatial: Float64) -> Float64:
 
 
 def _groups(types: EntityTypes | None, entities: int) -> tuple[NDArray[np.uint8], list[str]]:
-    """Each entity's smallest of the twelve largest types; built-in ones only without others."""
+    """Each entity's smallest of the eleven largest types; built-in ones only without others."""
     groups = np.full(entities, NO_GROUP, dtype=np.uint8)
     if types is None:
         return groups, []

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { bar, link, make, named, percent, problemBox } from "./dom.js";
 import { decide, verdictOf } from "./decisions.js";
-import { explanation, canExplain } from "./explain.js";
+import { explanation } from "./explain.js";
 import { answeredBy, chosen, selector } from "./models.js";
 import { to } from "./routes.js";
 
@@ -87,8 +87,8 @@ function actions(model, triple, one, cell, key) {
     buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.classList.contains(now))));
   };
   show();
-  const why = canExplain() ? make("button", { type: "button", "aria-label": `Why ${one.label.slice(0, 80)}?`, "aria-expanded": "false" }, "Why?") : null;
-  why?.addEventListener("click", async () => {
+  const why = make("button", { type: "button", "aria-label": `Why ${one.label.slice(0, 80)}?`, "aria-expanded": "false" }, "Why?");
+  why.addEventListener("click", async () => {
     const open = cell.querySelector(".why");
     why.setAttribute("aria-expanded", String(!open));
     if (open) open.remove();

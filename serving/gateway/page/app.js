@@ -6,7 +6,6 @@ import { compareView } from "./compare.js";
 import { count, decisionsView } from "./decisions.js";
 import { make, problemBox } from "./dom.js";
 import { entityView } from "./entity.js";
-import { loadAbilities } from "./explain.js";
 import { mapView } from "./map.js";
 import { about, loadModels, modelCount } from "./models.js";
 import { go, here } from "./routes.js";
@@ -59,5 +58,4 @@ addEventListener("hashchange", async () => {
 });
 addEventListener("mulde-again", show);
 count();
-await loadAbilities();
-await show();
+show();

@@ -14,3 +14,11 @@ from tests.support.browser import chromium
 def browser() -> Iterator[Browser]:
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def _close_pages(browser: Browser) -> Iterator[None]:
+    """Pages of one test draw nothing while the next one runs."""
+    yield
+    for context in browser.contexts:
+        context.close()

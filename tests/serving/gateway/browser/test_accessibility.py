@@ -32,4 +32,3 @@ def test_a_view_has_no_violation(browser: Browser, web: GatewayProcess, view: st
             found = Axe().run(page)
             assert found.violations_count == 0, found.generate_report()
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.context.close()

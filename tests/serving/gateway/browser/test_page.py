@@ -123,3 +123,13 @@ def test_two_models_are_compared(browser: Browser, tmp_path: Path) -> None:
         expect(page.get_by_text("answers are in both lists")).to_be_visible()
         page.get_by_role("combobox", name="Question").select_option("heads")
         expect(page.get_by_role("heading", level=2).first).to_contain_text("? →")
+
+
+def test_an_answer_is_explained(browser: Browser, web: GatewayProcess) -> None:
+    page = open_page(browser, f"{web.url}#/ask?kind=tails&entity=Q0000012&relation=P1")
+    why = page.locator("button[aria-expanded]").first
+    why.click()
+    expect(page.locator(".why").first).to_contain_text("Known facts like this one:")
+    expect(why).to_have_attribute("aria-expanded", "true")
+    why.click()
+    expect(page.locator(".why")).to_have_count(0)
