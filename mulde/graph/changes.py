@@ -58,6 +58,7 @@ def changed(
     add: Facts | None,
     remove: Facts | None,
     *,
+    absent: bool = False,
     hold: float = 0.05,
     seed: int = 0,
 ) -> ChangedGraph:
@@ -67,6 +68,7 @@ def changed(
         old: the graph; its valid and test splits may be empty.
         add: facts to add; those that the graph has are passed over.
         remove: facts to remove, from whatever split has them.
+        absent: pass over removals that the graph does not have, instead of refusing them.
         hold: share of the new facts that valid gets, and test.
         seed: another one holds out other facts.
 
@@ -91,7 +93,9 @@ def changed(
         return shorten(tuple(name.as_py() for name in found))
 
     _refuse_contradictions(new, gone, fact)
-    _refuse_absent(gone, before, fact)
+    if not absent:
+        _refuse_absent(gone, before, fact)
+    gone = gone[np.isin(gone, before)]
     fresh = new[~np.isin(new, before)]
     if not len(fresh) and not len(gone):
         raise DatasetError("changes", "expected a fact that the graph lacks or one to remove")

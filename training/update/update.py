@@ -45,10 +45,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class GraphChanges:
-    """Facts to add and to remove; None for none."""
+    """Facts to add and to remove; None for none.
+
+    Attributes:
+        add, remove: the facts.
+        absent: pass over removals that the graph does not have, as a server's store may hold.
+    """
 
     add: GraphData | None
     remove: GraphData | None
+    absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def _changed_graph(source: UpdateSource, changes: GraphChanges, run: Path, say: 
     given = tuple(one for one in (changes.add, changes.remove) if one is not None)
     add, remove = (None if one is None else one.facts for one in (changes.add, changes.remove))
     share = 0.1 if source.folder is None else 0.05
-    found = changed(source.graph, add, remove, hold=share)
+    found = changed(source.graph, add, remove, absent=changes.absent, hold=share)
     write_changed(found, source.graph, run / "graph", given, source.folder)
     with writing(run / files.RECIPE), new_file(run / files.RECIPE) as draft:
         shutil.copyfile(source.bundle.file(files.RECIPE), draft)

@@ -13,7 +13,9 @@ from rich.table import Table
 
 from mulde.commands.asking.client_options import shown, with_options
 from mulde.commands.learning.layout_options import LayoutOptions
+from mulde.commands.learning.update import stored_changes
 from mulde.commands.progress import file_progress
+from mulde.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +26,14 @@ def register(app: typer.Typer) -> None:
 @with_options
 def drift(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
-    facts: Annotated[list[Path], typer.Option(help="Files of facts that are newer than it.")],
     layout: LayoutOptions,
+    facts: Annotated[
+        list[Path] | None, typer.Option(help="Files of facts that are newer than it.")
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Changes that a server keeps: STATE/NAME.facts.sqlite."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone on stdout.")] = False,
 ) -> None:
     """Count what is new since the training and rank the newer facts as questions.
@@ -36,8 +44,15 @@ def drift(
     from serving.engine.engine import Engine
     from serving.local.drift import measure_drift
 
-    with file_progress("reading") as progress:
-        read = layout.read(facts, progress)
+    if (store is None) == (facts is None):
+        raise ConfigError("--facts or --store", "one of them", None)
+    if store is not None:
+        read = stored_changes(store)[0]
+    else:
+        with file_progress("reading") as progress:
+            read = layout.read(facts or [], progress)
+    if read is None:
+        raise ConfigError("--store", "a store with added facts", str(store))
     with Engine.open(bundle) as engine:
         found = measure_drift(engine, read.facts)
     if as_json:

@@ -32,6 +32,10 @@ def update(
     layout: LayoutOptions,
     add: Annotated[list[Path] | None, typer.Option(help="Files of facts to add.")] = None,
     remove: Annotated[list[Path] | None, typer.Option(help="Files of facts to remove.")] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Changes that a server keeps: STATE/NAME.facts.sqlite."),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Graph folder of the bundle; default: the facts that it carries."),
@@ -61,15 +65,23 @@ def update(
     from training.update.update import GraphChanges
     from training.update.update import update as write
 
-    if not add and not remove:
-        raise ConfigError("--add or --remove", "files of facts", None)
-    with file_progress("reading") as progress:
-        read = [layout.read(paths, progress) if paths else None for paths in (add, remove)]
+    if store is not None and (add or remove):
+        raise ConfigError("--store", "neither --add nor --remove beside it", str(store))
+    if store is not None:
+        read = stored_changes(store)
+    elif add or remove:
+        with file_progress("reading") as progress:
+            read = (
+                layout.read(add, progress) if add else None,
+                layout.read(remove, progress) if remove else None,
+            )
+    else:
+        raise ConfigError("--add, --remove or --store", "changed facts", None)
     _say_drift(bundle, read[0])
     with TrainingReport(_console) as report:
         manifest = write(
             bundle,
-            GraphChanges(*read),
+            GraphChanges(*read, absent=store is not None),
             out,
             run or Path("runs") / out.resolve().name,
             data=data,
@@ -84,6 +96,28 @@ def update(
     test = manifest.quality["test"]["total"]
     say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}")
     say(f"version {manifest.version} of {manifest.name} is in {out}")
+
+
+def stored_changes(path: Path) -> tuple[GraphData | None, GraphData | None]:
+    """The facts that a server's store adds and removes.
+
+    Raises:
+        ConfigError: if there is no such file.
+        StoreError: if it cannot be read.
+    """
+    from mulde.graph.reading.read import read_graph
+    from mulde.storage.fact_store import FactStore
+
+    if not path.is_file():
+        raise ConfigError("--store", "a file STATE/NAME.facts.sqlite", str(path))
+    opened = FactStore(path)
+    try:
+        changes = opened.changes()
+    finally:
+        opened.close()
+    added = [one.fact for one in changes if not one.removed]
+    removed = [one.fact for one in changes if one.removed]
+    return (read_graph(added) if added else None, read_graph(removed) if removed else None)
 
 
 def _say_drift(bundle: Path, added: GraphData | None) -> None:

@@ -1,4 +1,4 @@
-"""An update reaches a server that answers all the while."""
+"""Facts reach a server that answers all the while: first placed, then trained by an update."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from mulde.client import Client, Connection
-from mulde.graph.reading.read import read_graph
+from mulde.commands.learning.update import stored_changes
 from tests.serving.test_server_models import ADMIN, tokens
-from tests.support.server import ServerProcess, server
+from tests.support.server import ServerProcess, eventually, server
 from tests.training.update.conftest import Model
 from training.update.continued import UpdateSettings
 from training.update.update import GraphChanges, update
@@ -68,12 +68,16 @@ def test_an_entity_that_was_added_is_answered_for_after_the_swap_and_no_call_fai
 ) -> None:
     root = tmp_path / "models"
     shutil.copytree(model.bundle, root / "tiny" / "1")
-    flags = ("--api-key-file", str(tokens(tmp_path)), "--workers", "2")
+    state = tmp_path / "state"
+    flags = ("--api-key-file", str(tokens(tmp_path)), "--workers", "2", "--state", str(state))
     with server(root, *flags, log=tmp_path / "log") as process, Load(process) as load:
         before = told_by(process, CONNECTIONS, "fresh")
+        with Client(Connection(process.address, token=ADMIN, attempts=5)) as client:
+            added = client.add_facts(*map(list, zip(*NEW, strict=True)), new_entities=True)
+        eventually(lambda: told_by(process, CONNECTIONS, "fresh") == {"tiny/1"})
         update(
             root / "tiny" / "1",
-            GraphChanges(read_graph(NEW), None),
+            GraphChanges(*stored_changes(state / "tiny.facts.sqlite"), absent=True),
             root / "tiny" / "2",
             tmp_path / "run",
             data=model.data,
@@ -85,7 +89,9 @@ def test_an_entity_that_was_added_is_answered_for_after_the_swap_and_no_call_fai
         with Client(Connection(process.address, token=ADMIN, attempts=5)) as client:
             assert client.reload_model("tiny").changed
         after = told_by(process, CONNECTIONS, "fresh")
-    assert before == during == {"UnknownEntity"}
+    assert before == {"UnknownEntity"}
+    assert (added.added, list(added.new_entities)) == (len(NEW), ["fresh"])
+    assert during == {"tiny/1"}
     assert after == {"tiny/2"}
     assert load.heard == {"tiny/1", "tiny/2"}
     assert not load.failures

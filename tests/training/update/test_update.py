@@ -10,9 +10,11 @@ import torch
 
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.manifest import Manifest
-from mulde.errors import BundleError, CheckpointError
+from mulde.commands.learning.update import stored_changes
+from mulde.errors import BundleError, CheckpointError, ConfigError
 from mulde.graph.graph import read_folder
 from mulde.graph.reading.read import read_graph
+from mulde.storage.fact_store import FactStore
 from serving.engine.engine import Engine
 from tests.training.update.conftest import NEW, Model
 from training.checkpoint import alone, read_checkpoint
@@ -128,6 +130,20 @@ def test_without_data_the_held_out_facts_are_of_those_added(model: Model, tmp_pa
         heads = {graph.entity_ids[row] for row in graph.split(split)[:, 0].tolist()}
         assert heads
         assert heads <= {f"new{number}" for number in range(6)}
+
+
+def test_the_changes_of_a_store_are_those_of_its_server(tmp_path: Path) -> None:
+    store = FactStore(tmp_path / "tiny.facts.sqlite")
+    store.change([("e00", "next", "e05"), ("e01", "next", "e06")], removed=False)
+    store.change([("e01", "next", "e06")], removed=True)
+    store.close()
+    add, remove = stored_changes(tmp_path / "tiny.facts.sqlite")
+    assert add is not None
+    assert remove is not None
+    assert add.facts.entity_ids.to_pylist() == ["e00", "e05"]
+    assert remove.facts.entity_ids.to_pylist() == ["e01", "e06"]
+    with pytest.raises(ConfigError, match="--store"):
+        stored_changes(tmp_path / "none.sqlite")
 
 
 def test_a_run_folder_in_use_or_of_other_changes_is_refused(
