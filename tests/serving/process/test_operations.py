@@ -143,7 +143,7 @@ def test_too_many_calls_at_once_are_refused_at_once(big: Path, tmp_path: Path) -
         server(big, *flags, log=tmp_path / "log") as process,
         Client(Connection(process.address, attempts=1)) as client,
     ):
-        calls = [threading.Thread(target=slow, args=(client, 256)) for _ in range(2)]
+        calls = [threading.Thread(target=slow, args=(client, 96)) for _ in range(2)]
         for call in calls:
             call.start()
         eventually(lambda: process.metric("mulde_requests_in_flight") == 2)
@@ -175,7 +175,7 @@ def test_sigterm_finishes_what_runs_and_takes_nothing_new(
 
             def run() -> None:
                 try:
-                    slow(client, 512)
+                    slow(client, 160)
                     outcome.append("answered")
                 except Exception as error:
                     outcome.append(error)
