@@ -20,6 +20,9 @@ class Facts(Protocol):
     def of_many(self, entities: Ints, relations: Ints) -> tuple[Offsets, Ints]:
         """Return offsets [B + 1] and tails [F], ascending for each query."""
 
+    def sizes(self, entities: Ints, relations: Ints) -> Rows:
+        """Return sizes [B] of the known tails without reading them: 0, or at least their number."""
+
     def contains(self, heads: Ints, relations: Ints, tails: Ints) -> Mask:
         """Return whether each triple [B] is known."""
 
@@ -68,6 +71,16 @@ class AmendedFacts:
         counts = np.zeros(len(entities), np.int64)
         counts[inside] = np.diff(offsets)
         return np.append(0, counts.cumsum()), tails.astype(np.int64)
+
+    def sizes(self, entities: Ints, relations: Ints) -> Rows:
+        """See ``Facts``."""
+        wanted = np.asarray(relations, np.int64) * _STRIDE + entities
+        first, last = (self._keys.searchsorted(wanted, side) for side in ("left", "right"))
+        sizes = last - first
+        inside = np.asarray(entities) < self._entities
+        if self._base is not None and inside.any():
+            sizes[inside] += self._base.sizes(entities[inside], relations[inside])
+        return sizes
 
     def contains(self, heads: Ints, relations: Ints, tails: Ints) -> Mask:
         """See ``Facts``."""

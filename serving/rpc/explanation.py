@@ -45,7 +45,7 @@ def explain_triples(
     """
     paths, similar = (_read_count(request, field) for field in ("paths", "similar"))
     resolved, triples = _read_triples(request, model, limits)
-    if model.bundle.known is None:
+    if model.engine.amendments.known is None:
         raise Unsupported("heads", "known facts, so that it cannot explain answers")
 
     def part(start: int, stop: int) -> Part:

@@ -170,3 +170,23 @@ def test_two_entities_are_enough(tmp_path: Path) -> None:
     toy = toy_bundle(tmp_path / "toy", entities=4, relations=1, rules=True)
     head, relation, tail = names(toy, 0)
     assert mulde.load(toy.path).explain(head, relation, tail)[0].head.id == head
+
+
+def test_facts_that_came_to_a_running_server_explain_too(explained: Toy, tmp_path: Path) -> None:
+    asked = head, _, tail = "Q0000003", "P0", "Q0000004"
+    tokens = tmp_path / "tokens"
+    tokens.write_text("admin secret-of-the-admin-0123456789\n")
+    flags = ["--api-key-file", str(tokens), "--state", str(tmp_path / "state")]
+    with (
+        server(explained.path, *flags, log=tmp_path / "log") as process,
+        Client(process.address, token="secret-of-the-admin-0123456789") as client,
+    ):
+        before = client.explain(*asked, paths=20)[0]
+        client.add_facts(head, "P1", tail)
+        client.add_facts("newcomer", "P2", head, new_entities=True)
+        after = client.explain(*asked, paths=20)[0]
+        new = client.explain("newcomer", "P0", tail, paths=20)[0]
+    direct = [[fact.relation.id for fact in path.facts] for path in after.paths]
+    assert ["P1"] in direct
+    assert ["P1"] not in [[fact.relation.id for fact in path.facts] for path in before.paths]
+    assert any(fact.head.id == "newcomer" for path in new.paths for fact in path.facts)

@@ -56,7 +56,7 @@ def explain(
     similar: int,
     check: Check,
 ) -> TripleExplanations:
-    """Explain triples [B] of a bundle that has known facts; relations in [0, R).
+    """Explain triples [B] of an engine that has known facts; relations in [0, R).
 
     Args:
         engine: of the bundle.
@@ -67,19 +67,20 @@ def explain(
         similar: most similar facts of a triple.
         check: called between steps; what it raises ends the work.
     """
-    bundle, back = engine.bundle, relations + engine.num_relations
-    assert bundle.known is not None
+    bundle, facts = engine.bundle, engine.amendments.known
+    back = relations + engine.num_relations
+    assert facts is not None
     triples = heads, relations, tails
     tail_scores, tail_priors = _scored(engine, heads, relations, tails)
     head_scores, head_priors = _scored(engine, tails, back, heads)
-    known = bundle.known.contains(*triples)
+    known = facts.contains(*triples)
     check()
     chances = None
     if bundle.calibration is not None:
         chances = plausibilities(engine, triples, (tail_scores, head_scores))
     found = None
     if bundle.rules is not None:
-        found = find_paths(bundle.known, bundle.rules, *triples, paths, check)
+        found = find_paths(facts, bundle.rules, *triples, paths, check)
     check()
     return TripleExplanations(
         tail_scores=tail_scores,
@@ -101,13 +102,13 @@ def _scored(
 ) -> tuple[Float64, Float64]:
     """Scores by the scorer alone and relation priors of answers to (entity, direction, ?), [B]."""
     layout, loaded = engine.manifest.layout, engine.loaded
-    query, rows = engine.encode(entities, directions), loaded.table.rows(answers)
+    query, rows = engine.encode(entities, directions), engine.answer_rows(answers)
     scores = loaded.scorer.scores(query.without_prior(layout), rows[:, None])[:, 0]
     return scores, prior_of(query.vector, rows, layout)
 
 
 def _count(engine: Engine, entities: Rows, directions: Rows) -> Rows:
     """Known answers [B] of (entity, direction, ?)."""
-    known = engine.bundle.known
+    known = engine.amendments.known
     assert known is not None
     return np.diff(known.of_many(entities, directions)[0])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.amended_facts import Facts
 from mulde.bundle.path_rules import NO_STEP, PathRules
 from mulde.typing import Ints, Mask, Offsets, Rows
 
@@ -48,7 +48,7 @@ class FoundPaths:
 
 
 def find_paths(
-    known: KnownFacts,
+    known: Facts,
     rules: PathRules,
     heads: Rows,
     relations: Rows,
@@ -72,7 +72,7 @@ def find_paths(
     for relation in np.unique(relations).tolist():
         check()
         mine, which = np.flatnonzero(relations == relation), rules.of(relation)
-        search = _Search(known, heads[mine], tails[mine])
+        search = _Search(known, heads[mine], tails[mine], rules.num_relations)
         triple, rule, second, third = search.walks(rules.steps[which].astype(np.int64))
         parts.append((mine[triple], rule + which.start, second, third))
         cut[mine] = search.cut
@@ -117,8 +117,8 @@ class _Search:
         cut: [B], which pairs have more walks than are looked at.
     """
 
-    def __init__(self, known: KnownFacts, heads: Rows, tails: Rows) -> None:
-        self._known, self._directions = known, 2 * known.num_relations
+    def __init__(self, known: Facts, heads: Rows, tails: Rows, relations: int) -> None:
+        self._known, self._directions = known, 2 * relations
         self._heads, self._tails = heads, tails
         self.cut = np.zeros(len(heads), dtype=bool)
 

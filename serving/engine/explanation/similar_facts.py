@@ -71,7 +71,7 @@ class _Neighbourhoods:
     def __init__(self, engine: Engine, entities: Rows) -> None:
         self._engine = engine
         distinct, self._which = np.unique(entities, return_inverse=True)
-        others = min(NEIGHBOURS, engine.num_entities - 1)
+        others = min(NEIGHBOURS, engine.num_rows - 1)
         self._near = np.empty((len(distinct), 1 + others), dtype=np.int64)
         self._gaps = np.zeros((len(distinct), 1 + others))
         self._near[:, 0] = distinct
@@ -90,7 +90,7 @@ class _Neighbourhoods:
         Returns:
             Owner, neighbour, its distance from the entity, and known answer, [m] each.
         """
-        known = self._engine.bundle.known
+        known = self._engine.amendments.known
         assert known is not None
         near, gaps = self._near[self._which[places]], self._gaps[self._which[places]]
         queries = near * np.int64(2 * self._engine.num_relations) + directions[:, None]
@@ -108,8 +108,8 @@ class _Neighbourhoods:
 
 def _distances(engine: Engine, first: Rows, second: Rows) -> Float64:
     """Distances between entities [m] and [m]."""
-    table, scorer = engine.loaded.table, engine.loaded.neighbour_scorer
-    queries = scorer.queries(table.rows(first))
-    distances: Float64 = -scorer.scores(queries, table.rows(second[:, None]))[:, 0]
+    scorer = engine.loaded.neighbour_scorer
+    queries = scorer.queries(engine.answer_rows(first))
+    distances: Float64 = -scorer.scores(queries, engine.answer_rows(second[:, None]))[:, 0]
     distances[first == second] = 0.0
     return distances

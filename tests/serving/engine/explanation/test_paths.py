@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mulde.bundle.amended_facts import AmendedFacts
 from mulde.bundle.known_facts import KnownFacts
 from mulde.bundle.path_rules import NO_STEP, PathRules
 from mulde.errors import DeadlineExceeded
@@ -138,3 +139,25 @@ def test_a_caller_who_left_ends_the_search(known: KnownFacts) -> None:
     one = np.array([0])
     with pytest.raises(DeadlineExceeded):
         find_paths(known, rules_of((0,)), one, one, one + 1, 3, left)
+
+
+def test_walks_over_amended_facts_are_those_over_the_same_facts_in_one_file(
+    triples: NDArray[np.int32],
+) -> None:
+    distinct = np.unique(triples, axis=0).astype(np.int64)
+    base, gone, added = distinct[:40], distinct[:8], distinct[40:]
+    changed = np.concatenate([gone, added])
+    both = np.concatenate([changed, changed[:, ::-1] + [0, R, 0]])
+    removed = np.tile(np.arange(len(changed)) < len(gone), 2)
+    amended = AmendedFacts(KnownFacts.build(base, E, R), E, both, removed)
+    whole = KnownFacts.build(np.concatenate([base[8:], added]), E, R)
+    heads, tails = every_pair()
+    zeros = np.zeros(len(heads), np.int64)
+    rules = rules_of(*dict.fromkeys(some_paths()))
+    one, other = (
+        find_paths(known, rules, heads, zeros, tails, 50, lambda: None)
+        for known in (amended, whole)
+    )
+    np.testing.assert_array_equal(one.offsets, other.offsets)
+    np.testing.assert_array_equal(one.rules, other.rules)
+    np.testing.assert_array_equal(one.counts, other.counts)
