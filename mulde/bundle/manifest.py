@@ -170,6 +170,8 @@ class Manifest:
             were written before there was a difference.
         checks: what the exporter measured when it reopened the bundle.
         index: how candidates are found.
+        job: digest of the command and the inputs that made the bundle (``mulde.bundle.job``);
+            empty: not recorded.
         files: every file but the manifest and its digest.
     """
 
@@ -193,6 +195,7 @@ class Manifest:
     scorer_quality: dict[str, Figures] = field(default_factory=dict)
     checks: dict[str, float] = field(default_factory=dict)
     index: Index = field(default_factory=Index)
+    job: Digest | Literal[""] = ""
     files: dict[Name, FileStamp] = field(default_factory=dict)
     format_version: Count = FORMAT_VERSION
 

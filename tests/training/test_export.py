@@ -186,8 +186,19 @@ def test_name_and_version_can_be_chosen(linear: Path, data: Path, tmp_path: Path
 def test_an_existing_bundle_is_kept(bundle: Path, checkpoint: Path, data: Path) -> None:
     before = (bundle / "manifest.json").read_bytes()
     with pytest.raises(BundleError, match="exists"):
-        export(checkpoint, data, bundle)
+        export(checkpoint, data, bundle, version="2")
     assert (bundle / "manifest.json").read_bytes() == before
+
+
+def test_an_export_that_was_killed_after_it_published_finds_its_own_bundle(
+    bundle: Path, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    before = open_bundle(bundle).manifest
+    assert export(checkpoint, data, bundle) == before
+    other = Path(shutil.copytree(data, tmp_path / "ring"))
+    (other / "types.tsv").write_text("e00\todd\n", encoding="utf-8")
+    with pytest.raises(BundleError, match="exists"):
+        export(checkpoint, other, bundle)
 
 
 def test_nothing_is_published_when_the_table_cannot_hold_the_model(

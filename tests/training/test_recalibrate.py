@@ -95,3 +95,13 @@ def test_a_bundle_of_another_graph_is_refused(folder: Path, graph: Graph, tmp_pa
     with pytest.raises(BundleError, match="of another graph"):
         recalibrate(folder / "toy", tmp_path / "out", graph)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_same_command_finds_its_own_bundle_and_another_one_does_not(folder: Path) -> None:
+    """A command that was killed just after it published is run again."""
+    before = (folder / "new" / files.MANIFEST).read_bytes()
+    again = ["calibrate", f"{folder}/bundle", "--data", f"{folder}/data", "-o", f"{folder}/new"]
+    assert CliRunner().invoke(app, again).exit_code == 0
+    assert (folder / "new" / files.MANIFEST).read_bytes() == before
+    with pytest.raises(BundleError, match="exists"):
+        recalibrate(folder / "new", folder / "new", read_folder(folder / "data"))

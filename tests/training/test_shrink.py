@@ -101,3 +101,12 @@ def test_the_command_says_what_it_cost(bundle: Path, data: Path, tmp_path: Path)
     mrr = open_bundle(out).manifest.quality["test"]["total"]["mrr"]
     assert f"{mrr:.4f}" in run.output
     assert "int4" in run.output
+
+
+def test_the_same_command_finds_its_own_bundle_and_another_one_does_not(
+    bundle: Path, graph: Graph, tmp_path: Path
+) -> None:
+    first = shrink(bundle, tmp_path / "small", "int8", graph)
+    assert shrink(bundle, tmp_path / "small", "int8", graph) == first
+    with pytest.raises(BundleError, match="exists"):
+        shrink(bundle, tmp_path / "small", "int4", graph)

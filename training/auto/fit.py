@@ -15,6 +15,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
+from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import Manifest
 from mulde.errors import ConfigError, TrainingDiverged
 from mulde.graph.graph import Graph, read_folder
@@ -83,6 +84,8 @@ def fit(
 ) -> tuple[Manifest, Decisions]:
     """Choose a recipe on valid, train it, and export the better of Junior and baseline.
 
+    A bundle that the same fit has published is its result.
+
     Args:
         data: graph folder with train, valid and test.
         out: the bundle's folder.
@@ -104,13 +107,17 @@ def fit(
     """
     if dimension % 2:
         raise ConfigError("--dimension", "an even number", dimension)
-    if out.exists() and not overwrite:
-        raise ConfigError("--out", "a folder that does not exist, or --overwrite", str(out))
     clock, started, told = Clock.of(60 * minutes, now), now(), Decisions()
     graph = read_folder(data)
     wanted = {"graph": graph.digest, "dimension": dimension, "minutes": minutes, "seed": seed}
     wanted |= {} if memory is None else {"memory": memory}
     wanted |= {} if teacher is None else {"teacher": str(teacher)}
+    job, decisions = job_of("fit", name=name, **wanted), run / "decisions.json"
+    if out.exists() and not overwrite:
+        made = own_result(out, job)
+        if made is None or not decisions.exists():
+            raise ConfigError("--out", "a folder that does not exist, or --overwrite", str(out))
+        return made, Decisions(**json.loads(decisions.read_bytes()))
     fitting = _Fitting(graph, run, device, clock, report, say, told)
     plan = Plan.read(run / "plan.json", wanted) or fitting.race(wanted, name, memory)
     told.race, told.seconds["race"] = plan.race, now() - started
@@ -122,12 +129,17 @@ def fit(
     with new_file(path) as draft:
         text = to_toml(recipe, f"chosen by mulde fit on {graph.name}, {minutes:g} minutes")
         draft.write_text(text, encoding="utf-8")
-    manifest = export(checkpoint, data, out, recipe=path, overwrite=overwrite, name=name)
+    _write(decisions, told)  # before the bundle, so that a published one has its decisions
+    manifest = export(checkpoint, data, out, recipe=path, overwrite=overwrite, name=name, job=job)
     write_report(out, run / "report.html", data=data, run=run)
     told.seconds["all"] = now() - started
-    with new_file(run / "decisions.json") as draft:
-        draft.write_text(json.dumps(asdict(told), indent=1) + "\n", encoding="utf-8")
+    _write(decisions, told)
     return manifest, told
+
+
+def _write(path: Path, told: Decisions) -> None:
+    with new_file(path) as draft:
+        draft.write_text(json.dumps(asdict(told), indent=1) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True)

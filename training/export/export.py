@@ -16,6 +16,7 @@ from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import Draft, draft_bundle
 from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
+from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import NAME, Manifest
 from mulde.bundle.quantised_table import BITS
 from mulde.errors import ConfigError
@@ -50,9 +51,10 @@ def export(
     version: str = "1",
     recipe: Path | None = None,
     licence: str = "",
+    job: str = "",
     report: Report = lambda step: None,
 ) -> Manifest:
-    """Write a bundle of a trained model.
+    """Write a bundle of a trained model; one that the same job has published is its result.
 
     Args:
         checkpoint: a ``best.pt``.
@@ -69,6 +71,8 @@ def export(
         version: of the model.
         recipe: the recipe file; by default the one in the run's folder, ``RUN/recipe.toml``.
         licence: a sentence for the card about the licence of the data.
+        job: what ``mulde.bundle.job`` knows the result by; by default a digest of all arguments and
+            of the files that they name.
         report: is told what is being done.
 
     Returns:
@@ -83,6 +87,12 @@ def export(
     """
     given = None if precision is None else _precision(precision)
     called = _name("name", name or out.resolve().name), _name("version", version)
+    chosen = {"precision": precision, "wish": wish, "known": known, "licence": licence}
+    inputs = {"checkpoint": checkpoint, "data": data, "recipe": recipe}
+    job = job or job_of("export", called=called, **chosen, **inputs)
+    made = None if overwrite else own_result(out, job)
+    if made is not None:
+        return made
     report("reading graph and checkpoint")
     source = ExportSource.read(checkpoint, data, recipe)
     with draft_bundle(out, overwrite=overwrite) as draft:
@@ -101,7 +111,7 @@ def export(
         report(f"writing the table in {checked}")
         more = np.concatenate([priors.filled, text.columns], axis=1)
         table = write_points(draft.path, source.scorer, layout, checked, out, more)
-        manifest = first_manifest(source, *called, checked, layout)
+        manifest = replace(first_manifest(source, *called, checked, layout), job=job)
         draft.seal(manifest)
         with Engine.open(draft.path) as engine:
             manifest = _index(manifest, wish, out, draft.path, engine, valid, report)

@@ -53,3 +53,15 @@ def test_a_memory_that_no_candidate_fits_into_is_refused_with_what_is_needed(
 ) -> None:
     with pytest.raises(ConfigError, match=r"--memory: expected at least 0\.5 \(GB\)"):
         fit(data, tmp_path / "b", tmp_path / "run", name="b", memory=0.1, device=CPU)
+
+
+def test_a_fit_that_was_killed_after_it_published_finds_its_own_bundle(
+    data: Path, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "ring"
+    manifest, told = fit(data, out, run, name="ring", minutes=0.001, device=CPU)
+    again, told_again = fit(data, out, run, name="ring", minutes=0.001, device=CPU)
+    assert again == manifest
+    assert (told_again.chosen, told_again.race) == (told.chosen, told.race)
+    with pytest.raises(ConfigError, match="--out"):
+        fit(data, out, run, name="ring", minutes=0.001, device=CPU, seed=2)

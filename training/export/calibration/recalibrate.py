@@ -15,6 +15,7 @@ from pathlib import Path
 from mulde.bundle import files
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import draft_bundle
+from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import FORMAT_VERSION, Manifest, utc_now
 from mulde.errors import BundleError
 from mulde.evaluation.metrics import RankingTask
@@ -34,6 +35,8 @@ def recalibrate(
 ) -> Manifest:
     """Write a bundle with probabilities and figures of quality that were measured again.
 
+    A bundle that the same job has published is its result.
+
     Args:
         source: the bundle's folder.
         out: the new one's.
@@ -49,10 +52,14 @@ def recalibrate(
     opened = open_bundle(source)
     if opened.manifest.dataset.sha256 != graph.digest:
         raise BundleError(source, f"expected a bundle of {graph.name}, found one of another graph")
+    job = job_of("calibrate", source=source, graph=graph.digest)
+    made = own_result(out, job)
+    if made is not None:
+        return made
     with draft_bundle(out) as draft:
         _copy(opened, draft.path)
         manifest = replace(
-            opened.manifest, created=utc_now(), format_version=FORMAT_VERSION, files={}
+            opened.manifest, created=utc_now(), format_version=FORMAT_VERSION, files={}, job=job
         )
         draft.seal(manifest, rebind=True)
         with Engine.open(draft.path) as engine:

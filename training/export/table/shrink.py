@@ -15,6 +15,7 @@ from mulde.bundle import files
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import draft_bundle
 from mulde.bundle.entity_table import Precision
+from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import FORMAT_VERSION, Index, Manifest
 from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.bundle.vocabulary import Vocabulary
@@ -49,6 +50,8 @@ def shrink(
 ) -> Manifest:
     """Write a smaller bundle, and measure again what it is worth.
 
+    A bundle that the same job has published is its result.
+
     Args:
         source: the bundle's folder.
         out: the new one's.
@@ -72,6 +75,10 @@ def shrink(
     opened = open_bundle(source)
     if opened.manifest.dataset.sha256 != graph.digest:
         raise BundleError(source, f"expected a bundle of {graph.name}, found one of another graph")
+    job = job_of("shrink", source=source, graph=graph.digest, bits=precision, without=[*without])
+    made = own_result(out, job)
+    if made is not None:
+        return made
     dropped = {DROPPABLE[part] for part in without}
     with draft_bundle(out) as draft:
         report(f"writing the table in {precision}")
@@ -99,6 +106,7 @@ def shrink(
             quality={},
             scorer_quality={},
             format_version=FORMAT_VERSION,
+            job=job,
         )
         draft.seal(manifest, rebind=True)
         with Engine.open(draft.path) as engine:
