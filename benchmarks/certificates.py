@@ -29,7 +29,7 @@ from mulde.bundle.files import DIGEST
 from mulde.bundle.manifest import Index, describe
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable, scan_table
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Exclusions
 from serving.engine.index.faiss_table import FaissIndex, WholeTable
 from serving.engine.results import Results
 from serving.engine.retriever import Retriever, Search

@@ -123,7 +123,7 @@ class _Removal:
         engine = self._engine
         rows = engine.loaded.table.rows(facts[:, 1])
         placed = self._placer.place(rows, facts[:, 0]).as_answer
-        query = engine.encode([other], [asked]).without_prior(engine.manifest.layout)
+        query = engine.encode([other], [asked], priors=False)
         return float(engine.loaded.scorer.scores(query, placed[None, None])[0, 0])
 
 

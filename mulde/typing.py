@@ -40,3 +40,6 @@ Float64: TypeAlias = NDArray[np.float64]
 
 Bytes: TypeAlias = NDArray[np.uint8]
 """[N] stored bytes: text, codes, compressed numbers."""
+
+Products: TypeAlias = NDArray[np.int32]
+"""[b, N] integer products of queries and rows in bytes."""

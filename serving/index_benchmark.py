@@ -17,7 +17,7 @@ import numpy as np
 from mulde.bundle.files import ENTITIES
 from mulde.bundle.manifest import Index, Trial
 from serving.engine.engine import Engine
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Exclusions
 from serving.engine.results import Results
 from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query

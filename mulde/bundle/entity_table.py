@@ -18,6 +18,7 @@ Shape letters: E entities, D dimension, J traits, W width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -77,49 +78,54 @@ class Layout:
             expected = f"0 to {self.trait_count} text columns"
             raise ValueError(f"expected {expected}, found {self.text_count}")
 
-    @property
+    @cached_property
     def width(self) -> int:
         """W: D + 6 + J, rounded up to a multiple of 8."""
         used = self.dimension + _SCALARS * _PARTS + self.trait_count
         return -(-used // _STEP) * _STEP
 
-    @property
+    @cached_property
     def spatial(self) -> slice:
         """Columns of Y'."""
         return slice(0, self.dimension)
 
-    @property
+    @cached_property
     def excess(self) -> slice:
         """Columns of the excess, high and low part."""
         return self._scalar(0)
 
-    @property
+    @cached_property
     def tail_bias(self) -> slice:
         """Columns of the tail bias, high and low part."""
         return self._scalar(1)
 
-    @property
+    @cached_property
     def head_bias(self) -> slice:
         """Columns of the head bias, high and low part."""
         return self._scalar(2)
 
-    @property
+    @cached_property
     def traits(self) -> slice:
         """Columns of the traits, one each."""
         start = self.dimension + _SCALARS * _PARTS
         return slice(start, start + self.trait_count)
 
-    @property
+    @cached_property
     def priors(self) -> slice:
         """Columns of the relation priors, the first of the traits."""
         return slice(self.traits.start, self.text.start)
 
-    @property
+    @cached_property
+    def prior_count(self) -> int:
+        """How many columns of relation priors there are."""
+        return self.trait_count - self.text_count
+
+    @cached_property
     def text(self) -> slice:
         """Columns made of labels and descriptions, the last of the traits."""
         return slice(self.traits.stop - self.text_count, self.traits.stop)
 
-    @property
+    @cached_property
     def whole(self) -> Rows:
         """Columns of numbers that are kept in one part: [D + J], Y' and traits."""
         columns = np.arange(self.width)

@@ -29,6 +29,9 @@ _STEP = 16
 class Encoder:
     """``encoder.onnx``, loaded.
 
+    Attributes:
+        opset: the version of its operators.
+
     Batches are padded to a multiple of 16, so that a query meets the same vector instructions
     whatever else is in its batch; its numbers are then the same to the last bit. A batch of one is
     not padded where ``check`` saw the same bits without.
@@ -50,11 +53,20 @@ class Encoder:
                 are others, or a run takes more memory or time than an encoder needs.
         """
         self._path, self._width, self._least = path, width, _STEP
-        check_graph(path)
+        self.opset = check_graph(path)
         self._session = open_session(path, threads, low_memory=low_memory)
         self._check_signature()
         heads = np.zeros((MOST_QUERIES, width), np.float32)
         try_graph(path, self._feed(heads, np.zeros(MOST_QUERIES, np.int64)))
+
+    @property
+    def model(self) -> bytes:
+        """The serialised graph."""
+        return self._path.read_bytes()
+
+    def padded(self, count: int) -> int:
+        """Return how many queries are encoded for so many."""
+        return self._least if count == 1 else -(-count // _STEP) * _STEP
 
     def _check_signature(self) -> None:
         inputs = {node.name: node.type for node in self._session.get_inputs()}
@@ -74,10 +86,7 @@ class Encoder:
             self._run(heads[start : start + MOST_QUERIES], relations[start : start + MOST_QUERIES])
             for start in range(0, len(heads), MOST_QUERIES)
         ]
-        if len(parts) == 1:
-            return parts[0]
-        fields = ("vector", "offset", "bias", "slope")
-        return Query(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+        return Query.join(parts)
 
     def _run(self, heads: Float32, relations: Ints) -> Query:
         count, feed = len(heads), self._feed(heads, relations)
@@ -92,7 +101,7 @@ class Encoder:
     def _feed(self, heads: Float32, relations: Ints) -> dict[str, Array]:
         """Return the inputs of the graph, padded."""
         count = len(heads)
-        padded = self._least if count == 1 else -(-count // _STEP) * _STEP
+        padded = self.padded(count)
         if padded == count:
             return {"head": heads, "relation": relations}
         head = np.zeros((padded, self._width), dtype=np.float32)
@@ -133,14 +142,9 @@ class Encoder:
                 alone = self._run(heads[one], relations[one])
             except BundleError:  # this graph needs the padding
                 return False
-            if not _are_equal(alone, batch.take(one)):
+            if not alone.equals(batch.take(one)):
                 return False
         return True
-
-
-def _are_equal(one: Query, other: Query) -> bool:
-    fields = ("vector", "offset", "bias", "slope")
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in fields)
 
 
 def _check_layout(path: Path, query: Query, layout: Layout) -> None:

@@ -27,12 +27,12 @@ from mulde.errors import BundleError, InvalidArgument
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.evaluation.self_loops import lower
 from mulde.typing import Float64, Floats, Ints, Mask, Offsets, Rows
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Asked, Exclusions
 from serving.engine.loading import LoadedModel
 from serving.engine.overlay import Amendments, Overlay
 from serving.engine.results import Results, rank_table
 from serving.engine.retriever import Check, Retriever, Search, no_check
-from serving.engine.scoring import Query, prior_of
+from serving.engine.scoring import Query, Questions
 from serving.engine.validation import row_numbers, same_length
 
 _STEP_QUERIES = 256
@@ -62,8 +62,8 @@ class Engine:
         self.bundle, self.manifest = bundle, bundle.manifest
         self.num_entities, self.num_relations = self.manifest.entities, self.manifest.relations
         self.loaded = LoadedModel(bundle, threads=threads, low_memory=low_memory)
-        self._layout, self._loopless = self.manifest.layout, self.manifest.loopless
-        none = Overlay.none(self.num_entities, self._layout.width)
+        layout, self._loopless = self.manifest.layout, self.manifest.loopless
+        none = Overlay.none(self.num_entities, layout.width)
         self.amendments = Amendments(bundle.known, none)
         bundle.check_same()
 
@@ -100,17 +100,22 @@ class Engine:
     def __exit__(self, *error: object) -> None:
         """Nothing is left open: the maps go with the last answer that refers to them."""
 
-    def encode(self, entities: ArrayLike, relations: ArrayLike) -> Query:
+    def encode(self, entities: ArrayLike, relations: ArrayLike, *, priors: bool = True) -> Query:
         """Return queries for entities [B] and relations [B] in [0, 2R).
+
+        Without ``priors``, relation priors have no weight in them.
 
         Raises:
             InvalidArgument: for rows outside the vocabulary or different lengths.
         """
-        return self._encode(*self._pairs("entities", entities, relations))
+        return self._encode(*self._pairs("entities", entities, relations), priors=priors)
 
-    def _encode(self, entities: Rows, relations: Rows) -> Query:
+    def _encode(self, entities: Rows, relations: Rows, *, priors: bool) -> Query:
+        return self._questions(entities, relations, priors=priors).encoded()
+
+    def _questions(self, entities: Rows, relations: Rows, *, priors: bool) -> Questions:
         heads = self.amendments.overlay.query_rows(self.loaded.table, entities)
-        return self.loaded.encoder.encode(heads.astype(np.float32), relations)
+        return self.loaded.questions(heads, relations, priors=priors)
 
     def _pairs(self, field: str, entities: ArrayLike, relations: ArrayLike) -> tuple[Rows, Rows]:
         rows = row_numbers(field, entities, self.num_rows)
@@ -160,27 +165,23 @@ class Engine:
         parts = []
         for step in _steps(len(rows), k):
             check()
-            start = perf_counter()
-            query = self._encode(rows[step], asked[step])
-            if not priors:
-                query = query.without_prior(self._layout)
-            encoded = perf_counter() - start
+            questions = self._questions(rows[step], asked[step], priors=priors)
             excluded = self._excluded(rows[step], asked[step], exclude_known, denied)
             wanted = Search(k, excluded, allowed, exact, check)
-            results = self._search(self.loaded.retriever, query, wanted)
-            results.seconds["encode"] = encoded
-            self._complete(results, query, rows[step], asked[step], mark=not exclude_known)
+            results = self._search(self.loaded.retriever, questions, wanted)
+            self._complete(results, rows[step], asked[step], mark=not exclude_known)
             parts.append(results)
         results = Results.join(parts)
         return results if threshold is None else results.where(results.scores >= threshold)
 
-    def _search(self, retriever: Retriever, query: Query, wanted: Search) -> Results:
+    def _search(self, retriever: Retriever, asked: Asked, wanted: Search) -> Results:
         """Search the table, and the overlay where it has entities."""
         overlay = self.amendments.overlay
         if not len(overlay):
-            return retriever.search(query, wanted)
+            return retriever.search(asked, wanted)
+        query = asked.encoded()
         results = retriever.search(query, overlay.split(wanted))
-        return overlay.merge(retriever.scorer, query, wanted, results)
+        return overlay.merge(retriever, query, wanted, results)
 
     def _excluded(self, entities: Rows, relations: Rows, known: bool, denied: Rows) -> Exclusions:
         """Return known facts, where asked for, self-loops and denied rows."""
@@ -194,14 +195,10 @@ class Engine:
         excluded.everywhere = denied
         return excluded
 
-    def _complete(
-        self, results: Results, query: Query, entities: Rows, relations: Rows, *, mark: bool
-    ) -> None:
+    def _complete(self, results: Results, entities: Rows, relations: Rows, *, mark: bool) -> None:
         """Split totals into scores and priors, and mark self-loops and known facts."""
         self._check_finite(results.scores)
-        if self._layout.priors.start < self._layout.priors.stop:
-            vectors, table = query.vector[results.owners], self.answer_rows(results.rows)
-            results.priors = prior_of(vectors, table, self._layout)
+        if results.priors is not None:
             results.scores = results.scores - results.priors
         results.self_loop_excluded = self._loopless[relations]
         if mark and self.amendments.known is not None:
@@ -301,16 +298,13 @@ class Engine:
         return self._scores(*self._pairs("entities", entities, relations), use_priors)
 
     def _scores(self, entities: Rows, relations: Rows, use_priors: bool) -> Float64:
-        query = self._encode(entities, relations)
-        if not use_priors:
-            query = query.without_prior(self._layout)
+        query = self._encode(entities, relations, priors=use_priors)
         scores, overlay = self.loaded.retriever.scores(query), self.amendments.overlay
         if len(overlay):
             beyond = overlay.scores(self.loaded.scorer, query)
             scores = np.concatenate([scores, beyond], axis=1)
-        if not use_priors:
-            return scores
-        lower(scores, entities, relations, self._loopless)
+        if use_priors:
+            lower(scores, entities, relations, self._loopless)
         return scores
 
     def score(self, heads: ArrayLike, relations: ArrayLike, tails: ArrayLike) -> Float64:
@@ -323,7 +317,7 @@ class Engine:
         same_length("tails", len(wanted), "heads", len(rows))
         scores = np.empty(len(rows))
         for step in _slices(len(rows), _STEP_TRIPLES):
-            query = self._encode(rows[step], asked[step]).without_prior(self._layout)
+            query = self._encode(rows[step], asked[step], priors=False)
             table = self.answer_rows(wanted[step, None])
             scores[step] = self.loaded.scorer.scores(query, table)[:, 0]
         return scores
@@ -380,7 +374,7 @@ class Engine:
         """Fill in the scores of targets that are no candidates for other queries."""
         which = np.flatnonzero(targets >= self.num_entities)
         if len(which):
-            query = self._encode(entities[which], relations[which]).without_prior(self._layout)
+            query = self._encode(entities[which], relations[which], priors=False)
             table = self.answer_rows(targets[which, None])
             scores[which, targets[which]] = self.loaded.scorer.scores(query, table)[:, 0]
 

@@ -15,17 +15,17 @@ from mulde.bundle.entity_table import Layout
 from mulde.bundle.files import CANDIDATES, ENCODER, ENTITIES
 from mulde.bundle.manifest import Index
 from mulde.errors import BundleError
-from mulde.typing import Float64
+from mulde.typing import Float64, Floats, Rows
 from serving.engine.encoder import Encoder
 from serving.engine.entity_table import EntityTable, Extent, scan_table, use_threads
 from serving.engine.index.base import CandidateIndex
 from serving.engine.index.bounds import StoredBounds, with_margin
-from serving.engine.index.byte_product import InexactProducts
 from serving.engine.index.faiss_table import FaissIndex, WholeTable
 from serving.engine.index.int8 import Int8Index
 from serving.engine.index.ivf import InvertedLists
+from serving.engine.index.quantised import InexactProducts
 from serving.engine.retriever import Retriever
-from serving.engine.scoring import NeighbourScorer, Query, scorer_for
+from serving.engine.scoring import NeighbourScorer, Query, Questions, scorer_for
 
 _LEAST_SAMPLED = 64
 _LEAST_WEIGHT = 1e-6
@@ -50,12 +50,16 @@ class LoadedModel:
         self.layout = layout = manifest.layout
         # The table first: its file's size shows that the manifest's numbers can be believed.
         self.table = EntityTable(bundle.file(ENTITIES), manifest.entities, layout.width)
+        self._taken = np.ones((2, layout.width), dtype=bool)
+        self._taken[0, layout.priors] = False
         path = bundle.file(ENCODER)
         self.encoder = Encoder(path, layout.width, threads=threads, low_memory=low_memory)
         stored = StoredBounds.of(bundle)
         self._extent = _extent(self.table, layout, stored)
         self.scorer = scorer_for(manifest.score, layout, self._extent.tail_bias)
-        self.column_weights = column_weights(self._sample(manifest.relations), layout)
+        sample = self._sample(manifest.relations)
+        self._sampled = sample, self.encoder.check(sample.heads, sample.relations, layout)
+        self.column_weights = column_weights(self._sampled[1], layout)
         index = Index("table") if low_memory and manifest.index.kind == "int8" else manifest.index
         candidates = self._open(index, bundle.path / CANDIDATES, stored)
         self.retriever = self._retriever(candidates)
@@ -64,20 +68,36 @@ class LoadedModel:
             self.table, self.neighbour_scorer, self._extent.row_norm, candidates
         )
 
-    def _sample(self, relations: int) -> Query:
-        """Encode a few queries of every relation, and check what the search relies on."""
+    def questions(self, heads: Floats, relations: Rows, *, priors: bool) -> Questions:
+        """Return questions of heads [B, W] and relations [B], with relation priors or not."""
+        taken = self._taken[int(priors)]
+        return Questions(self.encoder.encode, heads.astype(np.float32), relations, taken)
+
+    def _sample(self, relations: int) -> Questions:
+        """Return a few questions of every relation."""
         rows = np.arange(2 * relations)
         rows = np.resize(rows, max(_LEAST_SAMPLED, len(rows)))
         entities = np.linspace(0, self.table.entities - 1, len(rows)).astype(np.int64)
-        heads = self.table.rows(entities).astype(np.float32)
-        return self.encoder.check(heads, rows, self.layout)
+        return self.questions(self.table.rows(entities), rows, priors=True)
 
     def _open(self, index: Index, codes: Path, stored: StoredBounds | None) -> CandidateIndex:
-        parts = self.table, self.layout, self._extent, self.column_weights
-        return open_index(index, codes, *parts, stored, threads=self._threads)
+        if index.kind == "int8":
+            try:
+                return self._byte_index()
+            except InexactProducts:  # this machine cannot multiply bytes exactly
+                index = Index("table")
+        parts = self.table, self._extent, self.column_weights
+        return open_faiss(index, codes, *parts, stored)
+
+    def _byte_index(self) -> Int8Index:
+        """Return an index that encodes, where its numbers are those of the encoder to the bit."""
+        index = Int8Index(self.table, self.layout, self._threads, self.encoder)
+        if index.encodes(*self._sampled):
+            return index
+        return Int8Index(self.table, self.layout, self._threads)
 
     def _retriever(self, index: CandidateIndex) -> Retriever:
-        return Retriever(self.table, self.scorer, self._extent.row_norm, index)
+        return Retriever(self.table, self.scorer, self._extent.row_norm, index, self.layout)
 
     def search_by(self, index: Index, codes: Path, measures: Measures | None = None) -> Retriever:
         """Return a search by another index, to compare them.
@@ -108,28 +128,23 @@ class LoadedModel:
         return with_margin(lists.measures)
 
 
-def open_index(
+def open_faiss(
     index: Index,
     codes: Path,
     table: EntityTable,
-    layout: Layout,
     extent: Extent,
     weights: Float64,
     stored: StoredBounds | None = None,
-    *,
-    threads: int = 1,
-) -> CandidateIndex:
-    """Open the index that a manifest names.
+) -> FaissIndex:
+    """Open the index that a manifest names, of type ``table`` or ``ivf``.
 
     Args:
         index: the manifest's.
         codes: the file of type ``ivf``.
         table: the rows.
-        layout: their columns.
         extent: their largest numbers.
         weights: [W], see ``column_weights``.
         stored: the bundle's bounds of the lists.
-        threads: for one run.
 
     Raises:
         BundleError: if the codes are missing, of another kind or of another table, or a row
@@ -138,11 +153,6 @@ def open_index(
     whole = WholeTable(table, extent.row_norm)
     if index.kind == "ivf":
         return FaissIndex(InvertedLists(codes, table, index, weights, extent, stored), whole)
-    if index.kind == "int8":
-        try:
-            return Int8Index(table, layout, threads)
-        except InexactProducts:  # this machine cannot multiply bytes exactly
-            pass
     return FaissIndex(whole, whole)
 
 

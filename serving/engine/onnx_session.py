@@ -56,15 +56,22 @@ def open_session(path: Path, threads: int, *, low_memory: bool) -> ort.Inference
         BundleError: if ONNX Runtime refuses it.
     """
     try:
-        return ort.InferenceSession(
-            str(path),
-            session_options(threads, low_memory=low_memory),
-            providers=_CPU,
-            disabled_optimizers=_COMPUTES_WHEN_LOADED,
-            enable_fallback=0,  # a second try, which prints to stdout
-        )
+        return new_session(str(path), threads, low_memory=low_memory)
     except Exception as error:  # ONNX Runtime raises a family of types without a public root
         raise BundleError(path, f"ONNX Runtime refuses it: {reason(error)}") from error
+
+
+def new_session(
+    model: bytes | str, threads: int, *, low_memory: bool = False
+) -> ort.InferenceSession:
+    """Open a serialised model, or a file; raises what ONNX Runtime raises."""
+    return ort.InferenceSession(
+        model,
+        session_options(threads, low_memory=low_memory),
+        providers=_CPU,
+        disabled_optimizers=_COMPUTES_WHEN_LOADED,
+        enable_fallback=0,  # a second try, which prints to stdout
+    )
 
 
 def try_graph(path: Path, feed: Mapping[str, Any]) -> None:

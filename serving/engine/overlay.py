@@ -15,9 +15,9 @@ import numpy as np
 from mulde.bundle.amended_facts import Facts
 from mulde.typing import Float32, Float64, Floats, Mask, Rows
 from serving.engine.entity_table import EntityTable
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Exclusions
 from serving.engine.results import Results, rank_pairs, rank_table
-from serving.engine.retriever import Search
+from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query, Scorer
 
 
@@ -90,17 +90,19 @@ class Overlay:
             allowed = allowed[: allowed.searchsorted(self.first)]
         return wanted._replace(excluded=base, allowed=allowed)
 
-    def merge(self, scorer: Scorer, query: Query, wanted: Search, results: Results) -> Results:
+    def merge(
+        self, retriever: Retriever, query: Query, wanted: Search, results: Results
+    ) -> Results:
         """Rank the overlay's entities among results of the table.
 
         Args:
-            scorer: of the query.
+            retriever: that searched the table.
             query: B queries.
             wanted: of all entities.
             results: the k best rows of the table.
         """
         rows = np.arange(self.first, self.stop)
-        scores = self.scores(scorer, query)
+        scores = self.scores(retriever.scorer, query)
         scores[wanted.excluded.within(rows)] = -np.inf
         if wanted.allowed is not None:
             scores[:, ~np.isin(rows, wanted.allowed)] = -np.inf
@@ -109,7 +111,10 @@ class Overlay:
         order = owners.argsort(kind="stable")
         found = np.concatenate([results.rows, own.rows])[order]
         values = np.concatenate([results.scores, own.scores])[order]
-        merged = rank_pairs(owners[order], found, values, wanted.k, len(results))
+        priors = retriever.priors(query, own.owners, self.as_answer[own.rows - self.first])
+        if results.priors is not None and priors is not None:
+            priors = np.concatenate([results.priors, priors])[order]
+        merged = rank_pairs(owners[order], found, values, wanted.k, len(results), priors)
         merged.exact, merged.seconds = results.exact, results.seconds
         merged.fetched = results.fetched + own.fetched
         return merged

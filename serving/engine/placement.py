@@ -20,7 +20,7 @@ from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import RECIPE
 from mulde.placement.solver import FrozenModel, Placement, place, query_mean, row_of
 from mulde.typing import Float64, Floats, Rows
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Exclusions
 from serving.engine.loading import LoadedModel
 from serving.engine.overlay import Overlay
 from serving.engine.retriever import Search
@@ -74,9 +74,7 @@ class Placer:
         return overlay.query_rows(self._loaded.table, entities)
 
     def _queries(self, rows: Floats, relations: Rows) -> Query:
-        heads = np.ascontiguousarray(rows, dtype=np.float32)
-        query = self._loaded.encoder.encode(heads, relations)
-        return query.without_prior(self._bundle.manifest.layout)
+        return self._loaded.questions(rows, relations, priors=False).encoded()
 
     def _wide(self, query: Query) -> Float64:
         """Return wide queries [B, W + 1]."""

@@ -34,7 +34,7 @@ class Results:
         self_loop_excluded: bool [B], whether the query's own entity (or, from
             ``Engine.relations``, a relation without self-loops) was left out as a self-loop; None
             where no query has such an exclusion.
-        seconds: where the time went: "encode", "search", "rescore".
+        seconds: where the time went: "search", the encoder included, and "rescore".
     """
 
     offsets: Offsets
@@ -121,7 +121,9 @@ def offsets_of(counts: Rows) -> Offsets:
     return offsets
 
 
-def rank_pairs(owners: Rows, rows: Rows, scores: Float64, k: int, queries: int) -> Results:
+def rank_pairs(
+    owners: Rows, rows: Rows, scores: Float64, k: int, queries: int, priors: Float64 | None = None
+) -> Results:
     """Rank pairs [n] within each query by falling score, then rising row, and keep k of each.
 
     Args:
@@ -130,15 +132,25 @@ def rank_pairs(owners: Rows, rows: Rows, scores: Float64, k: int, queries: int) 
         scores: [n].
         k: at least 1.
         queries: B.
+        priors: [n], of each pair, kept beside it.
     """
     order = _order(owners, rows, scores)
-    fetched = np.bincount(owners, minlength=queries)
+    starts = owners.searchsorted(np.arange(queries + 1))
+    fetched = starts[1:] - starts[:-1]
     counts = np.minimum(fetched, k)
-    if len(order) > counts.sum():
-        starts = fetched.cumsum() - fetched
-        order = order[np.arange(len(order)) - starts[owners] < k]
-    exact = np.ones(queries, dtype=bool)
-    return Results(offsets_of(counts), rows[order], scores[order], exact, fetched, counts)
+    offsets = offsets_of(counts)
+    if len(order) > offsets[-1]:
+        skipped = starts[:-1] - offsets[:-1]
+        order = order.take(np.arange(offsets[-1]) + skipped.repeat(counts))
+    return Results(
+        offsets,
+        rows.take(order),
+        scores.take(order),
+        np.ones(queries, dtype=bool),
+        fetched,
+        counts,
+        None if priors is None else priors.take(order),
+    )
 
 
 def _order(owners: Rows, rows: Rows, scores: Float64) -> Rows:

@@ -23,11 +23,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from mulde.bundle.entity_table import Layout
 from mulde.typing import Float64, Floats, Ints, Rows
-from serving.engine.exclusions import Exclusions
-from serving.engine.index.base import CandidateIndex, Candidates
+from serving.engine.index.base import Asked, CandidateIndex, Candidates, Exclusions
 from serving.engine.results import Results, rank_pairs, rank_table
-from serving.engine.scoring import Query, Scorer, safe_floors
+from serving.engine.scoring import Query, Scorer, priors_of, safe_floors
 
 _STEP_PAIRS = 1 << 17
 _SCORED_PAIRS = 1 << 12
@@ -68,15 +68,18 @@ class Search(NamedTuple):
     exact: bool = True
     check: Check = no_check
 
-    def take(self, start: int, stop: int) -> Search:
-        """Return what is wanted of queries ``start`` to ``stop``."""
-        return self._replace(excluded=self.excluded.take(start, stop))
-
 
 class Retriever:
     """Search over one entity table."""
 
-    def __init__(self, table: Table, scorer: Scorer, row_norm: float, index: CandidateIndex):
+    def __init__(
+        self,
+        table: Table,
+        scorer: Scorer,
+        row_norm: float,
+        index: CandidateIndex,
+        layout: Layout | None = None,
+    ) -> None:
         """Put the parts together.
 
         Args:
@@ -84,15 +87,20 @@ class Retriever:
             scorer: products to scores.
             row_norm: the largest Euclidean norm of a row.
             index: returns candidates.
+            layout: of the table, whose relation priors are a part of the scores; None for none.
         """
         self._table, self.scorer, self._row_norm = table, scorer, row_norm
         self._index = index
+        self._layout = layout if layout is not None and layout.prior_count else None
 
-    def search(self, query: Query, wanted: Search) -> Results:
-        """Return the k best rows of each query, the quicker way."""
+    def search(self, asked: Asked, wanted: Search) -> Results:
+        """Return the k best rows of each query, the quicker way.
+
+        ``scores`` are what rows are ranked by; ``priors`` say how much of each is a relation prior.
+        """
         start = perf_counter()
         scores_all = self._scores_all(wanted)
-        results = (self.by_scoring_all if scores_all else self.by_index)(query, wanted)
+        results = (self.by_scoring_all if scores_all else self.by_index)(asked, wanted)
         rescore = results.seconds.get("rescore", 0.0)
         results.seconds = {"search": perf_counter() - start - rescore, "rescore": rescore}
         return results
@@ -105,70 +113,71 @@ class Retriever:
             return True
         return allowed is not None and (not self._index.narrows or size <= _FEW_ROWS)
 
-    def by_scoring_all(self, query: Query, wanted: Search) -> Results:
+    def by_scoring_all(self, asked: Asked, wanted: Search) -> Results:
         """Score every row that is allowed."""
-        allowed = wanted.allowed
+        allowed, query = wanted.allowed, asked.encoded()
         every = np.arange(self._table.entities) if allowed is None else allowed
         step, parts = max(1, _STEP_PAIRS // max(1, len(every))), []
         for start in range(0, len(query), step):
             wanted.check()
             stop = min(start + step, len(query))
-            scores = self.scores(query.take(slice(start, stop)), every)
+            part = query.take(slice(start, stop))
+            scores = self.scores(part, every)
             scores[wanted.excluded.take(start, stop).within(every)] = -np.inf
-            parts.append(rank_table(every, scores, wanted.k))
+            results = rank_table(every, scores, wanted.k)
+            results.priors = self.priors(part, results.owners, self._table.rows(results.rows))
+            parts.append(results)
         return Results.join(parts)
 
-    def by_index(self, query: Query, wanted: Search) -> Results:
+    def by_index(self, asked: Asked, wanted: Search) -> Results:
         """Score the candidates of the index, and certify the answers."""
         parts = []
-        candidates = self._index.nearest(query, wanted.k, wanted.excluded, wanted.allowed)
+        candidates = self._index.nearest(asked, wanted.k, wanted.excluded, wanted.allowed)
         for found in _grouped(candidates):
             wanted.check()
-            part = query.take(slice(found.start, found.stop))
             start = perf_counter()
-            results = self._ranked(part, wanted.k, found)
+            results = self._ranked(wanted.k, found)
             if not (self._index.is_top and self.scorer.is_monotone):
-                mine = wanted.take(found.start, found.stop)
-                results = self._certified(part, mine, results, found.unseen())
+                results = self._certified(found, wanted, results)
             results.seconds = {"rescore": perf_counter() - start}
             parts.append(results)
         return Results.join(parts)
 
-    def _ranked(self, query: Query, k: int, found: Candidates) -> Results:
-        owners = found.owners - found.start
-        scores = self._score_pairs(query, owners, found.rows)
-        return rank_pairs(owners, found.rows, scores, k, len(query))
+    def _ranked(self, k: int, found: Candidates) -> Results:
+        """Score candidates and keep the best."""
+        query, owners, rows = found.query, found.owners, found.rows
+        scores, priors = np.empty(len(rows)), np.empty(len(rows))
+        for start in range(0, len(rows), _SCORED_PAIRS):
+            part = slice(start, start + _SCORED_PAIRS)
+            table = self._table.rows(rows[part]).astype(np.float64)
+            scores[part] = self.scorer.of_pairs(query, owners[part], table)
+            if self._layout is not None:
+                priors[part] = priors_of(query, owners[part], table, self._layout)
+        with_priors = None if self._layout is None else priors
+        return rank_pairs(owners, rows, scores, k, len(query), with_priors)
 
-    def _certified(
-        self, query: Query, wanted: Search, results: Results, unseen: Float64
-    ) -> Results:
+    def priors(self, query: Query, owners: Rows, rows: Floats) -> Float64 | None:
+        """Return relation priors [n] of rows [n, W] for their queries; None without any."""
+        if self._layout is None:
+            return None
+        return priors_of(query, owners, rows.astype(np.float64), self._layout)
+
+    def _certified(self, found: Candidates, wanted: Search, results: Results) -> Results:
         """Say which results are certified; where ``exact``, fetch what the others need."""
+        query, unseen = found.query, found.unseen()
         floors = safe_floors(self.scorer, query, _last(results), self._row_norm)
         floors[results.counts < wanted.k] = -np.inf
         results.exact = (unseen < floors) | (unseen == -np.inf)
         if not wanted.exact or results.exact.all():
             return results
         unsure = np.flatnonzero(~results.exact)
-        better = self._above(query.take(unsure), wanted, unsure, floors[unsure])
-        return _replaced(results, unsure, better, wanted.k)
-
-    def _above(self, query: Query, wanted: Search, queries: Rows, floors: Float64) -> Results:
-        """Rank every row at or above a floor, for some queries of a batch."""
-        excluded, parts = wanted.excluded.pick(queries), []
-        for found in _grouped(self._index.above(query, floors, excluded, wanted.allowed)):
+        excluded = wanted.excluded.take(found.start, found.start + len(query)).pick(unsure)
+        above = self._index.above(query.take(unsure), floors[unsure], excluded, wanted.allowed)
+        parts = []
+        for more in _grouped(above):
             wanted.check()
-            part = query.take(slice(found.start, found.stop))
-            parts.append(self._ranked(part, wanted.k, found))
-        return Results.join(parts)
-
-    def _score_pairs(self, query: Query, owners: Rows, rows: Rows) -> Float64:
-        """Return scores [n] of rows [n] for the queries that own them."""
-        scores = np.empty(len(rows))
-        for start in range(0, len(rows), _SCORED_PAIRS):
-            part = slice(start, start + _SCORED_PAIRS)
-            table = self._table.rows(rows[part, None])
-            scores[part] = self.scorer.scores(query.take(owners[part]), table)[:, 0]
-        return scores
+            parts.append(self._ranked(wanted.k, more))
+        return _replaced(results, unsure, Results.join(parts), wanted.k)
 
     def scores(self, query: Query, rows: Rows | None = None) -> Float64:
         """Return scores [B, K] of ``rows`` [K], or of all entities."""
@@ -198,9 +207,15 @@ def _grouped(parts: Iterable[Candidates]) -> Iterator[Candidates]:
 def _one(group: list[Candidates]) -> Candidates:
     if len(group) == 1:
         return group[0]
-    owners = np.concatenate([part.owners for part in group])
-    rows = np.concatenate([part.rows for part in group])
-    return Candidates(group[0].start, group[-1].stop, owners, rows, partial(_unseen, group))
+    sizes = np.cumsum([0, *(len(part.query) for part in group[:-1])]).tolist()
+    owners = [part.owners + before for part, before in zip(group, sizes, strict=True)]
+    return Candidates(
+        group[0].start,
+        Query.join([part.query for part in group]),
+        np.concatenate(owners),
+        np.concatenate([part.rows for part in group]),
+        partial(_unseen, group),
+    )
 
 
 def _unseen(group: list[Candidates]) -> Float64:
@@ -220,8 +235,10 @@ def _replaced(results: Results, queries: Rows, better: Results, k: int) -> Resul
     owners = np.concatenate([results.owners[sure], queries[better.owners]])
     rows = np.concatenate([results.rows[sure], better.rows])
     scores = np.concatenate([results.scores[sure], better.scores])
-    order = owners.argsort(kind="stable")
-    merged = rank_pairs(owners[order], rows[order], scores[order], k, len(results))
+    priors, order = None, owners.argsort(kind="stable")
+    if results.priors is not None and better.priors is not None:
+        priors = np.concatenate([results.priors[sure], better.priors])[order]
+    merged = rank_pairs(owners[order], rows[order], scores[order], k, len(results), priors)
     merged.fetched = results.fetched
     merged.fetched[queries] = better.fetched
     return merged

@@ -10,18 +10,20 @@ Shape letters: B queries, K candidates of a query, W width, n pairs of a query a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mulde.bundle.entity_table import Layout
 from mulde.bundle.manifest import Score
-from mulde.typing import Float32, Float64, Floats, Ints
+from mulde.typing import Float32, Float64, Floats, Ints, Mask, Rows
 
 # Far above what float64 loses in a score, far below what any rough product loses.
 _SLACK = 1e-12
 _TINY = 1e-30
+_FIELDS = ("vector", "offset", "bias", "slope")
 
 
 @dataclass(slots=True)  # a frozen one takes four times as long to make
@@ -48,16 +50,53 @@ class Query:
         """Return some of the queries."""
         return Query(self.vector[which], self.offset[which], self.bias[which], self.slope[which])
 
-    def without_prior(self, layout: Layout) -> Query:
-        """Return the same queries with weights of 0 for the relation prior."""
-        if layout.priors.start == layout.priors.stop:
-            return self
-        vector = self.vector.copy()
-        vector[:, layout.priors] = 0.0
-        return Query(vector, self.offset, self.bias, self.slope)
+    @classmethod
+    def join(cls, parts: list[Query]) -> Query:
+        """Return the queries of several batches, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS))
+
+    def equals(self, other: Query) -> bool:
+        """Return whether all numbers are equal."""
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _FIELDS)
+
+    def encoded(self) -> Query:
+        """Return these queries."""
+        return self
 
 
-class Scorer(Protocol):
+@dataclass(slots=True)
+class Questions:
+    """Queries that are not encoded yet.
+
+    Attributes:
+        encode: from heads and relations to queries.
+        heads: float32 [B, W], rows of the table.
+        relations: int64 [B], in [0, 2R).
+        taken: bool [W], the columns of an encoded query that count; the others are 0.
+    """
+
+    encode: Callable[[Float32, Rows], Query]
+    heads: Float32
+    relations: Rows
+    taken: Mask
+
+    def __len__(self) -> int:
+        """B."""
+        return len(self.relations)
+
+    def take(self, which: slice | Ints) -> Questions:
+        """Return some of the questions."""
+        return Questions(self.encode, self.heads[which], self.relations[which], self.taken)
+
+    def encoded(self) -> Query:
+        """Return the queries."""
+        query = self.encode(self.heads, self.relations)
+        return replace(query, vector=np.where(self.taken, query.vector, np.float32(0)))
+
+
+class Scorer(ABC):
     """How an inner product becomes a score (docs/explanation/bundle-format.md, "encoder.onnx").
 
     Attributes:
@@ -66,9 +105,15 @@ class Scorer(Protocol):
 
     is_monotone: bool
 
+    @abstractmethod
     def scores(self, query: Query, rows: Floats) -> Float64:
         """Return scores [B, K] of rows [B, K, W] (or [1, K, W], shared) for queries [B]."""
 
+    def of_pairs(self, query: Query, owners: Rows, rows: Float64) -> Float64:
+        """Return scores [n] of rows [n, W] for the queries that own them, the same to the bit."""
+        return self.scores(query.take(owners), rows[:, None])[:, 0]
+
+    @abstractmethod
     def floors(self, query: Query, scores: Float64) -> Float64:
         """Return the products [B] that are needed to reach ``scores`` [B], in exact arithmetic.
 
@@ -76,10 +121,16 @@ class Scorer(Protocol):
         """
 
 
-class LinearScorer:
+class LinearScorer(Scorer):
     """score = <query, row> + offset + bias."""
 
     is_monotone = True
+
+    def of_pairs(self, query: Query, owners: Rows, rows: Float64) -> Float64:
+        """See ``Scorer``."""
+        vectors = query.vector.astype(np.float64)[owners]
+        result: Float64 = np.vecdot(rows, vectors) + (query.offset + query.bias)[owners]
+        return result
 
     def scores(self, query: Query, rows: Floats) -> Float64:
         """See ``Scorer``."""
@@ -90,7 +141,7 @@ class LinearScorer:
         return scores - (query.offset + query.bias)
 
 
-class DistanceScorer:
+class DistanceScorer(Scorer):
     """score = b_t - f(u) + bias, with f(u) = acosh(1 + u)^2 / c.
 
     u = (b_t - <query, row> - offset) / slope.
@@ -131,7 +182,7 @@ class DistanceScorer:
         return floors - query.offset
 
 
-class NeighbourScorer:
+class NeighbourScorer(Scorer):
     """score = -d(X, Y) = -acosh(1 + u) / sqrt(c), for entities as queries.
 
     u = x + (1 + x) y - <X', Y'> is computed from the points, not from the query's product: there
@@ -187,10 +238,10 @@ def products(query: Query, rows: Floats) -> Float64:
     return result
 
 
-def prior_of(vectors: Float32, rows: Floats, layout: Layout) -> Float64:
-    """Return relation priors [n] of rows [n, W] for query vectors [n, W]: <w_r, prior columns>."""
-    weights = vectors[:, layout.priors].astype(np.float64)
-    prior: Float64 = np.vecdot(rows[:, layout.priors].astype(np.float64), weights)
+def priors_of(query: Query, owners: Rows, rows: Float64, layout: Layout) -> Float64:
+    """Return relation priors [n] of rows [n, W] for their queries: <w_r, prior columns>."""
+    weights = query.vector[:, layout.priors].astype(np.float64)[owners]
+    prior: Float64 = np.vecdot(rows[:, layout.priors], weights)
     return prior
 
 

@@ -38,7 +38,7 @@ _TENSOR_FORBIDDEN = {6: "texts", 13: "weights in another file"}
 _TENSOR_LOCATION = 14
 _ATTRIBUTE_ALLOWED = frozenset({1, 2, 3, 7, 8, 13, 20})
 """Its name, numbers, remark and type; no text, tensor or graph."""
-_OPSET_DOMAIN = 1
+_OPSET_DOMAIN, _OPSET_VERSION = 1, 2
 _STANDARD = (b"", b"ai.onnx")
 
 Fields = Iterator[tuple[int, int | memoryview]]
@@ -48,8 +48,11 @@ class _Unsafe(ValueError):  # noqa: N818 - becomes a BundleError, which names th
     """What is wrong with a graph, without the file's name."""
 
 
-def check_graph(path: Path) -> None:
+def check_graph(path: Path) -> int:
     """Refuse a file that is not a plain, closed graph.
+
+    Returns:
+        The version of its operators.
 
     Raises:
         BundleError: naming the file and what it holds that it may not.
@@ -58,21 +61,28 @@ def check_graph(path: Path) -> None:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise _Unsafe(f"expected at most {MOST_BYTES} bytes, found {size}")
-        _check_model(memoryview(path.read_bytes()))
+        return _check_model(memoryview(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise BundleError(path, f"is not an encoder: {error}") from error
 
 
-def _check_model(model: memoryview) -> None:
-    nodes = 0
+def _check_model(model: memoryview) -> int:
+    nodes = opset = 0
     for field, value in _fields(model):
         _refuse(_MODEL_FORBIDDEN, field)
         if field == _MODEL_OPSET:
             _check_domains(_parts(value), _OPSET_DOMAIN)
+            opset = max(
+                [
+                    opset,
+                    *(n for f, n in _parts(value) if f == _OPSET_VERSION and isinstance(n, int)),
+                ]
+            )
         if field == _MODEL_GRAPH:
             nodes += _check_graph(_parts(value))
     if not 1 <= nodes <= MOST_NODES:
         raise _Unsafe(f"expected a graph of 1 to {MOST_NODES} nodes, found {nodes}")
+    return opset
 
 
 def _check_graph(fields: Fields) -> int:

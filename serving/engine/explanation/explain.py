@@ -14,7 +14,7 @@ from serving.engine.engine import Engine
 from serving.engine.explanation.paths import Check, FoundPaths, find_paths
 from serving.engine.explanation.similar_facts import SimilarFacts, find_similar_facts
 from serving.engine.plausibility import plausibilities
-from serving.engine.scoring import prior_of
+from serving.engine.scoring import priors_of
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def _scored(
     engine: Engine, entities: Rows, directions: Rows, answers: Rows
 ) -> tuple[Float64, Float64]:
     """Scores by the scorer alone and relation priors of answers to (entity, direction, ?), [B]."""
-    layout, loaded = engine.manifest.layout, engine.loaded
     query, rows = engine.encode(entities, directions), engine.answer_rows(answers)
-    scores = loaded.scorer.scores(query.without_prior(layout), rows[:, None])[:, 0]
-    return scores, prior_of(query.vector, rows, layout)
+    owners, wide = np.arange(len(entities)), rows.astype(np.float64)
+    priors = priors_of(query, owners, wide, engine.manifest.layout)
+    return engine.score(entities, directions, answers), priors
 
 
 def _count(engine: Engine, entities: Rows, directions: Rows) -> Rows:

@@ -1,4 +1,4 @@
-"""What every index type does: return rows with large products, and bound all others.
+"""What a search asks of an index, and what every index type returns.
 
 An index never decides an answer. It returns rows; ``Retriever`` scores them in float64 from the
 table, and the bound tells whether a row that was not returned could belong to the answer. So types
@@ -9,32 +9,109 @@ differ in speed, memory and how often an answer is certified at once, never in a
     table    FAISS over the mapped table itself (``faiss_table.py``)     none
     ivf      FAISS over a few inverted lists of codes (``ivf.py``)       none
 
-Shape letters: B queries, n pairs of a query and a row.
+Shape letters: B queries, b some of them, F excluded pairs of all queries together, n pairs of a
+query and a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
 
 from mulde.typing import Float64, Rows
-from serving.engine.exclusions import Exclusions
-from serving.engine.scoring import Query
+from serving.engine.scoring import Query, Questions
+
+_NO_ROWS = np.zeros(0, np.int64)
+
+Asked: TypeAlias = Query | Questions
+"""B queries, encoded or not."""
+
+
+@dataclass(slots=True)  # a frozen one takes four times as long to make
+class Exclusions:
+    """Pairs of a query and a row that is not among its answers; a pair may occur twice.
+
+    Attributes:
+        queries: B.
+        owners: int64 [F], ascending: the query of each pair.
+        rows: int64 [F].
+        everywhere: int64, rows that are no answer to any query.
+    """
+
+    queries: int
+    owners: Rows
+    rows: Rows
+    everywhere: Rows = field(default_factory=lambda: _NO_ROWS)
+
+    @classmethod
+    def none(cls, queries: int) -> Exclusions:
+        """Return no pair."""
+        return cls(queries, _NO_ROWS, _NO_ROWS)
+
+    @classmethod
+    def of_pairs(cls, owners: Rows, rows: Rows, queries: int) -> Exclusions:
+        """Return pairs that come in any order."""
+        order = owners.argsort(kind="stable")
+        return cls(queries, owners[order], rows[order])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no pair and no row."""
+        return not len(self.rows) and not len(self.everywhere)
+
+    @property
+    def counts(self) -> Rows:
+        """At least the number of excluded rows of each query, [B]."""
+        counts: Rows = np.bincount(self.owners, minlength=self.queries) + len(self.everywhere)
+        return counts
+
+    def take(self, start: int, stop: int) -> Exclusions:
+        """Return those of queries ``start`` to ``stop``."""
+        if start == 0 and stop == self.queries:
+            return self
+        first, last = self.owners.searchsorted([start, stop]).tolist()
+        part = slice(first, last)
+        return Exclusions(stop - start, self.owners[part] - start, self.rows[part], self.everywhere)
+
+    def pick(self, queries: Rows) -> Exclusions:
+        """Return those of some queries, ascending."""
+        places = np.minimum(queries.searchsorted(self.owners), len(queries) - 1)
+        kept = queries[places] == self.owners
+        return Exclusions(len(queries), places[kept], self.rows[kept], self.everywhere)
+
+    def within(self, allowed: Rows) -> tuple[Rows, Rows]:
+        """Return pairs of a query and a place in ``allowed`` whose row is excluded for it.
+
+        Args:
+            allowed: ascending rows.
+        """
+        every = np.arange(self.queries)
+        owners = np.concatenate([self.owners, every.repeat(len(self.everywhere))])
+        rows = np.concatenate([self.rows, np.tile(self.everywhere, self.queries)])
+        if not len(allowed):
+            return owners[:0], rows[:0]
+        places = np.minimum(allowed.searchsorted(rows), len(allowed) - 1)
+        here = allowed[places] == rows
+        return owners[here], places[here]
 
 
 class Candidates(NamedTuple):
-    """Rows for the queries ``start`` to ``stop`` of a batch.
+    """Rows for some queries that follow each other in a batch.
 
     Attributes:
-        start, stop: the queries.
-        owners: int64 [n], ascending, in [start, stop): the query of each row.
+        start: the first of the queries.
+        query: b of them, encoded.
+        owners: int64 [n], ascending, in [0, b): the query of each row.
         rows: int64 [n], not excluded and distinct within a query, in any order.
-        unseen: returns float64 [stop - start], an exact product that no other row exceeds that the
-            query may be answered with; minus infinity where there is no other row.
+        unseen: returns float64 [b], an exact product that no other row exceeds that the query may
+            be answered with; minus infinity where there is no other row.
     """
 
     start: int
-    stop: int
+    query: Query
     owners: Rows
     rows: Rows
     unseen: Callable[[], Float64]
@@ -53,18 +130,18 @@ class CandidateIndex(Protocol):
     is_top: bool
 
     def nearest(
-        self, query: Query, k: int, excluded: Exclusions, allowed: Rows | None
+        self, asked: Asked, k: int, excluded: Exclusions, allowed: Rows | None
     ) -> Iterator[Candidates]:
         """Return k rows for each query and more, where there are so many, a few queries at a time.
 
         Args:
-            query: B queries.
+            asked: B queries.
             k: at least 1.
             excluded: rows that are no answers.
             allowed: ascending rows, the only ones that are answers; None for all.
         """
 
     def above(
-        self, query: Query, floors: Float64, excluded: Exclusions, allowed: Rows | None
+        self, asked: Asked, floors: Float64, excluded: Exclusions, allowed: Rows | None
     ) -> Iterator[Candidates]:
         """Return every row whose exact product is at least its query's floor [B], and others."""

@@ -16,10 +16,8 @@ from typing import Protocol
 import numpy as np
 
 from mulde.typing import Float32, Float64, Rows
-from serving.engine.exclusions import Exclusions
-from serving.engine.index.base import Candidates
+from serving.engine.index.base import Asked, Candidates, Exclusions
 from serving.engine.index.bounds import DECODING, float32_loss
-from serving.engine.scoring import Query
 
 _LEAST_REACHED = 64
 _GROWTH = 8
@@ -60,20 +58,22 @@ class FaissIndex:
         self._source, self._certain = source, certain
 
     def nearest(
-        self, query: Query, k: int, excluded: Exclusions, allowed: Rows | None
+        self, asked: Asked, k: int, excluded: Exclusions, allowed: Rows | None
     ) -> Iterator[Candidates]:
         """See ``CandidateIndex``; the number fetched for a query is a power of two.
 
         So queries that need about as many are searched together, and what a query gets does not
         depend on the rest of its batch.
         """
+        query = asked.encoded()
         needed = k + self._source.spare + excluded.counts
         sizes = np.exp2(np.ceil(np.log2(needed))).astype(np.int64)
         sizes = np.minimum(sizes, self._source.entities)
         for start, stop in _spans(sizes):
             part = query.vector[start:stop], sizes[start:stop]
             owners, rows, unseen = self._fetched(*part, excluded.take(start, stop))
-            yield Candidates(start, stop, owners + start, rows, partial(_same, unseen))
+            found = query.take(slice(start, stop))
+            yield Candidates(start, found, owners, rows, partial(_same, unseen))
 
     def _fetched(
         self, vectors: Float32, sizes: Rows, excluded: Exclusions
@@ -89,16 +89,15 @@ class FaissIndex:
         return owners[order], found[order], unseen
 
     def above(
-        self, query: Query, floors: Float64, excluded: Exclusions, allowed: Rows | None
+        self, asked: Asked, floors: Float64, excluded: Exclusions, allowed: Rows | None
     ) -> Iterator[Candidates]:
         """See ``CandidateIndex``: more and more rows, query by query."""
-        for start in range(len(query)):
-            vector, floor = query.vector[start : start + 1], floors[start]
-            rows, unseen = self._reach(vector, floor)
-            owners, found = _pairs(np.array([start]), rows)
-            barred = excluded.take(start, start + 1)
-            kept = _allowed(owners - start, found, barred, self._source.entities)
-            yield Candidates(start, start + 1, kept[0] + start, kept[1], partial(_same, unseen))
+        for start in range(len(asked)):
+            query = asked.take(slice(start, start + 1)).encoded()
+            rows, unseen = self._reach(query.vector, floors[start])
+            barred, pairs = excluded.take(start, start + 1), _pairs(np.zeros(1, np.int64), rows)
+            kept = _allowed(*pairs, barred, self._source.entities)
+            yield Candidates(start, query, *kept, partial(_same, unseen))
 
     def _reach(self, vector: Float32, floor: float) -> tuple[Rows, Float64]:
         count = _LEAST_REACHED

@@ -1,11 +1,11 @@
-"""Index type ``int8``: the exact integer products of every row in bytes (``quantised.py``).
+"""Index type ``int8``: the exact integer products of every row in bytes (``scan.py``).
 
-The large ones among a query's N products are found by the maxima of blocks. Block j of L holds the
-places j, j + L, j + 2 L, ..., so that the maxima of all blocks take a few long steps of contiguous
-numbers. The k-th greatest maximum is at most the k-th greatest product; what rounding may lose
-comes off it, and only blocks whose maximum reaches the result are looked into.
+The k-th greatest of a query's N products is at least the k-th greatest maximum of blocks of them.
+Block j of L holds the places j, j + L, j + 2 L, ..., so that the maxima of all blocks take a few
+long steps of contiguous numbers. What rounding may lose comes off, and rows whose product reaches
+the result are the candidates.
 
-Shape letters: B queries, b of one run, E entities, N of them padded, L blocks, n pairs.
+Shape letters: B queries, b of one scan, E entities, N of them padded, L blocks, n pairs.
 """
 
 from __future__ import annotations
@@ -16,22 +16,17 @@ from functools import partial
 import numpy as np
 
 from mulde.bundle.entity_table import Layout
-from mulde.typing import Float64, Rows
-from serving.engine.exclusions import Exclusions
-from serving.engine.index.base import Candidates
-from serving.engine.index.byte_product import ByteProduct, exact_range
-from serving.engine.index.product_graph import LOWEST, Products
-from serving.engine.index.quantised import QuantisedTable, Table
-from serving.engine.scoring import Query
+from mulde.typing import Float64, Products, Rows
+from serving.engine.index.base import Asked, Candidates, Exclusions
+from serving.engine.index.quantised import Table, exact_range, quantise
+from serving.engine.index.scan import LOWEST, Model, Scans
+from serving.engine.scoring import Query, Questions
 
 _PADDED = 512
-_BLOCK = 32
-_BLOCKS_PER_ANSWER = 2
-_FOLDED_PER_ANSWER = 8
+_BLOCK = 128
+_BLOCKS_PER_ANSWER = 4
 _MOST_PAIRS = 1 << 17
-
-Reached = tuple[int, int, Rows, Rows]
-"""First and last query, and for each pair its query and its place."""
+_TRIED = 16
 
 
 class Int8Index:
@@ -39,68 +34,87 @@ class Int8Index:
 
     narrows = is_top = True
 
-    def __init__(self, table: Table, layout: Layout, threads: int = 1) -> None:
+    def __init__(
+        self, table: Table, layout: Layout, threads: int = 1, encoder: Model | None = None
+    ) -> None:
         """Round the table.
 
         Args:
             table: the rows.
             layout: their columns.
-            threads: for one run.
+            threads: for one scan.
+            encoder: of the questions that will be asked; None where all queries come encoded.
 
         Raises:
             InexactProducts: if this machine's byte products are not exact.
         """
-        self._entities, span = table.entities, exact_range(threads)
-        quantised = QuantisedTable.of(table, layout, span, _padded(table.entities))
-        self._product = ByteProduct(quantised.weights, span, threads)
-        self._quantise = quantised.without_weights().quantise
+        self._entities = table.entities
+        rounded = quantise(table, layout, exact_range(threads), _padded(table.entities))
+        self._scans = Scans(rounded, layout.width, threads, encoder)
+
+    def encodes(self, questions: Questions, expected: Query) -> bool:
+        """Return whether scans encode a sample as it is expected to the bit, alone and together."""
+        step, size = self._scans.most_queries, len(questions)
+        alone = [slice(one, one + 1) for one in np.linspace(0, size - 1, _TRIED).astype(int)]
+        for part in [slice(start, start + step) for start in range(0, size, step)] + alone:
+            scan = self._scans.start(questions.take(part))
+            self._scans.end(scan)
+            if not scan.query.equals(expected.take(part)):
+                return False
+        return True
 
     def nearest(
-        self, query: Query, k: int, excluded: Exclusions, allowed: Rows | None
+        self, asked: Asked, k: int, excluded: Exclusions, allowed: Rows | None
     ) -> Iterator[Candidates]:
         """See ``CandidateIndex``."""
-        return self._scan(query, k, None, excluded, allowed)
+        return self._scan(asked, k, None, excluded, allowed)
 
     def above(
-        self, query: Query, floors: Float64, excluded: Exclusions, allowed: Rows | None
+        self, asked: Asked, floors: Float64, excluded: Exclusions, allowed: Rows | None
     ) -> Iterator[Candidates]:
         """See ``CandidateIndex``."""
-        return self._scan(query, 1, floors, excluded, allowed)
+        return self._scan(asked, 1, floors, excluded, allowed)
 
     def _scan(
         self,
-        query: Query,
+        asked: Asked,
         k: int,
         floors: Float64 | None,
         excluded: Exclusions,
         allowed: Rows | None,
     ) -> Iterator[Candidates]:
         """Return the rows that reach ``floors`` [B], or those of the k greatest products."""
-        whole, step = self._quantise(query), self._product.most_queries
-        for start in range(0, len(query), step):
-            stop = min(start + step, len(query))
-            quantised = whole.take(start, stop)
-            wanted = None if floors is None else quantised.floors(floors[start:stop])
-            with self._product.run(quantised.bytes) as products:
-                products[:, self._entities :] = LOWEST
-                _exclude(products, excluded.take(start, stop))
+        size, step = len(asked), self._scans.most_queries
+        for start in range(0, size, step):
+            stop = min(start + step, size)
+            scan = self._scans.start(asked if size <= step else asked.take(slice(start, stop)))
+            try:
+                products = self._answers(scan.products, excluded.take(start, stop), allowed)
+                if floors is None:
+                    wanted = scan.bounds.safe(_kth_at_most(products, k))
+                else:
+                    wanted = scan.bounds.floors(floors[start:stop, None])
+                (reached,) = (products >= wanted).reshape(-1).nonzero()
+                width = products.shape[1]
+                query, bounds = scan.query, scan.bounds
+            finally:
+                self._scans.end(scan)
+            for first, last, pairs in _parts(reached, stop - start, width):
+                owners, rows = np.divmod(pairs, width)
                 if allowed is not None:
-                    products = _narrowed(products, allowed)
-                maxima = _maxima_of(products, k)
-                if wanted is None:
-                    wanted = quantised.safe(_kth_at_most(maxima, k))
-                found = _reaching(products, maxima, wanted)
-            for first, last, owners, places in found:
-                rows = places if allowed is None else allowed[places]
-                unseen = partial(quantised.take(first, last).most_below, wanted[first:last])
-                yield Candidates(start + first, start + last, owners + start, rows, unseen)
+                    rows = allowed[rows]
+                unseen = partial(bounds.take(first, last).most_below, wanted[first:last])
+                part = query.take(slice(first, last)) if len(query) > last - first else query
+                yield Candidates(start + first, part, owners - first, rows, unseen)
 
-
-def _exclude(products: Products, excluded: Exclusions) -> None:
-    if len(excluded.rows):
-        products[excluded.owners, excluded.rows] = LOWEST
-    if len(excluded.everywhere):
-        products[:, excluded.everywhere] = LOWEST
+    def _answers(self, products: Products, excluded: Exclusions, allowed: Rows | None) -> Products:
+        """Return the products of rows that may be answers; ``LOWEST`` in other places."""
+        products[:, self._entities :] = LOWEST
+        if len(excluded.rows):
+            products[excluded.owners, excluded.rows] = LOWEST
+        if len(excluded.everywhere):
+            products[:, excluded.everywhere] = LOWEST
+        return products if allowed is None else _narrowed(products, allowed)
 
 
 def _narrowed(products: Products, allowed: Rows) -> Products:
@@ -114,61 +128,35 @@ def _padded(size: int) -> int:
     return -(-size // _PADDED) * _PADDED
 
 
-def _maxima_of(products: Products, k: int) -> Products:
-    """Return the maxima [b, L] of blocks of products [b, N], small enough for k answers."""
+def _kth_at_most(products: Products, k: int) -> Products:
+    """Return at most the k-th greatest product of each query, [b, 1].
+
+    ``LOWEST`` where there are fewer than k.
+    """
+    queries, size = products.shape
     block = _BLOCK
-    while block > 1 and products.shape[1] < _BLOCKS_PER_ANSWER * block * k:
+    while block > 1 and size < _BLOCKS_PER_ANSWER * block * k:
         block //= 2
-    return _folded(products, block)
-
-
-def _folded(products: Products, block: int) -> Products:
-    maxima: Products = np.maximum.reduce(products.reshape(len(products), block, -1), axis=1)
-    return maxima
-
-
-def _kth_at_most(maxima: Products, k: int) -> Products:
-    """Return at most the k-th greatest product of each query, [b]; ``LOWEST`` for fewer than k."""
-    blocks = maxima.shape[1]
-    fold = 1
-    while fold < _PADDED // _BLOCK and blocks >= 2 * fold * _FOLDED_PER_ANSWER * k:
-        fold *= 2
-    coarse = _folded(maxima, fold)
-    place = coarse.shape[1] - k
+    maxima = np.maximum.reduce(products.reshape(queries, block, -1), axis=1)
+    place = maxima.shape[1] - k
     if place < 0:
-        return np.full(len(maxima), LOWEST, np.int32)
-    kth: Products = np.partition(coarse, place, axis=1)[:, place]
+        return np.full((queries, 1), LOWEST, np.int32)
+    maxima.partition(place, axis=1)
+    kth: Products = maxima[:, place, None]
     return kth
 
 
-def _reaching(products: Products, maxima: Products, floors: Products) -> list[Reached]:
-    """Return the places whose product is at least the floor of its query [b].
+def _parts(reached: Rows, queries: int, width: int) -> Iterator[tuple[int, int, Rows]]:
+    """Return first and last query and the pairs of parts of at most 131,072, or of one query.
 
-    Returns:
-        Parts of at most 131,072 products that were looked at, or of one query.
+    Args:
+        reached: [n], query * width + place, ascending.
+        queries: b.
+        width: N.
     """
-    blocks = maxima.shape[1]
-    (hits,) = (maxima >= floors[:, None]).reshape(-1).nonzero()
-    block = products.shape[1] // blocks
-    if len(hits) * block > _MOST_PAIRS and len(products) > 1:
-        middle = len(products) // 2
-        halves = slice(0, middle), slice(middle, None)
-        first, second = (_reaching(products[h], maxima[h], floors[h]) for h in halves)
-        return first + [_moved(part, middle) for part in second]
-    return [(0, len(products), *_pairs(products, hits, blocks, floors))]
-
-
-def _moved(part: Reached, by: int) -> Reached:
-    first, last, owners, places = part
-    return first + by, last + by, owners + by, places
-
-
-def _pairs(products: Products, hits: Rows, blocks: int, floors: Products) -> tuple[Rows, Rows]:
-    """Return queries and places [n] of the products that reach the floor in the blocks hit."""
-    # On flat arrays, which numpy searches and gathers several times faster.
-    size = products.shape[1]
-    at, block = np.divmod(hits, blocks)
-    places = (at * size + block)[:, None] + np.arange(0, size, blocks)
-    reached = products.reshape(-1).take(places) >= floors.take(at)[:, None]
-    owners, places = np.divmod(places[reached], size)
-    return owners, places
+    if len(reached) <= _MOST_PAIRS:
+        yield 0, queries, reached
+        return
+    ends = reached.searchsorted(np.arange(queries + 1) * width)
+    for one in range(queries):
+        yield one, one + 1, reached[ends[one] : ends[one + 1]]

@@ -71,7 +71,7 @@ class Metrics:
         )
         self._stages = Histogram(
             "mulde_stage_seconds",
-            "Time of a prediction in the queue, the encoder, the search and the re-scoring.",
+            "Time of a prediction in the queue, the search with its encoder, and the re-scoring.",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Exclusions
 
 QUERIES, ROWS = 5, 10
 pairs = st.lists(st.tuples(st.integers(0, QUERIES - 1), st.integers(0, ROWS - 1)), max_size=15)

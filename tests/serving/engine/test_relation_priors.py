@@ -15,7 +15,7 @@ from mulde.bundle.files import MANIFEST
 from mulde.bundle.manifest import Index, IndexType
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Exclusions
 from serving.engine.retriever import Search
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle

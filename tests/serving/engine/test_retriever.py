@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mulde.bundle.entity_table import Layout, Precision
 from mulde.bundle.manifest import Score
 from serving.engine.entity_table import EntityTable
-from serving.engine.exclusions import Exclusions
+from serving.engine.index.base import Exclusions
 from serving.engine.index.faiss_table import FaissIndex, WholeTable
 from serving.engine.index.int8 import Int8Index
 from serving.engine.results import Results

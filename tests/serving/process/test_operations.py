@@ -70,7 +70,7 @@ def test_metrics_count_calls_queries_and_stages(served: ServerProcess, client: C
     client.predict_tails(["Q0000001"] * 7, "P0")
     assert served.metric("mulde_requests_total", **ok) == before + 1
     assert served.metric("mulde_request_queries_sum") == queries + 7
-    for stage in ("queue", "encode", "search", "rescore"):
+    for stage in ("queue", "search", "rescore"):
         assert served.metric("mulde_stage_seconds_count", stage=stage) > 0
     assert served.metric("mulde_batch_queries_count") > 0
     assert served.metric("mulde_index_recall_at_10", model="toy/1") == 1

@@ -19,9 +19,9 @@ from mulde.bundle.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
 from mulde.typing import Float64, Rows
 from serving.engine.entity_table import EntityTable, scan_table
-from serving.engine.exclusions import Exclusions
-from serving.engine.index.base import CandidateIndex
-from serving.engine.loading import column_weights, open_index
+from serving.engine.index.base import CandidateIndex, Exclusions
+from serving.engine.index.int8 import Int8Index
+from serving.engine.loading import column_weights, open_faiss
 from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query, scorer_for
 from tests.support.toy import Kind
@@ -99,7 +99,9 @@ def table_and_index(
     extent = scan_table(table, LAYOUT)
     weights = column_weights(queries(generator, 200), LAYOUT)
     codes = write_codes(folder, table, weights, kind)
-    return table, open_index(KINDS[kind], codes, table, LAYOUT, extent, weights)
+    if kind == "int8":
+        return table, Int8Index(table, LAYOUT)
+    return table, open_faiss(KINDS[kind], codes, table, extent, weights)
 
 
 def retriever(
@@ -193,8 +195,8 @@ def test_what_was_not_seen_is_never_above_the_bound(tmp_path: Path, world: str, 
     products = query.vector.astype(np.float64) @ table.decode(0, ENTITIES).astype(np.float64).T
     unseen = np.full(300, np.nan)
     for found in index.nearest(query, 7, Exclusions.none(300), None):
-        products[found.owners, found.rows] = -np.inf
-        unseen[found.start : found.stop] = found.unseen()
+        products[found.start + found.owners, found.rows] = -np.inf
+        unseen[found.start : found.start + len(found.query)] = found.unseen()
     assert (products.max(axis=1) <= unseen).all()
 
 
@@ -222,7 +224,7 @@ def test_cells_that_are_left_out_are_sometimes_certain(tmp_path: Path) -> None:
     weights[LAYOUT.head_bias.start :] = 0
     write_cells(tmp_path / "cells", index, weights, 2)
     kind = Index("ivf", cells=2, probes=1, fetched=ENTITIES)
-    candidates = open_index(kind, tmp_path / "cells", index, LAYOUT, extent, weights)
+    candidates = open_faiss(kind, tmp_path / "cells", index, extent, weights)
     (found,) = candidates.nearest(query, 10, Exclusions.none(1), None)
     assert sorted(found.rows.tolist()) == list(range(ENTITIES // 2))
     assert found.unseen()[0] < -10
@@ -241,4 +243,4 @@ def test_cells_that_lack_a_row_are_refused(tmp_path: Path) -> None:
     write_cells(tmp_path / "cells", small, weights, 4)
     kind, extent = Index("ivf", cells=4, probes=2, fetched=5), scan_table(large, LAYOUT)
     with pytest.raises(BundleError, match=r"expected .* of 41 rows"):
-        open_index(kind, tmp_path / "cells", large, LAYOUT, extent, weights)
+        open_faiss(kind, tmp_path / "cells", large, extent, weights)

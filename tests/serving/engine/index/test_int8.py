@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +16,28 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from mulde.bundle.entity_table import Layout
+from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
-from serving.engine.index import byte_product
-from serving.engine.index.byte_product import (
-    ByteProduct,
+from serving.engine.index import quantised
+from serving.engine.index.base import Exclusions
+from serving.engine.index.int8 import Int8Index
+from serving.engine.index.quantised import (
     InexactProducts,
     exact_range,
     product_session,
+    quantise,
 )
-from serving.engine.index.int8 import Int8Index
-from serving.engine.index.product_graph import NARROW, WIDE, ByteRange, product_graph
-from serving.engine.index.quantised import QuantisedQuery, QuantisedTable
+from serving.engine.index.scan import LOWEST, ProductBounds, Scans
+from serving.engine.index.scan_graph import (
+    NARROW,
+    WIDE,
+    ByteRange,
+    ByteTable,
+    product_graph,
+    scan_graph,
+)
 from serving.engine.scoring import Query
+from tests.support.toy import toy_bundle
 from training.export.table.entity_table import write_table
 
 LAYOUT = Layout(7)
@@ -49,14 +60,21 @@ def queries_of(generator: np.random.Generator, count: int, scale: float) -> Quer
     return Query(vector, np.zeros(count), np.zeros(count), np.ones(count))
 
 
-def quantised(index: EntityTable, span: ByteRange = WIDE) -> QuantisedTable:
-    return QuantisedTable.of(index, LAYOUT, span, index.entities)
+def rounded_of(index: EntityTable, span: ByteRange = WIDE) -> ByteTable:
+    return quantise(index, LAYOUT, span, index.entities)
 
 
-def integers(table: QuantisedTable, query: QuantisedQuery) -> NDArray[np.int64]:
-    """<z, w> by numpy."""
-    whole = query.bytes.astype(np.int64) - table.span.zero
-    return whole @ table.weights.astype(np.int64)
+def scanned(table: ByteTable, query: Query) -> tuple[NDArray[np.int64], ProductBounds]:
+    """Products [B, N] and bounds of queries, scan by scan."""
+    scans, products, bounds = Scans(table, LAYOUT.width), [], []
+    for start in range(0, len(query), 16):
+        scan = scans.start(query.take(slice(start, start + 16)))
+        products.append(scan.products.astype(np.int64))
+        bounds.append(scan.bounds)
+        scans.end(scan)
+    names = ("step", "base", "loss", "slack")
+    columns = (np.concatenate([getattr(one, name) for one in bounds]) for name in names)
+    return np.concatenate(products), ProductBounds(*columns)
 
 
 @pytest.mark.parametrize("radius", [0.0, 1e-6, 0.3, 5.0, 300.0])
@@ -70,67 +88,88 @@ def test_the_loss_is_never_more_than_the_bound(
     generator = np.random.default_rng(size)
     points = generator.normal(size=(size, LAYOUT.dimension)) * radius
     index, table = table_of(tmp_path, points, generator.normal(size=size) * bias)
-    rounded, query = quantised(index, span), queries_of(generator, 30, scale)
-    small = rounded.quantise(query)
+    rounded, query = rounded_of(index, span), queries_of(generator, 30, scale)
     assert np.abs(rounded.weights.astype(np.int64)).max() <= span.weights
-    assert np.abs(small.bytes.astype(np.int64) - span.zero).max() <= span.queries
     exact = query.vector.astype(np.float64) @ table.T
-    rough = small.base[:, None] + small.step[:, None] * integers(rounded, small)
-    assert (np.abs(rough - exact) <= small.loss[:, None] * (1 + 1e-9)).all()
+    products, bounds = scanned(rounded, query)
+    rough = bounds.base + bounds.step * products
+    assert (np.abs(rough - exact) <= bounds.loss * (1 + 1e-9)).all()
 
 
 def test_the_bound_is_near_the_loss(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     points = generator.normal(size=(3000, LAYOUT.dimension))
     index, table = table_of(tmp_path, points, generator.normal(size=3000))
-    rounded, query = quantised(index), queries_of(generator, 50, 2.0)
-    small = rounded.quantise(query)
-    rough = small.base[:, None] + small.step[:, None] * integers(rounded, small)
+    query = queries_of(generator, 50, 2.0)
+    products, bounds = scanned(rounded_of(index), query)
+    rough = bounds.base + bounds.step * products
     lost = np.abs(rough - query.vector.astype(np.float64) @ table.T).max(axis=1)
-    assert np.median(lost / small.loss) > 0.2
+    assert np.median(lost / bounds.loss[:, 0]) > 0.2
 
 
 def test_a_floor_lets_through_every_row_that_reaches_the_product(tmp_path: Path) -> None:
     generator = np.random.default_rng(1)
     points = generator.normal(size=(2000, LAYOUT.dimension))
     index, table = table_of(tmp_path, points, generator.normal(size=2000))
-    rounded, query = quantised(index), queries_of(generator, 40, 1.0)
-    small = rounded.quantise(query)
-    products = integers(rounded, small)
+    query = queries_of(generator, 40, 1.0)
+    products, bounds = scanned(rounded_of(index), query)
     exact = query.vector.astype(np.float64) @ table.T
     for rank in (0, 9, 500, 1999):
-        wanted = np.sort(exact, axis=1)[:, ::-1][:, rank]
-        passed = products >= small.floors(wanted)[:, None]
-        assert passed[exact >= wanted[:, None]].all()
-    assert (products >= small.floors(np.full(40, -1e30))[:, None]).all()
-    assert not (products >= small.floors(np.full(40, 1e30))[:, None]).any()
+        wanted = np.sort(exact, axis=1)[:, ::-1][:, rank, None]
+        passed = products >= bounds.floors(wanted)
+        assert passed[exact >= wanted].all()
+    assert (products >= bounds.floors(np.full((40, 1), -1e30))).all()
+    assert not (products >= bounds.floors(np.full((40, 1), 1e30))).any()
+
+
+def test_the_slack_covers_what_the_kth_may_have_gained_and_others_lost(tmp_path: Path) -> None:
+    generator = np.random.default_rng(2)
+    points = generator.normal(size=(2000, LAYOUT.dimension))
+    index, table = table_of(tmp_path, points, generator.normal(size=2000))
+    query = queries_of(generator, 40, 1.0)
+    products, bounds = scanned(rounded_of(index), query)
+    exact = query.vector.astype(np.float64) @ table.T
+    assert (bounds.slack >= 2 * bounds.loss / bounds.step + 2).all()
+    assert (bounds.slack <= 2 * bounds.loss / bounds.step + 5).all()
+    for k in (1, 10, 300):
+        kth = np.sort(products, axis=1)[:, ::-1][:, k - 1, None].astype(np.int32)
+        best = np.sort(exact, axis=1)[:, ::-1][:, k - 1, None]
+        assert (products >= bounds.safe(kth))[exact >= best].all()
+    lowest = np.full((40, 1), LOWEST, np.int32)
+    assert (bounds.safe(lowest) == LOWEST + 1).all()
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 16])
-def test_a_buffer_gives_the_products_of_any_number_of_queries(count: int) -> None:
+def test_a_scan_gives_the_products_of_any_number_of_queries(tmp_path: Path, count: int) -> None:
     """Also after another number of queries used the same buffer."""
     generator = np.random.default_rng(count)
-    weights = generator.integers(-90, 91, size=(12, 512)).astype(np.int8)
-    product = ByteProduct(weights, NARROW, threads=1)
-    assert product.most_queries == 16
+    index, _ = table_of(tmp_path, generator.normal(size=(512, LAYOUT.dimension)), np.zeros(512))
+    rounded = rounded_of(index, NARROW)
+    scans, query = Scans(rounded, LAYOUT.width), queries_of(generator, 16, 1.0)
+    assert scans.most_queries == 16
+    exact = query.vector[:, rounded.columns].astype(np.float64) * rounded.steps
+    step = np.abs(exact).max(axis=1, keepdims=True) / NARROW.queries
+    expected = np.rint(exact / step).astype(np.int64) @ rounded.weights.astype(np.int64)
     for size in (16, count, 3, count):
-        queries = generator.integers(1, 182, size=(size, 12)).astype(np.uint8)
-        expected = (queries.astype(np.int64) - NARROW.zero) @ weights.astype(np.int64)
-        with product.run(queries) as found:
-            assert np.array_equal(found, expected)
+        scan = scans.start(query.take(slice(0, size)))
+        assert np.array_equal(scan.products, expected[:size])
+        scans.end(scan)
 
 
-def test_no_more_buffers_exist_than_products_are_under_way() -> None:
-    """A fifth concurrent product waits until a buffer is free."""
-    product = ByteProduct(np.ones((4, 512), np.int8), NARROW, threads=1)
-    queries = np.full((1, 4), NARROW.zero + 1, np.uint8)
+def test_no_more_buffers_exist_than_scans_are_under_way(tmp_path: Path) -> None:
+    """A fifth concurrent scan waits until a buffer is free."""
+    generator = np.random.default_rng(0)
+    index, _ = table_of(tmp_path, generator.normal(size=(512, LAYOUT.dimension)), np.zeros(512))
+    scans, query = Scans(rounded_of(index), LAYOUT.width), queries_of(generator, 1, 1.0)
     started, release = threading.Semaphore(0), threading.Event()
 
     def hold() -> int:
-        with product.run(queries) as found:
-            started.release()
-            assert release.wait(20)
-            return int(found[0, 0])
+        scan = scans.start(query)
+        started.release()
+        assert release.wait(20)
+        found = int(scan.products[0, 0])
+        scans.end(scan)
+        return found
 
     with ThreadPoolExecutor(9) as pool:
         running = [pool.submit(hold) for _ in range(9)]
@@ -139,7 +178,21 @@ def test_no_more_buffers_exist_than_products_are_under_way() -> None:
             assert started.acquire(timeout=20)
         assert not started.acquire(timeout=0.2)
         release.set()
-        assert [one.result(20) for one in running] == [4] * 9
+        assert len({one.result(20) for one in running}) == 1
+
+
+def test_the_scan_is_sound_onnx(tmp_path: Path) -> None:
+    generator = np.random.default_rng(4)
+    index, _ = table_of(tmp_path, generator.normal(size=(64, LAYOUT.dimension)), np.zeros(64))
+    rounded, query = rounded_of(index, NARROW), queries_of(generator, 5, 1.0)
+    model = onnx.load_from_string(scan_graph(rounded, LAYOUT.width))
+    onnx.checker.check_model(model, full_check=True)
+    names = ["scan.products", "scan.step"]
+    outputs = ReferenceEvaluator(model).run(names, {"scan.vector": query.vector})
+    products, step = map(np.asarray, outputs)
+    found, bounds = scanned(rounded, query)
+    assert (products == found).all()
+    np.testing.assert_allclose(step, bounds.step, rtol=1e-12)
 
 
 def test_the_graph_is_sound_onnx_and_multiplies() -> None:
@@ -207,9 +260,30 @@ class Wrong(Saturating):
 def test_a_machine_that_saturates_gets_the_narrow_range_or_none(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(byte_product, "product_session", Saturating)
+    monkeypatch.setattr(quantised, "product_session", Saturating)
     assert exact_range() == NARROW
-    monkeypatch.setattr(byte_product, "product_session", Wrong)
+    monkeypatch.setattr(quantised, "product_session", Wrong)
     index, _ = table_of(tmp_path, np.zeros((4, LAYOUT.dimension)), np.zeros(4))
     with pytest.raises(InexactProducts):
         Int8Index(index, LAYOUT)
+
+
+def test_an_index_encodes_as_the_encoder_does_to_the_bit(tmp_path: Path) -> None:
+    """Also with columns that do not count, and queries that come encoded."""
+    toy = toy_bundle(tmp_path / "toy", entities=700, relations=3, traits=2)
+    generator = np.random.default_rng(5)
+    with Engine.open(toy.path) as engine:
+        loaded, layout = engine.loaded, engine.manifest.layout
+        index = Int8Index(loaded.table, layout, 1, loaded.encoder)
+        entities, relations = generator.integers(700, size=100), generator.integers(6, size=100)
+        for priors in (True, False):
+            heads = loaded.table.rows(entities)
+            questions = loaded.questions(heads, relations, priors=priors)
+            expected = questions.encoded()
+            assert expected.vector[:, layout.priors].any() == priors
+            assert index.encodes(questions, expected)
+            for asked in (questions, expected):
+                found = list(index.nearest(asked, 5, Exclusions.none(100), None))
+                assert Query.join([part.query for part in found]).equals(expected)
+        other = replace(expected, bias=expected.bias + 1)
+        assert not index.encodes(questions, other)
