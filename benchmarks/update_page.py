@@ -54,10 +54,12 @@ def write_page(records: list[dict[str, Any]], into: Path) -> None:
 
 def _section(name: str, own: list[dict[str, Any]]) -> str:
     last = own[0]["steps"][-1]
+    every = own[0]["every"]
     facts = f"{last['entities']:,} entities after {last['snapshot'] + 1} snapshots"
     lines = [
         f"## {markdown(name.upper())}, {facts}\n",
-        f"{markdown(own[0]['machine'])}, shared with other work.\n",
+        f"{markdown(own[0]['machine'])}, shared with other work."
+        f"{'' if every == 1 else f' Of the tests one of {every} facts is ranked.'}\n",
         "| " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),
         *map(_line, own),

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from mulde.errors import CheckpointError
 from mulde.evaluation.metrics import RankingTask
 from training.distillation.objective import Distilled, HardLabels
 from training.loop import Progress, Run
@@ -73,9 +74,16 @@ def continue_training(
         distillation: how they teach.
         about: further facts about the update, for the card.
         report: is told of every epoch.
+
+    Raises:
+        CheckpointError: for a model that was trained elsewhere, a checkpoint of another graph, or a
+            folder of another update.
     """
     old, state = load_scorer(base, growth.old)
     found = state["identity"]
+    if "imported" in found["training"]:
+        problem = "was trained elsewhere, with a loss that is not known here"
+        raise CheckpointError(base, f"{problem}; distil it with mulde distill and update that")
     model, seed = ScorerSettings(**found["model"]), found["seed"]
     scorer = grow(old, new_scorer(model, growth.graph, seed), growth, seed).to(device)
     training = shortened(Training(**found["training"]), settings)

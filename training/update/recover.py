@@ -44,6 +44,7 @@ def recover_checkpoint(bundle: Bundle, graph: Graph, path: Path) -> Path:
     if path.is_file():
         return path
     recipe = read_recipe(bundle.file(files.RECIPE))
+    imported = recipe.name.startswith("imported-")
     scorer = new_scorer(recipe.junior, graph, recipe.seed)
     table = EntityTable(bundle.file(files.ENTITIES), graph.num_entities, bundle.manifest.width)
     _set_entities(scorer, bundle, table.decode(0, graph.num_entities))
@@ -54,7 +55,7 @@ def recover_checkpoint(bundle: Bundle, graph: Graph, path: Path) -> Path:
     identity = {
         "graph": graph.digest,
         "model": decisive(recipe.junior),
-        "training": decisive(recipe.junior_training),
+        "training": {"imported": recipe.notes} if imported else decisive(recipe.junior_training),
         "seed": recipe.seed,
     }
     weights = dict(scorer.state_dict())

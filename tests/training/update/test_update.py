@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mulde.graph.reading.read import read_graph
 from mulde.storage.fact_store import FactStore
 from serving.engine.engine import Engine
 from tests.training.update.conftest import NEW, Model
-from training.checkpoint import alone, read_checkpoint
+from training.checkpoint import alone, read_checkpoint, write_checkpoint
 from training.train import load_scorer
 from training.update.continued import UpdateSettings
 from training.update.known_graph import graph_of_bundle
@@ -158,6 +159,18 @@ def test_a_run_folder_in_use_or_of_other_changes_is_refused(
     (tmp_path / "next").rename(tmp_path / "kept")
     with pytest.raises(CheckpointError, match="belongs to another run"):
         updated(model, other, tmp_path)
+
+
+def test_a_model_that_was_trained_elsewhere_is_refused(
+    model: Model, changes: GraphChanges, tmp_path: Path
+) -> None:
+    state = read_checkpoint(model.checkpoint)
+    state["identity"]["training"] = {"imported": "PyKEEN"}
+    write_checkpoint(tmp_path / "foreign" / "junior" / "best.pt", state)
+    foreign = Model(model.data, tmp_path / "foreign", model.bundle)
+    shutil.copytree(model.run / "teachers", tmp_path / "foreign" / "teachers")
+    with pytest.raises(CheckpointError, match="trained elsewhere"):
+        updated(foreign, changes, tmp_path)
 
 
 def test_data_of_another_graph_is_refused(
