@@ -9,6 +9,7 @@ Shape letters: n facts, E entities, R relations.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,16 @@ class ChangedGraph:
     added: int
     known: int
     removed: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names and splits."""
+        found = hashlib.sha256()
+        for ids in (self.entity_ids, self.relation_ids):
+            found.update("\n".join(ids.to_pylist()).encode() + b"\0")
+        for triples in self.splits.values():
+            found.update(triples.tobytes() + b"\0")
+        return found.hexdigest()
 
 
 def changed(

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mulde.bundle import files
 from mulde.bundle.bundle import Bundle, open_bundle
+from mulde.bundle.files import manifest_digest
+from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import Manifest
-from mulde.errors import BundleError, ConfigError
-from mulde.graph.changes import changed, write_changed
+from mulde.errors import BundleError, CheckpointError, ConfigError
+from mulde.graph.changes import ChangedGraph, changed, write_changed
 from mulde.graph.graph import Graph, read_folder
 from mulde.graph.reading.read import GraphData
 from mulde.storage.atomic import new_file
@@ -35,6 +37,9 @@ from training.update.continued import UpdateSettings, continue_training
 from training.update.growth import Growth
 from training.update.known_graph import graph_of_bundle
 from training.update.recover import recover_checkpoint
+
+JOB = "job"
+"""A file in a run's folder: the digest of the update that works there."""
 
 LOCK = ".lock"
 """A folder in a run's folder that a running update has locked."""
@@ -134,12 +139,22 @@ def update(
         CheckpointError: for an unfit checkpoint, a run folder of other changes, or one that another
             process uses.
     """
-    if out.exists() and not overwrite:
-        raise BundleError(out, "exists; say that it may be overwritten, or take another name")
     with alone(run / LOCK):
         source = UpdateSource.read(bundle, data, checkpoint, run)
         called = version or _next(source.bundle.manifest)
-        growth = _changed_graph(source, changes, run, say)
+        found = _changed(source, changes)
+        job = job_of(
+            "update",
+            bundle=manifest_digest(bundle),
+            checkpoint=checkpoint,
+            graph=found.digest,
+            settings=asdict(settings),
+            version=called,
+        )
+        if out.exists() and not overwrite:
+            return _own(out, job)
+        _claim(run / JOB, job)
+        growth = _written(found, source, changes, run, say)
         best = _train(source, growth, run, settings, device, report, say)
         say("exporting")
         return export(
@@ -151,16 +166,41 @@ def update(
             overwrite=overwrite,
             name=source.bundle.manifest.name,
             version=called,
+            job=job,
             report=say,
         )
 
 
-def _changed_graph(source: UpdateSource, changes: GraphChanges, run: Path, say: Say) -> Growth:
-    """Write the changed graph and compare it with the old one."""
-    given = tuple(one for one in (changes.add, changes.remove) if one is not None)
+def _changed(source: UpdateSource, changes: GraphChanges) -> ChangedGraph:
     add, remove = (None if one is None else one.facts for one in (changes.add, changes.remove))
     share = 0.1 if source.folder is None else 0.05
-    found = changed(source.graph, add, remove, absent=changes.absent, hold=share)
+    return changed(source.graph, add, remove, absent=changes.absent, hold=share)
+
+
+def _own(out: Path, job: str) -> Manifest:
+    """The result of the same update, which was killed just after it had published."""
+    made = own_result(out, job)
+    if made is None:
+        raise BundleError(out, "exists; say that it may be overwritten, or take another name")
+    return made
+
+
+def _claim(path: Path, job: str) -> None:
+    """Refuse a run's folder that holds another update, before anything in it changes."""
+    with writing(path):
+        if not path.exists():
+            with new_file(path) as draft:
+                draft.write_text(job + "\n", encoding="utf-8")
+        if path.read_text(encoding="utf-8").strip() != job:
+            problem = "holds an update of other facts or settings; take another --run"
+            raise CheckpointError(path.parent, problem)
+
+
+def _written(
+    found: ChangedGraph, source: UpdateSource, changes: GraphChanges, run: Path, say: Say
+) -> Growth:
+    """Write the changed graph and compare it with the old one."""
+    given = tuple(one for one in (changes.add, changes.remove) if one is not None)
     write_changed(found, source.graph, run / "graph", given, source.folder)
     with writing(run / files.RECIPE), new_file(run / files.RECIPE) as draft:
         shutil.copyfile(source.bundle.file(files.RECIPE), draft)

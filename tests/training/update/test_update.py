@@ -157,8 +157,17 @@ def test_a_run_folder_in_use_or_of_other_changes_is_refused(
     with pytest.raises(BundleError, match="exists"):
         updated(model, other, tmp_path)
     (tmp_path / "next").rename(tmp_path / "kept")
-    with pytest.raises(CheckpointError, match="belongs to another run"):
+    before = (tmp_path / "run" / "graph" / "train.txt").read_bytes()
+    with pytest.raises(CheckpointError, match="an update of other facts"):
         updated(model, other, tmp_path)
+    assert (tmp_path / "run" / "graph" / "train.txt").read_bytes() == before
+
+
+def test_an_update_that_has_published_finds_its_own_result(
+    model: Model, changes: GraphChanges, tmp_path: Path
+) -> None:
+    first = updated(model, changes, tmp_path)
+    assert updated(model, changes, tmp_path) == first
 
 
 def test_a_model_that_was_trained_elsewhere_is_refused(
