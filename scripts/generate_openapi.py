@@ -29,7 +29,7 @@ _LIMITS: dict[str, Schema] = {
     "PredictOptions.probability_threshold": {"minimum": 0, "maximum": 1},
     "SimilarEntitiesRequest.k": {"minimum": 1, "maximum": 1000},
     "ScoreTriplesRequest.base_rate": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
-    "SearchEntitiesRequest.page_size": {"minimum": 0, "maximum": 100},
+    "SearchEntitiesRequest.page_size": {"minimum": 0},
     "SearchEntitiesRequest.queries": {"minItems": 1, "maxItems": 1024},
     "ListRelationsRequest.page_size": {"minimum": 0},
     "ListModelsRequest.page_size": {"minimum": 0},

@@ -24,6 +24,7 @@ SLOW = (
     "packaging/test_wheel.py",
     "serving/test_batch_interrupts.py",
     "serving/gateway/browser/",
+    "serving/gateway/test_schema.py",
     "serving/process/test_calls_during_shutdown.py",
     "serving/process/test_descriptors.py",
     "serving/process/test_drain.py",

@@ -42,7 +42,7 @@ export function decisionsView() {
     make("p", {}, "Accepted facts are exported as lines of head, relation and tail, which ", make("code", {}, "mulde facts add"), " reads."),
     make("div", { class: "acts" }, download("accept", "Export accepted"), download("reject", "Export rejected"),
       make("button", { type: "button", onclick: clear }, "Clear all")),
-    make("table", {},
+    make("table", { class: "stack" },
       make("thead", {}, make("tr", {}, ["head", "relation", "tail", "decision", "model"].map((name) => make("th", { scope: "col" }, name)))),
       make("tbody", {}, decisions.map((one) => make("tr", {},
         one.triple.map((name) => make("td", {}, named(name))), make("td", {}, one.verdict === "accept" ? "accepted" : "rejected"), make("td", {}, named(one.model)))))),
