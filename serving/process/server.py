@@ -27,6 +27,7 @@ from serving.process.memory import give_back, keep_little
 from serving.process.monitoring.health import Health
 from serving.process.monitoring.logs import Log
 from serving.process.monitoring.metrics import Metrics
+from serving.process.monitoring.traces import EndSpan, open_traces
 from serving.process.reload import reloaded
 from serving.process.settings import AuthSettings, Settings
 from serving.registry.batcher import Batcher
@@ -64,15 +65,17 @@ _MAX_STREAMS = 1000
 
 @dataclass
 class CallLog:
-    """Counts calls, and logs each where that was asked for."""
+    """Counts calls, and logs and traces each where that was asked for."""
 
     metrics: Metrics
     log: Log
     log_requests: bool
+    end_span: EndSpan
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """See ``handlers.Observer``."""
         self.metrics.ended(method, code, call, seconds)
+        self.end_span(method, code, call, seconds)
         if self.log_requests:
             self.log.info(
                 "request",
@@ -118,6 +121,7 @@ class Server:
             settings = settings.with_low_memory()
         self.settings, self.log = settings, log
         self._connections = max_connections(settings.server.max_connections, descriptor_limit())
+        self._end_span, self._send_spans = open_traces()
         self._tokens = self._read_tokens(settings.auth)
         self._runs = 0
         self._batcher = Batcher(max_batch=settings.limits.max_batch_size, observe=self._count_batch)
@@ -141,7 +145,7 @@ class Server:
     def _add_services(self, changes: Changes) -> None:
         limits = limits_of(self.settings)
         batcher = self._batcher
-        self._calls = CallLog(self.metrics, self.log, self.settings.log.requests)
+        self._calls = CallLog(self.metrics, self.log, self.settings.log.requests, self._end_span)
         methods = {
             **LinkPrediction(self.registry, batcher, limits).methods(),
             **VocabularySearch(self.registry, batcher, limits).methods(),
@@ -258,6 +262,7 @@ class Server:
         done = self.admission.wait_until_empty(self.settings.server.grace_s)
         # A caller that does not read its response is not waited for.
         self.admission.wait_until_sent(_MOST_TAKING_S)
+        self._send_spans()
         # Responses arrive while this process still reads: ending earlier would lose them.
         time.sleep(_LAST_CALLS_S)
         return done
