@@ -15,7 +15,7 @@ the new entity should not answer. Without it new entities are ranked before the 
 old queries.
 
 One point for both would be worse: a point fitted as an answer is a poorer query
-(benchmarks/update.md). Newton steps; the problem is convex where queries do not use the excess.
+(benchmarks/unseen.md). Newton steps; the problem is convex where queries do not use the excess.
 
 Shape letters: n facts of the entity, G guard queries, D dimension, W width of the table. A wide
 query has W + 1 numbers: its vector without relation priors, and its offset.

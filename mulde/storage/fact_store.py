@@ -89,6 +89,12 @@ class FactStore:
                 self._base.execute(statement)
             self._base.execute(f"PRAGMA user_version = {VERSION}")
 
+    def limit_bytes(self, most: int) -> None:
+        """Refuse to let the file grow beyond so many bytes, through this opening of it."""
+        with self._lock, self._told():
+            (size,) = self._base.execute("PRAGMA page_size").fetchone()
+            self._base.execute(f"PRAGMA max_page_count = {most // size}")
+
     def close(self) -> None:
         """Close the file."""
         self._base.close()

@@ -27,8 +27,8 @@ from serving.engine.retriever import Search
 from serving.engine.scoring import Query
 
 _GUARD_QUERIES = 2000
-_GUARD_STRENGTH = 3.0
-"""Weight of the guard, 1 being what the training weighs; benchmarks/update.md has the trade."""
+_GUARD_STRENGTHS = {"cross-entropy": 3.0, "bce": 1.0}
+"""Weight of the guard, 1 being what the training weighs; benchmarks/unseen.md has the trade."""
 _PULL = 0.5
 _SAMPLED_ROWS = 2048
 _BEST = 64
@@ -121,7 +121,7 @@ class Placer:
             layout=manifest.layout,
             guard=np.concatenate(wide),
             guard_levels=np.concatenate(levels),
-            guard_weight=_GUARD_STRENGTH * self._weight * total / max(1, len(asked)),
+            guard_weight=self._weight * total / max(1, len(asked)),
             pull=_PULL,
             norm=float(np.linalg.norm(points.spatial, axis=1).mean()),
             tail_bias=float(points.tail_bias.mean()),
@@ -143,12 +143,12 @@ class Placer:
 
     @property
     def _weight(self) -> float:
-        """The weight of one entity as a negative of one query, against a fact's 1."""
+        """The guard's weight of one query of the training, against a fact's 1."""
         if self._is_cross_entropy:
-            return 1.0
+            return _GUARD_STRENGTHS["cross-entropy"]
         negatives = self._training.get("negatives", 1)
         weight = float(self._training.get("negative_weight", negatives))
-        return weight / self._bundle.manifest.entities
+        return _GUARD_STRENGTHS["bce"] * weight / self._bundle.manifest.entities
 
 
 def _train_queries(bundle: Bundle) -> tuple[Rows, int]:

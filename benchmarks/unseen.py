@@ -1,0 +1,255 @@
+"""What facts tell about an entity that the training never saw: accuracy, cost to others, time.
+
+    python -m benchmarks.unseen hold-out DATA FOLDER     # then train and export on FOLDER
+    python -m benchmarks.unseen measure BUNDLE FOLDER NAME
+    python -m benchmarks.unseen page
+
+A tenth of the entities is held out with all their facts. For each of them n facts are context; up
+to 20 others are asked in both directions: (new, r, ?) and (x, r, ?), whose answer is the new one.
+Candidates are all trained and all held-out entities, filtered by all facts. "Known" is the MRR of
+facts of valid among trained entities, with the held-out ones as further candidates.
+
+Shape letters: H held-out entities, E trained ones, R relations, W width of the table.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks.record_files import read_records, write_json
+from mulde.evaluation.ranking import filtered_ranks
+from mulde.graph.graph import Graph, read_folder
+from mulde.typing import Float64, Rows
+from serving.engine.engine import Engine
+from serving.engine.placement import Placer
+
+HERE = Path(__file__).parent
+RECORDS = HERE / "records" / "unseen"
+CONTEXTS = (1, 2, 4, 8)
+ASKED = 20
+KNOWN = 1000
+LEAST = 9
+"""Facts of an entity that is held out, so that each is asked about with 8 as context."""
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class Way:
+    """Figures of one way to place entities.
+
+    Attributes:
+        asks, answers: MRR of (new, r, ?) and of the new entity as an answer.
+        known_loss: MRR that facts of known entities lose.
+    """
+
+    asks: float
+    answers: float
+    known_loss: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """One model with n context facts; milliseconds are those of one entity."""
+
+    name: str
+    context: int
+    entities: int
+    known: float
+    query_mean: Way
+    placed: Way
+    median_ms: float
+    p99_ms: float
+
+
+@app.command("hold-out")
+def hold_out(data: Path, folder: Path) -> None:
+    """Write the graph without a tenth of its entities, and their facts."""
+    graph = read_folder(data)
+    every = np.concatenate([graph.split(name) for name in ("train", "valid", "test")])
+    counts = np.bincount(every[:, [0, 2]].ravel(), minlength=graph.num_entities)
+    eligible = np.flatnonzero(counts >= LEAST)
+    rng = np.random.default_rng(0)
+    count = min(graph.num_entities // 10, len(eligible))
+    held = np.zeros(graph.num_entities, bool)
+    held[rng.choice(eligible, count, replace=False)] = True
+    folder.mkdir(parents=True)
+    for name in ("train", "valid", "test"):
+        triples = graph.split(name)
+        _write(folder / f"{name}.txt", graph, triples[~held[triples[:, [0, 2]]].any(axis=1)])
+    _write(folder / "held.tsv", graph, every[held[every[:, 0]] != held[every[:, 2]]])
+
+
+def _write(path: Path, graph: Graph, triples: Any) -> None:
+    names = graph.entity_ids, graph.relation_ids, graph.entity_ids
+    lines = ("\t".join(n[i] for n, i in zip(names, t, strict=True)) for t in triples.tolist())
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+@app.command()
+def measure(
+    bundle: Path,
+    folder: Path,
+    name: str,
+    records: Annotated[Path, typer.Option(help="Where to write.")] = RECORDS,
+) -> None:
+    """Measure one bundle that was trained on FOLDER."""
+    trial = _Trial(Engine.open(bundle), read_folder(folder), folder / "held.tsv")
+    found = [asdict(trial.measure(name, context)) for context in CONTEXTS]
+    write_json(records / f"{name}.json", {"records": found})
+
+
+class _Trial:
+    """One model and the facts of held-out entities, as (relation in [0, 2R), neighbour)."""
+
+    def __init__(self, engine: Engine, graph: Graph, held: Path) -> None:
+        self._engine, self._graph = engine, graph
+        self._relations = graph.num_relations
+        self._table = engine.loaded.table.rows(np.arange(graph.num_entities)).astype(np.float32)
+        self._placer = Placer(engine.bundle, engine.loaded)
+        self._facts = self._read(held)
+        self._names = sorted(name for name, facts in self._facts.items() if len(facts) >= LEAST)
+        self._rows = {name: len(self._table) + i for i, name in enumerate(self._names)}
+        self._known = self._all_known()
+
+    def _read(self, path: Path) -> dict[str, list[tuple[int, int]]]:
+        entities = {name: row for row, name in enumerate(self._graph.entity_ids)}
+        relations = {name: row for row, name in enumerate(self._graph.relation_ids)}
+        facts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for line in path.read_text("utf-8").splitlines():
+            head, relation, tail = line.split("\t")
+            row = relations.get(relation)
+            if row is not None and head in entities:
+                facts[tail].append((row + self._relations, entities[head]))
+            elif row is not None and tail in entities:
+                facts[head].append((row, entities[tail]))
+        return facts
+
+    def _all_known(self) -> dict[tuple[int, int], set[int]]:
+        """All answers to every query, those of held-out entities too."""
+        known: dict[tuple[int, int], set[int]] = defaultdict(set)
+        splits = [self._graph.split(name) for name in ("train", "valid", "test")]
+        for head, relation, tail in np.concatenate(splits).tolist():
+            known[head, relation].add(tail)
+            known[tail, relation + self._relations].add(head)
+        for name, row in self._rows.items():
+            for relation, other in self._facts[name]:
+                known[row, relation].add(other)
+                known[other, (relation + self._relations) % (2 * self._relations)].add(row)
+        return known
+
+    def measure(self, name: str, context: int) -> Record:
+        """Place every entity by ``context`` facts, and rank the rest."""
+        rng = np.random.default_rng(context)
+        queries, answers, times = [], [], []
+        asked: list[tuple[int, int, int]] = []
+        for entity in self._names:
+            facts = np.array(self._facts[entity])[rng.permutation(len(self._facts[entity]))]
+            given, rest = facts[:context], facts[context : context + ASKED]
+            start = time.perf_counter()
+            placed = self._placer.place(self._table[given[:, 1]], given[:, 0])
+            times.append(1e3 * (time.perf_counter() - start))
+            queries.append(placed.as_query)
+            answers.append(placed.as_answer)
+            asked += [(self._rows[entity], *fact) for fact in rest.tolist()]
+        heads, candidates = np.stack(queries), np.stack(answers)
+        return Record(
+            name=name,
+            context=context,
+            entities=len(self._names),
+            known=self._mrr_known(candidates[:0]),
+            query_mean=self._way(np.array(asked), heads, heads),
+            placed=self._way(np.array(asked), heads, candidates),
+            median_ms=float(np.median(times)),
+            p99_ms=float(np.quantile(times, 0.99)),
+        )
+
+    def _way(self, asked: Rows, heads: Float64, candidates: Float64) -> Way:
+        back = (asked[:, 1] + self._relations) % (2 * self._relations)
+        return Way(
+            asks=self._mrr(asked[:, 0], asked[:, 1], asked[:, 2], heads, candidates),
+            answers=self._mrr(asked[:, 2], back, asked[:, 0], heads, candidates),
+            known_loss=self._mrr_known(candidates[:0]) - self._mrr_known(candidates),
+        )
+
+    def _mrr_known(self, candidates: Float64) -> float:
+        valid = self._graph.split("valid").astype(np.int64)
+        valid = valid[np.random.default_rng(0).permutation(len(valid))[:KNOWN]]
+        heads, relations, tails = valid.T
+        back = relations + self._relations
+        sides = [(heads, relations, tails), (tails, back, heads)]
+        return float(np.mean([self._mrr(*side, candidates, candidates) for side in sides]))
+
+    def _mrr(
+        self, entities: Rows, relations: Rows, targets: Rows, heads: Float64, candidates: Float64
+    ) -> float:
+        """Return the filtered MRR of targets among trained entities and candidates [H, W]."""
+        every = np.concatenate([self._table, heads]).astype(np.float32)
+        answers = np.concatenate([self._table, candidates]).astype(np.float64)
+        ranks = []
+        for start in range(0, len(entities), 256):
+            part = slice(start, start + 256)
+            asked = entities[part], relations[part]
+            query = self._engine.loaded.encoder.encode(every[asked[0]], asked[1])
+            query = query.without_prior(self._engine.manifest.layout)
+            scores = query.vector.astype(np.float64) @ answers.T
+            known = [self._known[pair] for pair in zip(*(c.tolist() for c in asked), strict=True)]
+            others = [sorted(row for row in rows if row < len(answers)) for rows in known]
+            offsets = np.cumsum([0, *map(len, others)])
+            facts = np.array([row for rows in others for row in rows], np.int64)
+            ranks.append(filtered_ranks(scores, targets[part], offsets, facts))
+        return float((1 / np.concatenate(ranks)).mean())
+
+
+@app.command()
+def page(records: Path = RECORDS, target: Path = HERE / "unseen.md") -> None:
+    """Write the page and ``unseen.json`` from the records."""
+    found = [record for file in read_records(records) for record in file["records"]]
+    write_json(target.with_suffix(".json"), {"records": found})
+    lines = [_HEAD, _ROW.format(*_COLUMNS), _ROW.format(*["---"] * len(_COLUMNS))]
+    lines += [_line(record) for record in found]
+    target.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+_COLUMNS = (
+    "model",
+    "facts",
+    "query mean: asks",
+    "answers",
+    "loss of known",
+    "placed: asks",
+    "answers",
+    "loss of known",
+    "known",
+    "ms, median",
+    "ms, p99",
+)
+_ROW = "| " + " | ".join(["{}"] * len(_COLUMNS)) + " |"
+_HEAD = """# Unseen entities
+
+A tenth of the entities was held out with all their facts; `benchmarks/unseen.py` says how.
+"Asks" is the MRR of queries of a held-out entity, "answers" that of queries which it answers, "loss
+of known" what the MRR of known entities' facts loses while all held-out ones are candidates. The
+query mean is the mean direction of the queries of the context facts, used for both; a placed entity
+has it as a query and a fitted row as an answer. The strength of the guard is a trade: a stronger
+one keeps more of the known answers and finds fewer of the new ones. One seed.
+"""
+
+
+def _line(record: dict[str, Any]) -> str:
+    ways = [record["query_mean"], record["placed"]]
+    figures = [f"{way[key]:.3f}" for way in ways for key in ("asks", "answers", "known_loss")]
+    times = f"{record['median_ms']:.1f}", f"{record['p99_ms']:.1f}"
+    known = f"{record['known']:.3f}"
+    return _ROW.format(record["name"], record["context"], *figures, known, *times)
+
+
+if __name__ == "__main__":
+    app()

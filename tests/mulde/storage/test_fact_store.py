@@ -1,0 +1,136 @@
+"""The store of facts: what is written lasts, whole, whoever is killed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mulde.errors import StoreError
+from mulde.storage.fact_store import MOST_ENTITIES, FactStore, Names
+
+ROOT = Path(__file__).parents[3]
+BATCH = 50
+KILLS = int(os.environ.get("MULDE_FACT_KILLS", "6"))
+
+# Writes batches of facts that name their batch, and says of each when it is durable.
+WRITER = f"""
+import sys
+from pathlib import Path
+from mulde.storage.fact_store import FactStore
+store, first = FactStore(Path(sys.argv[1])), int(sys.argv[2])
+for number in range(first, first + 10_000):
+    facts = [(f"h{{number}}", "r", f"t{{place}}") for place in range({BATCH})]
+    store.change(facts, removed=False, entities=[f"h{{number}}"])
+    print(number, flush=True)
+"""
+
+
+def fact(number: int) -> Names:
+    return f"h{number}", "r", f"t{number}"
+
+
+def test_a_second_opening_reads_what_was_written(tmp_path: Path) -> None:
+    one, other = FactStore(tmp_path / "f"), FactStore(tmp_path / "f")
+    before = other.generation
+    last = one.change([fact(1), fact(2)], removed=False, entities=["h1", "h2"])
+    assert other.generation != before
+    assert [(c.fact, c.removed) for c in other.changes()] == [(fact(1), False), (fact(2), False)]
+    assert other.entities() == {"h1": 1, "h2": 2}
+    other.change([fact(1)], removed=True, entities=["h2", "h3"])
+    assert [(c.fact, c.removed) for c in one.changes(last)] == [(fact(1), True)]
+    assert [c.fact for c in one.changes()] == [fact(2), fact(1)]
+    assert one.entities() == {"h1": 1, "h2": 2, "h3": 3}
+    one.forget(last)
+    assert [c.fact for c in one.changes()] == [fact(1)]
+
+
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    def write(first: int) -> None:
+        store = FactStore(tmp_path / "f")
+        for number in range(first, first + 20):
+            store.change([fact(number)], removed=False, entities=[f"h{number}"])
+
+    threads = [threading.Thread(target=write, args=(100 * n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store = FactStore(tmp_path / "f")
+    changes = store.changes()
+    assert {c.fact for c in changes} == {fact(100 * n + i) for n in range(3) for i in range(20)}
+    assert [c.sequence for c in changes] == list(range(1, 61))
+    assert sorted(store.entities().values()) == list(range(1, 61))
+
+
+def test_a_damaged_row_is_refused(tmp_path: Path) -> None:
+    FactStore(tmp_path / "f").change([fact(1), fact(2)], removed=False)
+    with sqlite3.connect(tmp_path / "f") as base:
+        base.execute("UPDATE facts SET tail = 'other' WHERE sequence = 2")
+    with pytest.raises(StoreError, match="change 2 is damaged"):
+        FactStore(tmp_path / "f").changes()
+
+
+def test_a_foreign_file_and_a_newer_version_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database, " * 100)
+    with pytest.raises(StoreError, match="cannot be used: file is not a database"):
+        FactStore(tmp_path / "text")
+    with sqlite3.connect(tmp_path / "newer") as base:
+        base.execute("PRAGMA user_version = 9")
+    with pytest.raises(StoreError, match="expected version 1, found 9"):
+        FactStore(tmp_path / "newer")
+    with pytest.raises(StoreError, match="cannot be used"):
+        FactStore(tmp_path / "text" / "below")
+
+
+def test_a_batch_beyond_the_limit_changes_nothing(tmp_path: Path) -> None:
+    store = FactStore(tmp_path / "f")
+    store.change([fact(0)], removed=False, entities=["h0"])
+    many = [f"e{number}" for number in range(MOST_ENTITIES)]
+    with pytest.raises(StoreError, match=r"at most 10000 changed entities, found 10001"):
+        store.change([fact(1)], removed=False, entities=many)
+    assert [c.fact for c in store.changes()] == [fact(0)]
+    assert store.entities() == {"h0": 1}
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    store = FactStore(tmp_path / "f")
+    store.change([fact(0)], removed=False)
+    store.limit_bytes(64 << 10)
+    with pytest.raises(StoreError, match="full"):
+        store.change([fact(number) for number in range(5000)], removed=False)
+    assert [c.fact for c in store.changes()] == [fact(0)]
+    store.limit_bytes(1 << 30)
+    store.change([fact(1)], removed=False)
+    assert [c.fact for c in FactStore(tmp_path / "f").changes()] == [fact(0), fact(1)]
+
+
+def test_what_was_told_survives_kill_9_and_no_batch_is_halved(tmp_path: Path) -> None:
+    rng, path, told = np.random.default_rng(5), tmp_path / "f", -1
+    for _ in range(KILLS):
+        command = [sys.executable, "-c", WRITER, str(path), str(told + 2)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as writer:
+            assert writer.stdout is not None
+            first = int(writer.stdout.readline())
+            time.sleep(rng.uniform(0.0, 0.05))
+            writer.send_signal(signal.SIGKILL)
+            seen = [first, *map(int, writer.stdout.read().split())]
+        store = FactStore(path)
+        facts = [change.fact for change in store.changes()]
+        counts = {head: 0 for head, _, _ in facts}
+        for head, _, _ in facts:
+            counts[head] += 1
+        assert set(counts.values()) == {BATCH}
+        assert {f"h{number}" for number in seen} <= counts.keys()
+        assert store.entities().keys() == counts.keys()
+        told = max(int(head[1:]) for head in counts)
+        store.close()
