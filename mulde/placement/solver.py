@@ -33,6 +33,8 @@ from mulde.typing import Float64
 _MOST_STEPS = 8
 _ENOUGH = 1e-3
 """A step that lowers the objective by a smaller part than this is the last."""
+_LEAST_CURVATURE = 1e-3
+"""Queries with a smaller part of the largest curvature do not bend the objective."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,6 @@ class _Objective:
         self._weights = np.full(len(every), model.guard_weight)
         self._weights[:count] = 1.0
         self._start, self._pull = start, np.full(len(start), model.pull * count)
-        self._slopes = np.empty((len(every), len(start)))
-        self._slopes[:, :-1], self._slopes[:, -1] = self._spatial, 1.0
 
     def at(self, point: Float64) -> tuple[float, Float64, Float64]:
         """Return the value, the gradient [D + 1] and the matrix [D + 1, D + 1] at a point."""
@@ -148,15 +148,22 @@ class _Objective:
         radius = np.sqrt(1.0 + spatial @ spatial)
         margin = self._spatial @ spatial + self._curved * (radius - 1.0) + point[-1] + self._fixed
         margin *= self._signs
-        slopes = self._slopes
-        if self._curved.any():
-            slopes[:, :-1] = self._spatial + self._curved[:, None] * (spatial / radius)
         chance = 0.5 * (1.0 + np.tanh(0.5 * margin))
-        value = self._weights @ np.logaddexp(0.0, margin) + self._pull @ np.square(away)
+        softplus = np.maximum(margin, 0.0) + np.log1p(np.exp(-np.abs(margin)))
+        value = self._weights @ softplus + self._pull @ np.square(away)
         forces = self._weights * self._signs * chance
-        gradient = forces @ slopes + 2 * self._pull * away
-        matrix = slopes.T @ (slopes * (self._weights * chance * (1 - chance))[:, None])
-        matrix += np.diag(2 * self._pull)
-        bend = max(0.0, float(forces @ self._curved)) / radius  # below 0 it would not be convex
+        bent = float(forces @ self._curved) / radius
+        gradient = 2 * self._pull * away
+        gradient += np.append(forces @ self._spatial + bent * spatial, forces.sum())
+        matrix = self._curvature(self._weights * chance * (1 - chance), spatial / radius)
+        bend = max(0.0, bent)  # below 0 it would not be convex
         matrix[:-1, :-1] += bend * (np.eye(len(spatial)) - np.outer(spatial, spatial) / radius**2)
         return float(value), gradient, matrix
+
+    def _curvature(self, weights: Float64, direction: Float64) -> Float64:
+        """Return the Gauss-Newton matrix of the queries that matter, and the pull's."""
+        matters = weights > _LEAST_CURVATURE * weights.max()
+        slopes = np.ones((int(matters.sum()), len(direction) + 1))
+        slopes[:, :-1] = self._spatial[matters] + self._curved[matters, None] * direction
+        matrix: Float64 = slopes.T @ (slopes * weights[matters, None])
+        return matrix + np.diag(2 * self._pull)

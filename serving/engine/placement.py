@@ -30,7 +30,7 @@ _GUARD_QUERIES = 2000
 _GUARD_STRENGTHS = {"cross-entropy": 3.0, "bce": 1.0}
 """Weight of the guard, 1 being what the training weighs; benchmarks/unseen.md has the trade."""
 _PULL = 0.5
-_SAMPLED_ROWS = 2048
+_SAMPLED_ROWS = 1024
 _BEST = 64
 _STEP = 256
 

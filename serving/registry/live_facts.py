@@ -79,9 +79,7 @@ class LiveFacts:
         removed = np.array([change.removed for change in changes])
         triples = np.concatenate([self._triples, rows[usable]])
         states = np.concatenate([self._removed, removed[usable]])
-        # Of equal triples the last is kept: ``unique`` keeps the first of the reversed ones.
-        _, last = np.unique(triples[::-1], axis=0, return_index=True)
-        kept = np.sort(len(triples) - 1 - last)
+        kept = _last_of_each(triples)
         self._triples, self._removed = triples[kept], states[kept]
         about = rows[usable][:, [0, 2]]
         return np.unique(about[about >= self._bundle.manifest.entities])
@@ -155,6 +153,14 @@ class LiveFacts:
         alive = overlay.is_candidate
         first = overlay.first - 1
         return {name: first + n for name, n in self.numbers.items() if alive[n - 1]}
+
+
+def _last_of_each(triples: Rows) -> Rows:
+    """Return the places [m], ascending, of the last of each group of equal triples [n, 3]."""
+    order = np.lexsort(triples.T)  # stable
+    ordered = triples[order]
+    is_last = np.append((ordered[1:] != ordered[:-1]).any(axis=1), True)
+    return np.sort(order[is_last])
 
 
 def unplaceable(facts: Mapping[str, set[str]], has_row: set[str]) -> list[str]:
