@@ -58,7 +58,8 @@ def _measure(
     times: list[float] = []
     asking = threading.Thread(target=_ask, args=(address, entities, relations, end, times))
     asking.start()
-    start, batches = time.perf_counter(), []
+    batches: list[float] = []
+    start = time.perf_counter()
     with Client(address, token=TOKEN) as client:
         while time.perf_counter() - start < seconds:
             time.sleep(max(0.0, start + len(batches) * BATCH / rate - time.perf_counter()))

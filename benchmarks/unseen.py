@@ -197,8 +197,8 @@ class _Trial:
         for start in range(0, len(entities), 256):
             part = slice(start, start + 256)
             asked = entities[part], relations[part]
-            query = self._engine.loaded.encoder.encode(every[asked[0]], asked[1])
-            query = query.without_prior(self._engine.manifest.layout)
+            loaded = self._engine.loaded
+            query = loaded.questions(every[asked[0]], asked[1], priors=False).encoded()
             scores = query.vector.astype(np.float64) @ answers.T
             known = [self._known[pair] for pair in zip(*(c.tolist() for c in asked), strict=True)]
             others = [sorted(row for row in rows if row < len(answers)) for rows in known]
