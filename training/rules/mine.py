@@ -7,6 +7,7 @@ and a logistic regression weighs the features.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,15 +110,13 @@ def closing(
         target: [n] rows of entities.
         direction: of the pairs; its edge itself is no path.
         longest: most steps of a path, 1 to 3.
-        most_walks: pairs are looked at in order until they have so many walks of two steps; a
-            pair with more than ``_MOST_OF_A_PAIR`` is left out.
+        most_walks: pairs are looked at in order until they cost so many walks (``costs``); a pair
+            with more than ``_MOST_OF_A_PAIR`` is left out.
 
     Returns:
         Pairs that each path closes, and how many pairs were looked at.
     """
-    fan_out = walks.fan_out
-    swapped = fan_out[target] < fan_out[source]
-    cost = np.where(swapped, fan_out[target], fan_out[source]) + 1
+    swapped, cost = costs(walks, source, target, longest)
     few = np.flatnonzero(cost <= _MOST_OF_A_PAIR)
     few = few[np.cumsum(cost[few]) <= most_walks]
     counts: dict[Path, int] = {}
@@ -131,6 +130,19 @@ def closing(
                 counts[forward] = counts.get(forward, 0) + found
     counts.pop((direction,), None)
     return {path: found for path, found in counts.items() if found > 1}, len(few)
+
+
+def costs(walks: Walks, source: Rows, target: Rows, longest: int) -> tuple[NDArray[np.bool_], Rows]:
+    """Return which pairs [n] are walked from their target, and the walks that each needs.
+
+    Walks of one step less than the longest path, and those that the join with the other end's edges
+    is expected to find: in a dense graph they are many times more.
+    """
+    size = walks.fan_out if longest > 2 else walks.degree
+    swapped = size[target] < size[source]
+    other = walks.degree[np.where(swapped, source, target)]
+    walked = np.where(swapped, size[target], size[source])
+    return swapped, (walked * (1 + other / walks.entities)).astype(np.int64) + 1
 
 
 def _closing(walks: Walks, source: Rows, target: Rows, longest: int) -> list[tuple[Path, int]]:
@@ -169,8 +181,15 @@ def _counted(row: Rows, steps: list[Rows]) -> list[tuple[Path, int]]:
     """Paths and in how many rows each occurs."""
     if not len(row):
         return []
-    distinct = np.unique(np.stack([*steps, row], axis=1), axis=0)
-    paths, counts = np.unique(distinct[:, :-1], axis=0, return_counts=True)
+    columns = [*steps, row]
+    sizes = [int(column.max()) + 1 for column in columns]
+    if math.prod(sizes) < 2**63:  # one number for each row and path sorts many times faster
+        keys = np.unique(np.ravel_multi_index(columns, sizes))
+        walked, counts = np.unique(keys // sizes[-1], return_counts=True)
+        paths = np.stack(np.unravel_index(walked, sizes[:-1]), axis=1)
+    else:
+        distinct = np.unique(np.stack(columns, axis=1), axis=0)
+        paths, counts = np.unique(distinct[:, :-1], axis=0, return_counts=True)
     return list(zip(map(tuple, paths.tolist()), counts.tolist(), strict=True))
 
 

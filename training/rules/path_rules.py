@@ -12,12 +12,17 @@ import numpy as np
 
 from mulde.bundle.path_rules import LONGEST, NO_STEP, PathRules
 from mulde.graph.graph import Graph
-from training.rules.mine import closing, confidences
+from mulde.typing import Rows
+from training.rules.mine import closing, confidences, costs
 from training.rules.walks import Path, Walks
 
 Report = Callable[[str], None]
 Weighed = tuple[Path, int, float]
 """A path, how many facts it connects, and its confidence."""
+
+
+_LEAST_FACTS = 20
+"""Facts of a relation that must be affordable with three steps; else two steps are looked at."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class RuleSettings:
         heads: from which confidences are measured, over all relations together, at most.
         heads_each: the same for each relation.
         considered: paths of each relation whose confidence is measured, the most frequent first.
+        considered_in_all: the same over all relations together, but ``kept`` of each at least.
         least_confidence: of a rule.
         kept: rules of each relation, at most.
     """
@@ -39,6 +45,7 @@ class RuleSettings:
     heads: int = 20_000
     heads_each: int = 500
     considered: int = 200
+    considered_in_all: int = 3000
     least_confidence: float = 0.01
     kept: int = 64
 
@@ -93,8 +100,11 @@ def _mine_relation(
     head, tail = walks.pairs(relation)
     order = generator.permutation(len(head))[: settings.facts]
     head, tail = head[order], tail[order]
-    support, looked_at = closing(walks, head, tail, relation, LONGEST, walks_each)
-    frequent = sorted(support, key=lambda path: (-support[path], path))[: settings.considered]
+    longest = _longest(walks, head, tail, walks_each)
+    support, looked_at = closing(walks, head, tail, relation, longest, walks_each)
+    most = max(settings.kept, settings.considered_in_all // max(1, walks.relations))
+    frequent = sorted(support, key=lambda path: (-support[path], path))
+    frequent = frequent[: min(most, settings.considered)]
     heads = generator.permutation(np.unique(head))[:heads_each]
     measured = confidences(walks, heads, frequent, walks.edges[relation])
     rules = [
@@ -106,6 +116,14 @@ def _mine_relation(
     rules = rules[: settings.kept]
     rules.sort(key=lambda rule: (-rule[2], -rule[1], rule[0]))
     return rules, looked_at
+
+
+def _longest(walks: Walks, head: Rows, tail: Rows, walks_each: int) -> int:
+    """3 steps, or 2 where the walks allowed are too few for some facts, as in a dense graph."""
+    if not len(head):
+        return LONGEST
+    dear = np.median(costs(walks, head, tail, LONGEST)[1]) * min(len(head), _LEAST_FACTS)
+    return LONGEST if dear <= walks_each else LONGEST - 1
 
 
 def _pack(found: list[list[Weighed]], sampled: list[int]) -> PathRules:

@@ -69,10 +69,14 @@ class Walks:
         return tuple(self.reciprocal(direction) for direction in path[::-1])
 
     @cached_property
+    def degree(self) -> Rows:
+        """Number of edges from each entity, [E]."""
+        return np.bincount(self._source, minlength=self.entities)
+
+    @cached_property
     def fan_out(self) -> Rows:
         """Number of walks of two steps from each entity, [E]; it may come back to it."""
-        degree = np.bincount(self._source, minlength=self.entities)
-        weights = degree[self._target].astype(np.float64)
+        weights = self.degree[self._target].astype(np.float64)
         return np.bincount(self._source, weights, self.entities).astype(np.int64)
 
     def reached(self, sources: Rows, paths: Iterable[Path]) -> Iterator[csr_array]:
