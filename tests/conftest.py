@@ -46,6 +46,7 @@ SLOW = (
     "training/test_same_files.py",
     "training/update/test_served_update.py",
     "training/update/test_update.py",
+    "training/update/test_update_command.py",
 )
 """Beginnings of test ids below ``tests/``."""
 
