@@ -226,8 +226,8 @@ $(SUPPLY)/.ready: pyproject.toml $(STAMP)
 	@$(SUPPLY)/bin/python -m pip install --quiet --group supply
 	@touch $@
 
-lock: $(SUPPLY)/.ready ## Write deploy/serving.lock: all that serving installs, with hashes, for pip --require-hashes
-	@$(SUPPLY)/bin/uv pip compile pyproject.toml --quiet --extra serving --constraint constraints.txt \
+lock: $(SUPPLY)/.ready ## Write deploy/serving.lock: all that server and gateway install, with hashes, for pip --require-hashes
+	@$(SUPPLY)/bin/uv pip compile pyproject.toml --quiet --extra serving --extra web --constraint constraints.txt \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 		--no-emit-package colorama --custom-compile-command 'make lock' --output-file $(LOCK)
 

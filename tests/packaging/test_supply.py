@@ -30,9 +30,10 @@ def locked() -> dict[str, tuple[str, str, list[str]]]:
 
 
 def installed_closure() -> set[str]:
-    """Everything that ``mulde[serving]`` needs on this machine, by the metadata of what is here."""
+    """All that ``mulde[serving,web]`` needs on this machine, by the metadata of what is here."""
     extras = PROJECT["project"]["optional-dependencies"]
-    roots = [*PROJECT["project"]["dependencies"], *extras["client"], *extras["serving"]]
+    roots = [*PROJECT["project"]["dependencies"], *extras["client"]]
+    roots += [*extras["serving"], *extras["web"]]
     waiting = [Requirement(text) for text in roots]
     found: set[str] = set()
     while waiting:
@@ -48,7 +49,7 @@ def installed_closure() -> set[str]:
     return found
 
 
-def test_the_lock_has_all_that_serving_needs_and_nothing_else() -> None:
+def test_the_lock_has_all_that_server_and_gateway_need_and_nothing_else() -> None:
     here = {
         name for name, (_, marker, _) in locked().items() if not marker or Marker(marker).evaluate()
     }

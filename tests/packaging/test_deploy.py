@@ -1,0 +1,88 @@
+"""What is deployed: the dashboard asks for metrics that exist, the manifests fit the schemas."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from mulde.client import Client
+from tests.packaging.test_project import ROOT
+from tests.support.server import ServerProcess, run_mulde, server
+from tests.support.toy import toy_bundle
+
+DEPLOY = ROOT / "deploy"
+DASHBOARD = json.loads((DEPLOY / "grafana" / "mulde.json").read_text("utf-8"))
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+MANIFESTS = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text("utf-8")))
+EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server that has answered and refused something."""
+    folder = tmp_path_factory.mktemp("deploy")
+    toy = toy_bundle(folder / "toy")
+    with server(toy.path, log=folder / "log") as process, Client(process.address) as client:
+        client.predict_tails(["Q0000001", "nothing"], "P0")
+        yield process
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_a_query_of_the_dashboard_names_metrics_and_labels_of_a_server(
+    asked: ServerProcess, expression: str
+) -> None:
+    lines = asked.get("/metrics")[1].splitlines()
+    names = re.findall(r"mulde_\w+", expression)
+    labels = {
+        label.strip()
+        for group in re.findall(r"by \(([^)]*)\)", expression)
+        for label in group.split(",")
+    }
+    assert names
+    for name in names:
+        series = [line for line in lines if re.match(rf"{name}[ {{]", line)]
+        assert series, name
+        assert all(f'{label}="' in series[0] for label in labels), series[0]
+
+
+def test_what_the_autoscaler_counts_is_a_metric_of_a_server(asked: ServerProcess) -> None:
+    (scaler,) = [one for one in MANIFESTS if one["kind"] == "HorizontalPodAutoscaler"]
+    name = scaler["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    assert f"\n{name} " in asked.get("/metrics")[1]
+
+
+@pytest.mark.parametrize(
+    "manifest", MANIFESTS, ids=lambda one: f"{one['kind']}-{one['metadata']['name']}"
+)
+def test_a_manifest_fits_the_schema_of_kubernetes(manifest: dict[str, Any]) -> None:
+    version = kubernetes_validate.latest_version()
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_what_compose_mounts_is_there() -> None:
+    for service in COMPOSE["services"].values():
+        for mount in service.get("volumes", []):
+            source = Path(DEPLOY, mount.split(":")[0])
+            assert source.exists(), source
+
+
+def test_compose_publishes_on_loopback_alone() -> None:
+    ports = [port for one in COMPOSE["services"].values() for port in one.get("ports", [])]
+    assert len(ports) >= 5
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+@pytest.mark.parametrize("name", ["mulde", "web"])
+def test_options_that_containers_are_started_with_exist(name: str) -> None:
+    service = COMPOSE["services"][name]
+    command = (service.get("entrypoint") or ["mulde", "serve"])[1]
+    shown = run_mulde(command, "--help", COLUMNS="200", TERM="dumb").stdout
+    for option in filter(lambda word: word.startswith("--"), service["command"]):
+        assert option.partition("=")[0] in shown
