@@ -198,3 +198,28 @@ def test_metrics_count_changes_and_rank_added_facts_before_they_are_added(
         rank = "mulde_added_fact_reciprocal_rank"
         assert running.metric(f"{rank}_count") == 2
         assert 1 < running.metric(f"{rank}_sum") <= 2
+
+
+def test_a_version_that_was_trained_with_the_new_entity_takes_over(tmp_path: Path) -> None:
+    # Q0000300 is unknown to the first version, which has 300 entities, and row 300 of the second.
+    root = tmp_path / "models"
+    (root / "own").mkdir(parents=True)
+    for version, entities in (("1", 300), ("2", 301)):
+        path = root / "own" / version
+        toy_bundle(path, entities=entities, relations=4, name="own", version=version)
+    (root / "own" / "2").rename(tmp_path / "later")
+    given = [*flags(tmp_path), "--workers", "2"]
+    with (
+        server(root, *given, log=tmp_path / "log") as process,
+        Client(process.address, token=ADMIN) as client,
+    ):
+        assert client.predict_tails("Q0000300", "P1").errors
+        client.add_facts("Q0000300", "P1", "Q0000004", new_entities=True)
+        before = client.predict_tails("Q0000300", "P1", k=3)
+        assert (before.model, len(before[0])) == ("own/1", 3)
+        (tmp_path / "later").rename(root / "own" / "2")
+        assert client.reload_model("own").changed
+        after = client.predict_tails("Q0000300", "P1", k=3)
+        assert (after.model, len(after[0])) == ("own/2", 3)
+        assert is_known(client.score("Q0000300", "P1", "Q0000004"))
+        assert client.similar("Q0000300", k=300).ids.count("Q0000300") == 0
