@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
+from inspect import cleandoc
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -68,9 +69,9 @@ def meanings(table: type[Any]) -> dict[str, str]:
     """Return the text of each key in a class's ``Attributes`` section."""
     found: dict[str, str] = {}
     name = ""
-    section = (table.__doc__ or "").partition("Attributes:\n")[2]
+    section = cleandoc(table.__doc__ or "").partition("Attributes:\n")[2]
     for line in section.splitlines():
-        entry = _ENTRY.match(line[4:])
+        entry = _ENTRY.match(line)
         if entry:
             name, found[entry[1]] = entry[1], entry[2]
         elif name and line.strip():
