@@ -191,6 +191,15 @@ bench-update: $(STAMP) ## Update after each snapshot of a graph, beside training
 	done; done
 	@$(PY) -m benchmarks.update page
 
+bench-explain: $(STAMP) ## Measure explanations: faithfulness, time, rules as a ranker, and write benchmarks/explain.md
+	@test -d '$(WN18RR)' || $(PY) -m mulde.cli data fetch wn18rr --out '$(WN18RR)'
+	@rm -rf build/bench/wn18rr-32
+	@$(PY) -m mulde.cli rules models/wn18rr-32 --data '$(WN18RR)' --facts -o build/bench/wn18rr-32
+	@$(PY) -m benchmarks.explain faithfulness build/bench/wn18rr-32 --data '$(WN18RR)' --count 600
+	@$(PY) -m benchmarks.explain time build/bench/wn18rr-32
+	@$(PY) -m benchmarks.explain rank build/bench/wn18rr-32 --data '$(WN18RR)' --sample 4000
+	@$(PY) -m benchmarks.explain page
+
 gpu-check: $(STAMP) ## Train the paper's and the best recipes on a GPU in 9 minutes: DATA_ROOT=data
 	@$(PY) -m benchmarks.gpu_check --data '$(or $(DATA_ROOT),$(MULDE_DATA),data)'
 
