@@ -113,8 +113,8 @@ def _means(records: list[Record]) -> str:
         one = group[0]
         figures = [[r.senior["test"]["mrr"] for r in group if r.senior]]
         figures += [[r.valid["mrr"] for r in group]]
-        for kind in ([r.plain or r.test for r in group], [r.test for r in group if r.plain]):
-            figures += [[r[name] for r in kind] for name in ("mrr", "hits@1", "hits@10")]
+        for kept in ([r.plain or r.test for r in group], [r.test for r in group if r.plain]):
+            figures += [[r[name] for r in kept] for name in ("mrr", "hits@1", "hits@10")]
         named = [one.graph, one.recipe, _run(one), str(one.model["dimension"])]
         rows.append([*named, str(len(one.teachers)), str(len(group)), *map(_spread, figures)])
     return _rows(columns.split(","), rows)

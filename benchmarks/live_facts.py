@@ -32,7 +32,7 @@ TOKEN = "admin-token-0123456789"
 
 
 def main(bundle: Path, seconds: float = 10.0, rate: float = 2000.0) -> None:
-    """Measure, and write ``records/live_facts.json``.
+    """Measure, and write ``records/facts/live_facts.json``.
 
     Args:
         bundle: to serve.
@@ -47,7 +47,7 @@ def main(bundle: Path, seconds: float = 10.0, rate: float = 2000.0) -> None:
         flags = ["--state", f"{folder}/state", "--api-key-file", str(tokens)]
         with server(bundle, *flags, log=Path(folder, "log")) as process:
             found = _measure(process.address, entities, relations, seconds, rate)
-    write_json(HERE / "records" / "live_facts.json", found)
+    write_json(HERE / "records" / "facts" / "live_facts.json", found)
     typer.echo(json.dumps(found))
 
 

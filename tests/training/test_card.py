@@ -143,5 +143,5 @@ def test_a_page_of_figures_keeps_its_table_whatever_a_run_is_called(
     ]
     assert not steering("\n".join(table))
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
-    assert widths == [13] * 3 + [14] * 4  # headings, then the means and the runs
+    assert widths == [15] * 3 + [14] * 4  # headings, then the means and the runs
     assert not re.search(r"(?<!\\)[<>`\[]", "\n".join(table))
