@@ -203,6 +203,9 @@ class Manifest:
         """Refuse fields that do not fit each other."""
         if self.width != self.layout.width:
             raise ValueError(f"width: expected {self.layout.width}, found {self.width}")
+        if self.score.kind == "distance" and self.layout.prior_count:
+            expected = "none besides text with a score of kind distance, which is not linear"
+            raise ValueError(f"traits: expected {expected}, found {self.layout.prior_count}")
         rows = (-1, *(self.loops or ()), self.relations)
         if any(before >= after for before, after in pairwise(rows)):
             expected = f"rows of {self.relations} relations, ascending"

@@ -18,6 +18,7 @@ from mulde.v1 import common_pb2, prediction_pb2
 from serving.engine.engine import Engine
 from serving.engine.plausibility import plausibilities
 from serving.engine.results import Results
+from serving.engine.retriever import Check, no_check
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
 from serving.registry.model import Model
@@ -125,6 +126,7 @@ class LinkPrediction:
                 allow=allow,
                 deny=deny,
                 exact=exact,
+                check=_check_of(parts, call),
             )
             return _split(answers, parts)
 
@@ -209,7 +211,13 @@ class LinkPrediction:
 
         def run(parts: Sequence[Part]) -> list[tuple[Results, Numbers]]:
             ((heads, tails),) = parts
-            answers = engine.relations(heads, tails, options.k, exclude_known=options.exclude_known)
+            answers = engine.relations(
+                heads,
+                tails,
+                options.k,
+                exclude_known=options.exclude_known,
+                check=_check_of(parts, call),
+            )
             owners, rows = answers.owners, answers.rows.astype(np.int64)
             return [(answers, triple_plausibilities(engine, heads[owners], rows, tails[owners]))]
 
@@ -242,7 +250,8 @@ class LinkPrediction:
 
         def run(parts: Sequence[Part]) -> list[Columns]:
             return [
-                score_columns(engine, *part, base_rate=base_rate, ranks=ranks) for part in parts
+                score_columns(engine, *part, base_rate=base_rate, ranks=ranks, check=call.check)
+                for part in parts
             ]
 
         kind = ("score", call.model, ranks)
@@ -280,7 +289,10 @@ class LinkPrediction:
         entities = model.resolver.entities("entities", request.entities, resolved)
 
         def run(parts: Sequence[Part]) -> list[Results]:
-            return [engine.similar(rows, k, allow=allow, deny=deny) for (rows,) in parts]
+            check = _check_of(parts, call)
+            return [
+                engine.similar(rows, k, allow=allow, deny=deny, check=check) for (rows,) in parts
+            ]
 
         response = prediction_pb2.SimilarEntitiesResponse()
         builder = AnswersBuilder(response, model, resolved, k, model.entities, view)
@@ -296,6 +308,11 @@ def _valid(resolved: Resolved, columns: Part) -> Part:
         return columns
     valid = resolved.valid
     return tuple(column[valid] for column in columns)
+
+
+def _check_of(parts: Sequence[Part], call: Call) -> Check:
+    """Return what ends a run whose caller has left; a shared run goes on for the others."""
+    return call.check if len(parts) == 1 else no_check
 
 
 def _join(parts: Sequence[Part]) -> Part:
@@ -370,7 +387,14 @@ def triple_plausibilities(engine: Engine, heads: Rows, relations: Rows, tails: R
 
 
 def score_columns(
-    engine: Engine, heads: Rows, relations: Rows, tails: Rows, *, base_rate: float, ranks: bool
+    engine: Engine,
+    heads: Rows,
+    relations: Rows,
+    tails: Rows,
+    *,
+    base_rate: float,
+    ranks: bool,
+    check: Check,
 ) -> Columns:
     """The arrays of ScoreTriplesResponse, [B] each, for triples that exist."""
     tail_scores, head_scores = engine.triple_scores(heads, relations, tails)
@@ -389,6 +413,6 @@ def score_columns(
         columns["known"] = known.contains(heads, relations, tails)
     if ranks:
         back = relations + engine.num_relations
-        columns["tail_ranks"] = engine.ranks(heads, relations, tails, use_priors=False)
-        columns["head_ranks"] = engine.ranks(tails, back, heads, use_priors=False)
+        columns["tail_ranks"] = engine.ranks(heads, relations, tails, use_priors=False, check=check)
+        columns["head_ranks"] = engine.ranks(tails, back, heads, use_priors=False, check=check)
     return columns

@@ -64,6 +64,16 @@ def test_loops_of_other_than_ascending_relations_are_refused(loops: object) -> N
         Manifest.from_json(PATH, json.dumps({**data, "loops": loops}))
 
 
+def test_relation_priors_with_a_distance_score_are_refused() -> None:
+    """Priors are a part of the inner product, which a distance score is not linear in."""
+    assert MANIFEST.layout.prior_count == 0
+    data = json.loads(MANIFEST.to_json())
+    data["score"]["kind"] = "distance"
+    Manifest.from_json(PATH, json.dumps(data))
+    with pytest.raises(BundleError, match=r"traits: expected none besides text .* found 2"):
+        Manifest.from_json(PATH, json.dumps({**data, "traits": 2}))
+
+
 def test_equal_manifests_give_equal_bytes() -> None:
     shuffled = replace(MANIFEST, libraries={"b": "1", "a": "2"})
     sorted_ = replace(MANIFEST, libraries={"a": "2", "b": "1"})
