@@ -130,11 +130,14 @@ class FactStore:
                 for number, fact in enumerate(facts, first + 1)
             ]
             self._base.executemany("REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            self._check_limits()
-            return int(first) + len(rows)
+            last = int(first) + len(rows)
+            self._check_limits(last)
+            return last
 
-    def _check_limits(self) -> None:
-        for table, limit in (("facts", MOST_FACTS), ("entities", MOST_ENTITIES)):
+    def _check_limits(self, last: int) -> None:
+        """Refuse too many rows; facts are counted where their changes alone are so many."""
+        limits = {"entities": MOST_ENTITIES} | ({"facts": MOST_FACTS} if last > MOST_FACTS else {})
+        for table, limit in limits.items():
             (count,) = self._base.execute(f"SELECT count(*) FROM {table}").fetchone()
             if count > limit:
                 problem = f"expected at most {limit} changed {table}, found {count}"
