@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from mulde.errors import CheckpointError
+from mulde.errors import CheckpointError, ConfigError
 from mulde.evaluation.metrics import RankingTask
 from training.distillation.objective import Distilled, HardLabels
 from training.loop import Progress, Run
@@ -76,6 +76,7 @@ def continue_training(
         report: is told of every epoch.
 
     Raises:
+        ConfigError: if there is no query to train on.
         CheckpointError: for a model that was trained elsewhere, a checkpoint of another graph, or a
             folder of another update.
     """
@@ -102,6 +103,9 @@ def continue_training(
         objective = Distilled(scorer, training, distillation, asked, folder).to(device)
     elif settings.memory:
         objective = _remembering(scorer, training, growth, settings, folder).to(device)
+    epochs = Replay(growth.changed, settings.replay)
+    if not len(epochs):
+        raise ConfigError("--replay", "more, since no query that is left has changed", 0)
     run = Run(
         objective,
         growth.queries.to(device),
@@ -110,7 +114,7 @@ def continue_training(
         folder,
         identity,
         seed,
-        epochs=Replay(growth.changed, settings.replay),
+        epochs=epochs,
     )
     return run.fit(report)
 

@@ -94,9 +94,10 @@ def _likest(scorer: Scorer, facts: Tensor, directions: Tensor, negatives: Tensor
 
 
 def _start_entities(scorer: Scorer, growth: Growth) -> None:
-    """Place new entities at the mean query vector of their neighbours, those first that have most.
+    """Place new entities at the mean query vector of their neighbours that have a place.
 
-    An entity without a neighbour that has a place gets the mean vector of the table.
+    Those that have no such neighbour wait for the next round; after the last one they get the mean
+    vector of the table.
     """
     placed = growth.entities != NEW
     entity = scorer.get_parameter("entity")

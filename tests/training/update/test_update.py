@@ -182,6 +182,26 @@ def test_a_model_that_was_trained_elsewhere_is_refused(
         updated(foreign, changes, tmp_path)
 
 
+def test_without_a_changed_query_and_without_replay_there_is_nothing_to_train(
+    model: Model, tmp_path: Path
+) -> None:
+    """The fact is the only answer of both of its queries, so its removal leaves none of them."""
+    gone = ("e02", "next", "e03")
+    ids, names = model.graph.entity_ids, model.graph.relation_ids
+    facts = {(ids[h], names[r], ids[t]) for h, r, t in model.graph.train.tolist()}
+    assert gone in facts
+    with pytest.raises(ConfigError, match="--replay"):
+        update(
+            model.bundle,
+            GraphChanges(None, read_graph([gone])),
+            tmp_path / "next",
+            tmp_path / "run",
+            data=model.data,
+            settings=UpdateSettings(replay=0.0),
+            device=CPU,
+        )
+
+
 def test_data_of_another_graph_is_refused(
     model: Model, changes: GraphChanges, tmp_path: Path
 ) -> None:
