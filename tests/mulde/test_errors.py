@@ -40,6 +40,8 @@ MADE: list[tuple[MuldeError, list[str]]] = [
     (errors.Overloaded(64), ["limit of 64 requests"]),
     (errors.DeadlineExceeded(), ["deadline"]),
     (errors.ChangeTimedOut("worker 1 has not loaded", 60.0), ["worker 1", "60 s"]),
+    (errors.NotEnabled("--fact-store"), ["started without --fact-store"]),
+    (errors.StoreError(Path("x.sqlite"), "not a store"), ["x.sqlite", "not a store"]),
     (errors.Draining(), ["shutting down"]),
     (errors.Unauthenticated(), ["bearer token", "authorization"]),
     (errors.Forbidden("ReloadModel"), ["ReloadModel", "admin"]),

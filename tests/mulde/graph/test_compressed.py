@@ -18,8 +18,10 @@ READ_WITH_LITTLE_MEMORY = """
 import resource, sys
 from mulde.errors import DatasetError
 from mulde.graph.graph import read_folder
+import pyarrow.compute, pyarrow.csv, mulde.graph.reading.intern  # mapped before the limit
 
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 30), held + (1 << 30)))
 try:
     read_folder(sys.argv[1])
 except DatasetError as error:

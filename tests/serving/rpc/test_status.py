@@ -21,6 +21,7 @@ CALLERS_FAULT = [
     errors.AmbiguousLabel("bank", ["bank.n.01", "bank.n.02"], "tails[0]"),
     errors.UnknownModel("a", ["b"]),
     errors.Unsupported("filter.types", "types"),
+    errors.NotEnabled("a fact store"),
     errors.Overloaded(3),
     errors.DeadlineExceeded(),
     errors.ChangeTimedOut("worker 1 has not loaded the models", 60.0),
