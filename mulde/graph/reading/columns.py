@@ -6,9 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 _NAMES = (
     "subject subj s head head_id h source source_id src from from_id from_node start start_id"
     " start_node node1 entity1 e1 left lhs subject_id",
@@ -20,7 +17,7 @@ _NAMES = (
 ACCEPT = "accept"
 """The column in which a curator says which rows are facts, as ``mulde predict -o x.csv`` writes."""
 NOT_ACCEPTED = "rows that the column accept does not accept"
-_YES = pa.array(["yes", "y", "true", "t", "1", "x", "accept", "accepted"])
+_YES = ("yes", "y", "true", "t", "1", "x", "accept", "accepted")
 _ROLES = {name: role for role, names in enumerate(_NAMES) for name in names.split()}
 
 
@@ -58,7 +55,11 @@ def find_columns(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
 
 def accepted(column: Any) -> Any:
     """Return which rows a curator accepted: yes, y, true, 1, x or accepted, in any case."""
+    # The rest of this file is read without mulde[graph] too, by every command.
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     text = column.cast(pa.string())
-    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(text)), value_set=_YES)
+    return pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(text)), value_set=pa.array(_YES))
