@@ -29,7 +29,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-fit bench-growth bench-update gpu-check bench-compression protos docs wheel lock audit sbom fuzz check-arm clean
+.PHONY: help setup run test lint check coverage torture soak reproduce accuracy bench-serving load bench-index bench-certificates bench-predict bench bench-scale bench-training bench-fit bench-growth bench-update bench-explain gpu-check bench-compression protos docs wheel lock audit sbom fuzz check-arm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
