@@ -89,6 +89,7 @@ def test_an_entity_that_was_added_is_answered_for_after_the_swap_and_no_call_fai
         with Client(Connection(process.address, token=ADMIN, attempts=5)) as client:
             assert client.reload_model("tiny").changed
         after = told_by(process, CONNECTIONS, "fresh")
+        eventually(lambda: "tiny/2" in load.heard)
     assert before == {"UnknownEntity"}
     assert (added.added, list(added.new_entities)) == (len(NEW), ["fresh"])
     assert during == {"tiny/1"}
