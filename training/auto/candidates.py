@@ -18,8 +18,9 @@ _LARGEST_CROSS_ENTROPY = 1 << 17
 """Entities above which a loss over all entities is not tried: a step scores all of them."""
 
 
-_FEW = 5_000
-"""Entities up to which ComplEx and RESCAL were better than RotH on all benchmark graphs."""
+_SPARSE = 4
+"""Facts for each entity below which RotH is tried first: it was best on WordNet's graphs, which
+have 2; ComplEx and RESCAL on the others, which have 16 and more."""
 
 _VALIDATIONS = 10
 """Of a training: a model of a small graph may be best early, and its best epoch is kept."""
@@ -66,16 +67,23 @@ class Size:
         entities: E.
         queries: distinct training queries (entity, relation).
         relations: R.
+        facts: of train; 0 where not known.
     """
 
     entities: int
     queries: int
     relations: int = 1
+    facts: int = 0
 
     @classmethod
     def of(cls, graph: Graph, queries: int) -> Size:
         """Return the size of a graph with that many distinct queries."""
-        return cls(graph.num_entities, queries, graph.num_relations)
+        return cls(graph.num_entities, queries, graph.num_relations, len(graph.train))
+
+    @property
+    def sparse(self) -> bool:
+        """Whether entities have few facts, as in WordNet, where RotH is best."""
+        return 0 < self.facts < _SPARSE * self.entities
 
     def batch(self, largest: int) -> int:
         """Queries a step: at most ``largest``, and at least about 40 steps an epoch."""
@@ -89,8 +97,8 @@ class Size:
 def candidates(size: Size, dimension: int) -> list[Candidate]:
     """Return the models that the race starts with, the first setting of each family first.
 
-    A time budget may leave the last ones out, so the family that is best on graphs of that size
-    comes first.
+    A time budget may leave the last ones out, so the family that is best on such graphs comes
+    first.
 
     Args:
         size: of the graph.
@@ -99,7 +107,7 @@ def candidates(size: Size, dimension: int) -> list[Candidate]:
     families = [_roth(size, dimension)]
     if size.entities <= _LARGEST_CROSS_ENTROPY:
         families += [_complex(size, dimension), _rescal(size, dimension)]
-    if size.entities <= _FEW:
+    if not size.sparse:
         families = [*families[1:], families[0]]
     turns = zip_longest(*families)
     return [one for turn in turns for one in turn if one is not None]

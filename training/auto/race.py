@@ -29,6 +29,10 @@ RUNGS = (1 / 9, 1 / 3, 1.0)
 """Share of a candidate's epochs in each rung."""
 
 _KEPT = 1 / 3
+_FIRST_RUNG = 0.5
+"""Most of the race that the first rung is planned to take."""
+
+_LEAST_ENTRANTS = 2
 _REFINED = 1
 """Share of the time, in rungs, for the neighbours of the best candidate."""
 
@@ -81,7 +85,8 @@ def run_race(
 
     Args:
         graph: whose valid split decides.
-        entrants: what starts; the first of each family is always trained.
+        entrants: what starts, the most promising first; the last ones are left out where the time
+            is too short for the first rung of all.
         clock: the race's share of the budget; each rung gets an equal part of what is left.
         folder: where checkpoints go; an interrupted race continues from them.
         device: where models are trained.
@@ -94,23 +99,21 @@ def run_race(
 
     results: dict[str, Result] = {}
     timed: dict[str, Result] = {}
-    remaining = list(entrants)
+    for one in entrants:
+        if one.model.scorer not in timed and (clock.left_s or not timed):
+            timed[one.model.scorer] = trial(one, 2, 0, clock)
+    remaining = _affordable(entrants, timed, _FIRST_RUNG * clock.left_s)
     for rung, share in enumerate(RUNGS):
-        part = clock.share(1 / (len(RUNGS) - rung + (_REFINED if rung else 0)))
+        part = clock.share(1 / (len(RUNGS) - rung + _REFINED) if rung else _FIRST_RUNG)
         for place, one in enumerate(remaining):
             if clock.left_s == 0 and any(found.checkpoint for found in results.values()):
                 break
             own = part.share(1 / (len(remaining) - place))
-            family = one.model.scorer
-            known = family in timed
-            timed[family] = timed.get(family) or trial(one, 1, 0, own)
-            if known and not rung and timed[family].affordable(own.left_s) < 1:
-                continue  # one candidate stands for a family that is too slow for this budget
-            epochs = _epochs(results.get(one.name, timed[family]), share, own)
+            epochs = _epochs(one, results.get(one.name, timed[one.model.scorer]), share, own)
             results[one.name] = trial(one, epochs, rung, own)
         tried = [one for one in remaining if one.name in results]
         order = sorted(tried, key=lambda one: -results[one.name].mrr)
-        remaining = order[: max(1, math.ceil(len(order) * _KEPT))]
+        remaining = order[: max(_LEAST_ENTRANTS - rung, math.ceil(len(order) * _KEPT))]
     found = _ordered(results)
     for one in neighbours(found[0].candidate):
         if found[0].cost_s(one.training.epochs) < clock.left_s:
@@ -118,14 +121,32 @@ def run_race(
     return _ordered(results)
 
 
+def _affordable(
+    entrants: Sequence[Candidate], timed: dict[str, Result], seconds: float
+) -> list[Candidate]:
+    """Candidates in their order whose first rung fits into a time; two at least.
+
+    Fewer candidates that train long enough are compared better than many that hardly begin: a
+    family that starts slowly may end as the best.
+    """
+    found: list[Candidate] = []
+    overhead_s = min(one.overhead_s for one in timed.values())  # the first one warms torch up
+    for one in (one for one in entrants if one.model.scorer in timed):
+        epochs = math.ceil(one.training.epochs * RUNGS[0])
+        seconds -= overhead_s + timed[one.model.scorer].epoch_s * epochs
+        if seconds >= 0 or len(found) < _LEAST_ENTRANTS:
+            found.append(one)
+    return found
+
+
 def _ordered(results: dict[str, Result]) -> list[Result]:
     """The best first. A later rung says more than an earlier one, whatever its figure."""
     return sorted(results.values(), key=lambda one: (one.checkpoint is None, -one.rung, -one.mrr))
 
 
-def _epochs(found: Result, share: float, clock: Clock) -> int:
+def _epochs(one: Candidate, found: Result, share: float, clock: Clock) -> int:
     """Epochs of a rung: its share of the schedule, or what the time allows."""
-    wanted = math.ceil(found.candidate.training.epochs * share)
+    wanted = math.ceil(one.training.epochs * share)
     return max(1, min(wanted, found.affordable(clock.left_s)))
 
 
@@ -168,6 +189,7 @@ def train_candidate(
 
 
 def _epoch_s(marks: Sequence[tuple[float, bool]]) -> float:
-    """The median of the epochs without validation, in seconds; 0 if there were none."""
-    plain = [end - start for (start, _), (end, validated) in pairwise(marks) if not validated]
-    return median(plain) if plain else 0.0
+    """The median of the epochs after the first, without validation if possible; 0 for none."""
+    later = [(end - start, validated) for (start, _), (end, validated) in pairwise(marks)]
+    plain = [seconds for seconds, validated in later if not validated]
+    return median(plain or [seconds for seconds, _ in later] or [0.0])

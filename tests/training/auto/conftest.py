@@ -30,11 +30,13 @@ class Ticks:
 
     Attributes:
         stages: names of the stages that trained, in order.
+        finished: names of those that reached their last epoch.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.stages: list[str] = []
+        self.finished: set[str] = set()
 
     def __call__(self) -> float:
         """Seconds."""
@@ -45,6 +47,8 @@ class Ticks:
         self.seconds += 0.05
         if stage not in self.stages[-1:]:
             self.stages.append(stage)
+        if progress.epoch == progress.epochs:
+            self.finished.add(stage)
 
 
 @pytest.fixture
