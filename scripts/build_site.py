@@ -28,7 +28,7 @@ PAGES = (
     "LICENSE",
     "docs/**/*.md",
     "docs/**/*.ipynb",
-    "docs/images/*",
+    "docs/images/**/*",
     "benchmarks/*.md",
     "benchmarks/*.svg",
     "models/*/card.md",
@@ -50,7 +50,7 @@ def main() -> int:
     """Copy the pages and build the site from them; a warning is an error."""
     shutil.rmtree(SOURCE, ignore_errors=True)
     for pattern in PAGES:
-        for path in sorted(ROOT.glob(pattern)):
+        for path in sorted(filter(Path.is_file, ROOT.glob(pattern))):
             copy(path.relative_to(ROOT))
     config = SOURCE.parent / "mkdocs.yml"
     config.write_text(json.dumps({"INHERIT": "../mkdocs.yml", "nav": navigation()}), "utf-8")
@@ -82,12 +82,20 @@ def navigation() -> Nav:
     for section in (ROOT / INDEX).read_text("utf-8").split("\n## ")[1:]:
         heading, _, text = section.partition("\n")
         pages = [entry(title, INDEX.parent / name) for title, name in LINK.findall(text)]
+        if heading == "Benchmarks":
+            pages += [{page.stem: f"benchmarks/{page.name}"} for page in unlisted_figures(text)]
         nav.append({heading: pages})
     cards = sorted(ROOT.glob("models/*/card.md"))
     nav.append({"Models": [{card.parent.name: str(card.relative_to(ROOT))} for card in cards]})
     project = ("CHANGELOG", "CONTRIBUTING", "SECURITY")
     nav.append({"Project": [{name.title(): f"{name}.md"} for name in project]})
     return nav
+
+
+def unlisted_figures(text: str) -> list[Path]:
+    """Pages of benchmarks that the text does not link to, such as one that was just made."""
+    pages = sorted((ROOT / "benchmarks").glob("*.md"))
+    return [page for page in pages if f"benchmarks/{page.name})" not in text]
 
 
 def entry(title: str, page: Path) -> dict[str, object]:
