@@ -53,12 +53,13 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = target.parent / f".{target.name}.{secrets.token_hex(6)}"
-    with _held(target.parent, wait=True) as held:  # no other writer takes it for a leftover
-        if held:
-            _sweep(target)
-        folder.mkdir()
-        lock = _lock_if_possible(folder, wait=True)
-    try:
+    lock: int | None = None
+    try:  # an interrupt may come as soon as the folder is there
+        with _held(target.parent, wait=True) as held:  # no other writer takes it for a leftover
+            if held:
+                _sweep(target)
+            folder.mkdir()
+            lock = _lock_if_possible(folder, wait=True)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
