@@ -79,6 +79,7 @@ SEED ?= 1
 
 torture: $(STAMP) ## Kill, fill, damage and flood it, at length, and print what held: SEED=1
 	@MULDE_TORTURE_SEED=$(SEED) $(PY) -m pytest -q -m torture tests/torture
+	@MULDE_FACT_KILLS=200 $(PY) -m pytest -q tests/mulde/storage/test_fact_store.py -k kill_9
 
 MINUTES ?= 20
 

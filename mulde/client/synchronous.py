@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -70,7 +71,22 @@ class Client:
         """Close the connection."""
         self._channel.close()
 
-    def _call(self, request: Request[T], timeout_s: float | None = None) -> T:
+    def send(
+        self,
+        request: Request[T],
+        timeout_s: float | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> T:
+        """Make one call that ``mulde.client.requests`` describes; the methods below do.
+
+        Args:
+            request: which method, which message, how to read the response.
+            timeout_s: see ``__init__``.
+            metadata: goes with the call, besides that of the connection.
+
+        Raises:
+            MuldeError: if the call fails.
+        """
         call = self._calls.get(request.method)
         if call is None:
             call = self._calls[request.method] = self._channel.unary_unary(
@@ -82,7 +98,7 @@ class Client:
             response = call(
                 request.message,
                 timeout=self._timeout_s if timeout_s is None else timeout_s,
-                metadata=self._connection.metadata(),
+                metadata=(*self._connection.metadata(), *metadata),
             )
         except grpc.RpcError as error:
             raise error_of_call(error, self._connection.address) from None
@@ -103,21 +119,21 @@ class Client:
                 ``Answers.errors``.
         """
         request = requests.tails(heads, relations, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def predict_heads(
         self, relations: Names, tails: Names, **given: Unpack[PredictionKeywords]
     ) -> Answers:
         """(?, relation, tail): the most plausible heads; see ``predict_tails``."""
         request = requests.heads(relations, tails, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def predict_relations(
         self, heads: Names, tails: Names, **given: Unpack[RankingKeywords]
     ) -> Answers:
         """(head, ?, tail): the most plausible relations; see ``predict_tails``."""
         request = requests.relations(heads, tails, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def score(
         self,
@@ -140,7 +156,7 @@ class Client:
             **given: see ``keywords.ContextKeywords``.
         """
         request = requests.triples(heads, relations, tails, ranks, base_rate, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def explain(
         self,
@@ -163,7 +179,7 @@ class Client:
             **given: see ``keywords.ModelKeywords``.
         """
         request = requests.explain(heads, relations, tails, paths, similar, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def similar(
         self,
@@ -182,7 +198,7 @@ class Client:
             **given: see ``keywords.CandidateKeywords``.
         """
         request = requests.similar(entities, k, view, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def search(
         self,
@@ -201,7 +217,7 @@ class Client:
             **given: see ``keywords.ModelKeywords``.
         """
         request = requests.search(queries, page_size, page_token, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def relations(self, **given: Unpack[ModelKeywords]) -> Relations:
         """All relations of a model, by ascending id."""
@@ -210,7 +226,7 @@ class Client:
         token, more = "", True
         while more:
             request = requests.list_relations(token, given)
-            page = self._call(request, given.get("timeout_s"))
+            page = self.send(request, given.get("timeout_s"))
             ids += page.ids
             labels += page.labels
             token = page.next_page_token
@@ -222,7 +238,7 @@ class Client:
         models: Models = []
         token, more = "", True
         while more:
-            page = self._call(requests.list_models(token))
+            page = self.send(requests.list_models(token))
             models += page.models
             token = page.next_page_token
             more = bool(token)
@@ -230,25 +246,25 @@ class Client:
 
     def model(self, **given: Unpack[ModelKeywords]) -> model_pb2.GetModelResponse:
         """One model with its manifest, and the server's limits."""
-        return self._call(requests.get_model(given), given.get("timeout_s"))
+        return self.send(requests.get_model(given), given.get("timeout_s"))
 
     def load_model(
         self, name: str, version: str = "", *, pin: bool = False, timeout_s: float | None = None
     ) -> model_pb2.Model:
         """Load a version (the newest by default) and make it current; needs the admin role."""
-        return self._call(requests.load(name, version, pin), timeout_s)
+        return self.send(requests.load(name, version, pin), timeout_s)
 
     def reload_model(
         self, name: str = "", *, timeout_s: float | None = None
     ) -> model_pb2.ReloadModelResponse:
         """Make the newest version on disk current; needs the admin role."""
-        return self._call(requests.reload(name), timeout_s)
+        return self.send(requests.reload(name), timeout_s)
 
     def unload_model(
         self, name: str, version: str = "", *, timeout_s: float | None = None
     ) -> list[str]:
         """Free a version (all by default); "name/version" of each; needs the admin role."""
-        return self._call(requests.unload(name, version), timeout_s)
+        return self.send(requests.unload(name, version), timeout_s)
 
     def add_facts(
         self,
@@ -269,14 +285,14 @@ class Client:
             **given: see ``keywords.ModelKeywords``.
         """
         request = requests.add_facts(heads, relations, tails, new_entities, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def remove_facts(
         self, heads: Names, relations: Names, tails: Names, **given: Unpack[ModelKeywords]
     ) -> facts_pb2.RemoveFactsResponse:
         """Remove facts from what the server knows; needs the admin role."""
         request = requests.remove_facts(heads, relations, tails, given)
-        return self._call(request, given.get("timeout_s"))
+        return self.send(request, given.get("timeout_s"))
 
     def facts(self, **given: Unpack[ModelKeywords]) -> list[ChangedFact]:
         """Every fact that was added or removed, by its last change; needs the admin role."""
@@ -284,7 +300,7 @@ class Client:
         token, more = "", True
         while more:
             request = requests.changed_facts(token, given)
-            page = self._call(request, given.get("timeout_s"))
+            page = self.send(request, given.get("timeout_s"))
             changes += ChangedFact.of(page)
             token = page.next_page_token
             more = bool(token)
