@@ -22,6 +22,9 @@ _SPARSE = 4
 """Facts for each entity below which RotH is tried first: it was best on WordNet's graphs, which
 have 2; ComplEx and RESCAL on the others, which have 16 and more."""
 
+_SLOW_START = 2_000
+"""Entities of a sparse graph above which RotH alone races."""
+
 _VALIDATIONS = 10
 """Of a training: a model of a small graph may be best early, and its best epoch is kept."""
 
@@ -107,7 +110,9 @@ def candidates(size: Size, dimension: int) -> list[Candidate]:
     families = [_roth(size, dimension)]
     if size.entities <= _LARGEST_CROSS_ENTROPY:
         families += [_complex(size, dimension), _rescal(size, dimension)]
-    if not size.sparse:
+    if size.sparse and size.entities > _SLOW_START:
+        families = families[:1]  # RotH begins slowly, so that short trainings would leave it out
+    elif not size.sparse:
         families = [*families[1:], families[0]]
     turns = zip_longest(*families)
     return [one for turn in turns for one in turn if one is not None]
