@@ -6,6 +6,7 @@ those of the contract.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,7 +69,13 @@ class LocalClient(Client):
     def close(self) -> None:
         """Nothing is open: maps are freed with the last answer that refers to them."""
 
-    def _call(self, request: Request[T], timeout_s: float | None = None) -> T:
+    def send(
+        self,
+        request: Request[T],
+        timeout_s: float | None = None,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> T:
+        """See ``Client.send``; there is neither a deadline nor metadata within a process."""
         run = self._runs.get(request.method)
         if run is None:
             raise InvalidArgument("method", "one that needs no server", request.method)

@@ -91,12 +91,6 @@ def _read_triples(
     heads = model.resolver.entities("heads", request.heads, resolved)
     relations = model.resolver.relations("relations", request.relations, resolved)
     tails = model.resolver.entities("tails", request.tails, resolved)
-    for field, rows in (("heads", heads), ("tails", tails)):
-        for place in np.flatnonzero(rows >= model.engine.num_entities).tolist():
-            error = InvalidArgument(
-                f"{field}[{place}]", "an entity that the model was trained with", "a newer one"
-            )
-            resolved.errors.setdefault(place, error)
     valid = resolved.valid
     return resolved, (heads[valid], relations[valid], tails[valid])
 

@@ -27,6 +27,7 @@ from serving.registry.registry import Registry
 from serving.registry.repository import Repository
 from serving.rpc.admin import Administration
 from serving.rpc.admission import AdmissionController
+from serving.rpc.facts import FactChanges
 from serving.rpc.handlers import Call, Services
 from serving.rpc.prediction import LinkPrediction
 from serving.rpc.request import Limits
@@ -100,6 +101,7 @@ def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Mess
         **LinkPrediction(registry, batcher, LIMITS).methods(),
         **VocabularySearch(registry, batcher, LIMITS).methods(),
         **Administration(registry, director, LIMITS).methods(),
+        **FactChanges(registry).methods(),
     }
     services = Services(
         runs, admission, AuthInterceptor(None, open_log(LogSettings()), 60).of, Unforgiving()
