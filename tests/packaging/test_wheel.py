@@ -95,12 +95,11 @@ def test_the_top_level_is_three_packages(inside: set[str]) -> None:
 
 
 def test_every_module_and_data_file_is_in_the_wheel(inside: set[str]) -> None:
-    patterns = ("*.py", "*.pyi", "*.toml", "py.typed")
     expected = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
-        for pattern in patterns
-        for path in (ROOT / package).rglob(pattern)
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     }
     assert expected == {name for name in inside if ".dist-info/" not in name}
 

@@ -41,7 +41,7 @@ def write_questions(path: Path) -> Path:
 def command(toy: Toy, source: Path, out: Path, workers: int) -> list[str]:
     skipped = out.with_suffix(".skipped")
     arguments = [source, "-o", out, "--bundle", toy.path, "--skip-unknown", skipped]
-    arguments += ["--workers", workers, "--piece", PIECE]
+    arguments += ["--workers", workers, "--shard", PIECE]
     return [sys.executable, "-m", "mulde.cli", "predict", *map(str, arguments)]
 
 
@@ -55,7 +55,7 @@ def kill_when(process: subprocess.Popen[bytes], out: Path, pieces: int) -> None:
     while pieces_done(out) < pieces and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.001)
-    assert process.poll() is None, "it was done before it could be killed"
+    assert process.poll() is None, f"it ended with {process.returncode}, before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.wait()
 
@@ -124,6 +124,7 @@ def test_a_killed_worker_ends_the_run_which_can_go_on(toy: Toy, tmp_path: Path) 
     ) as process:
         end = time.monotonic() + DEADLINE_S
         while pieces_done(out) < 2:
+            assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < end
             time.sleep(0.001)
         commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in living(process.pid)}
