@@ -6,7 +6,7 @@ Shape letters: n strings, B strings that are looked up.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +17,8 @@ from mulde.typing import Array, Ints, Mask, Rows
 _STEP = 64
 _LEADER_BYTES = 1 << 20
 _MOST_SURVEYED = 1 << 17
+_PIECE = 1 << 13
+"""Strings that are read at once where many are: it takes much more memory than they do."""
 _LONGEST_LEADER = 128
 _FEW = 16
 """Up to here, a bisection for each string is faster than one over arrays for all."""
@@ -91,12 +93,24 @@ class SortedStrings(Sequence[bytes]):
         count = len(self)
         if not 0 < count <= _MOST_SURVEYED:
             return _STEP
-        width = int(self.strings.sizes(np.arange(count)).max())
+        width = self._longest(np.arange(count))
         return min(_STEP, -(-count * width // _LEADER_BYTES))
 
     @cached_property
     def _leaders(self) -> Array:
         """The strings at its multiples; none if one is so long that the array would be large."""
         rows = self.rows(np.arange(0, len(self), self._step))
-        width = int(self.strings.sizes(rows).max(initial=1))
-        return self.strings.padded(rows if width <= _LONGEST_LEADER else rows[:0], width + 1)
+        width = max(1, self._longest(rows))
+        leaders = np.zeros(len(rows) if width <= _LONGEST_LEADER else 0, dtype=f"S{width + 1}")
+        for part in _pieces(len(leaders)):
+            leaders[part] = self.strings.padded(rows[part], width + 1)
+        return leaders
+
+    def _longest(self, rows: Rows) -> int:
+        """Bytes of the longest string of ``rows``; 0 without any."""
+        sizes = (self.strings.sizes(rows[part]).max() for part in _pieces(len(rows)))
+        return int(max(sizes, default=0))
+
+
+def _pieces(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + _PIECE, count)) for start in range(0, count, _PIECE))

@@ -23,19 +23,20 @@ from tests.torture.tools import Tally
 
 PLACES = 3
 LIMITS = {"MULDE_SERVER__MAX_CONCURRENT_REQUESTS": str(PLACES)}
-SIMILAR = "/mulde.v1.LinkPredictionService/SimilarEntities"
-LONG = prediction_pb2.SimilarEntitiesRequest(
-    entities=[f"Q{row:07d}" for row in range(1024)], k=1000
+BIG = 60_000
+SCORE = "/mulde.v1.LinkPredictionService/ScoreTriples"
+LONG = prediction_pb2.ScoreTriplesRequest(
+    heads=["Q0000001"] * 1024, relations=["P0"] * 1024, tails=["Q0000002"] * 1024, ranks=True
 ).SerializeToString()
-"""A request that takes seconds."""
+"""A request that takes many seconds: 1,024 times the ranks among all entities."""
 NO_ROOM = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("small")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("busy")
     with server(
-        toy_bundle(folder / "toy", entities=8000).path, log=folder / "log", env=LIMITS
+        toy_bundle(folder / "toy", entities=BIG, dimension=32).path, log=folder / "log", env=LIMITS
     ) as process:
         yield process
 
@@ -44,9 +45,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 def full(served: ServerProcess) -> Iterator[list[grpc.Future[bytes]]]:
     """While all places are taken; yields the calls that have them."""
     with grpc.insecure_channel(served.address) as channel:
-        ask = method_of_bytes(channel, SIMILAR)
-        inside: list[grpc.Future[bytes]] = [ask.future(LONG, timeout=60) for _ in range(PLACES)]
-        eventually(lambda: served.metric("mulde_requests_in_flight") == PLACES)
+        ask = method_of_bytes(channel, SCORE)
+        inside: list[grpc.Future[bytes]] = []
+        while len(inside) < PLACES:  # no more than two may be sending their message at once
+            inside.append(ask.future(LONG, timeout=60))
+            eventually(lambda: served.metric("mulde_requests_in_flight") == len(inside))
         yield inside
         for call in inside:
             call.cancel()
@@ -54,19 +57,19 @@ def full(served: ServerProcess) -> Iterator[list[grpc.Future[bytes]]]:
 
 
 def test_a_call_above_the_limit_is_refused_before_the_calls_in_flight_end(
-    small: ServerProcess,
+    busy: ServerProcess,
 ) -> None:
-    with full(small) as inside, grpc.insecure_channel(small.address) as channel:
+    with full(busy) as inside, grpc.insecure_channel(busy.address) as channel:
         ask = method_of_bytes(channel, PREDICT)
         codes = [ask.future(HONEST, timeout=30).code() for _ in range(20)]
         assert codes == [NO_ROOM] * 20
         assert not any(call.done() for call in inside)
 
 
-def test_a_call_without_room_is_refused_before_its_message_comes(small: ServerProcess) -> None:
+def test_a_call_without_room_is_refused_before_its_message_comes(busy: ServerProcess) -> None:
     opening = frame(HEADERS, END_HEADERS, 1, call_headers(PREDICT))
-    with full(small) as inside, ExitStack() as stack:
-        refused = [stack.enter_context(connected(small.address, opening)) for _ in range(50)]
+    with full(busy) as inside, ExitStack() as stack:
+        refused = [stack.enter_context(connected(busy.address, opening)) for _ in range(50)]
         assert all(has_ended(connection) for connection in refused)
         assert not any(call.done() for call in inside)
 

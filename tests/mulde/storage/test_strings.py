@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from mulde.bundle.vocabulary import MAGIC, VERSION, Vocabulary
 from mulde.errors import BundleError
 from mulde.storage.container import read_sections, write_sections
 from mulde.storage.front_coding import front_code, shortest
+from mulde.storage.sorted_lookup import SortedStrings
 from mulde.storage.strings import StringColumn
 from mulde.typing import Array
 from tests.support.damage import accepted
@@ -135,3 +137,14 @@ def test_numbers_that_lie_are_refused(
 ) -> None:
     with pytest.raises(BundleError, match=reason):
         Vocabulary.read(damaged(path, section, place, number))
+
+
+def test_the_first_look_up_takes_little_memory() -> None:
+    """Every string of 100,000 short ones is a leader: read at once they took 27 MiB more."""
+    strings = SortedStrings(StringColumn.build([f"Q{n:06d}" for n in range(100_000)]))
+    tracemalloc.start()
+    found = strings.find(["Q000000", "Q070000", "Q099999", "Q1", "R"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.tolist() == [0, 70_000, 99_999, -1, -1]
+    assert peak < 4 << 20

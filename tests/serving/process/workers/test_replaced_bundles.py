@@ -20,6 +20,8 @@ from tests.support.server import ServerProcess, eventually, method_of_bytes, ser
 from tests.support.toy import toy_bundle
 
 CONNECTIONS = 16
+PATIENT = {"MULDE_SERVER__HEARTBEAT_TIMEOUT_S": "600"}
+"""A worker that a test has stopped is not taken for one that hangs, however slow the machine."""
 TOKEN = (("authorization", f"Bearer {ADMIN}"),)
 ENOUGH_S = 2.0
 """For a worker to end what it does with a small bundle that it has mapped."""
@@ -54,7 +56,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     (root / "toy").mkdir(parents=True)
     toy_bundle(root / "toy/1", seed=1)
     flags = ("--api-key-file", str(tokens(tmp_path)), "--workers", "2")
-    with server(root, *flags, log=tmp_path / "log") as process:
+    with server(root, *flags, log=tmp_path / "log", env=PATIENT) as process:
         yield Place(root, process)
 
 
