@@ -14,7 +14,7 @@ from mulde.typing import Ints, Mask, Offsets, Rows
 _STRIDE = 1 << 31
 
 
-class Facts(Protocol):
+class FactLookup(Protocol):
     """Known facts of queries (entity, relation, ?), relations in [0, 2R)."""
 
     def of_many(self, entities: Ints, relations: Ints) -> tuple[Offsets, Ints]:
@@ -31,9 +31,11 @@ class Facts(Protocol):
 
 
 class AmendedFacts:
-    """See ``Facts``; immutable."""
+    """See ``FactLookup``; immutable."""
 
-    def __init__(self, base: Facts | None, entities: int, triples: Rows, removed: Mask) -> None:
+    def __init__(
+        self, base: FactLookup | None, entities: int, triples: Rows, removed: Mask
+    ) -> None:
         """Put changes on top of known facts.
 
         Args:
@@ -49,7 +51,7 @@ class AmendedFacts:
         self._keys, self._tails, self._removed = keys[order], triples[order, 2], removed[order]
 
     def of_many(self, entities: Ints, relations: Ints) -> tuple[Offsets, Rows]:
-        """See ``Facts``."""
+        """See ``FactLookup``."""
         offsets, tails = self._of_base(entities, relations)
         wanted = np.asarray(relations, np.int64) * _STRIDE + entities
         first, last = (self._keys.searchsorted(wanted, side) for side in ("left", "right"))
@@ -73,7 +75,7 @@ class AmendedFacts:
         return np.append(0, counts.cumsum()), tails.astype(np.int64)
 
     def sizes(self, entities: Ints, relations: Ints) -> Rows:
-        """See ``Facts``."""
+        """See ``FactLookup``."""
         wanted = np.asarray(relations, np.int64) * _STRIDE + entities
         first, last = (self._keys.searchsorted(wanted, side) for side in ("left", "right"))
         sizes = last - first
@@ -83,13 +85,13 @@ class AmendedFacts:
         return sizes
 
     def contains(self, heads: Ints, relations: Ints, tails: Ints) -> Mask:
-        """See ``Facts``."""
+        """See ``FactLookup``."""
         pairs = np.column_stack([heads, relations])
         asked, which = np.unique(pairs, axis=0, return_inverse=True)
         return _among(which.reshape(-1), tails, *self.of_many(asked[:, 0], asked[:, 1]))
 
     def marks(self, entities: Ints, relations: Ints, offsets: Ints, tails: Ints) -> Mask:
-        """See ``Facts``."""
+        """See ``FactLookup``."""
         owners = np.repeat(np.arange(len(entities)), np.diff(offsets))
         return _among(owners, tails, *self.of_many(entities, relations))
 

@@ -32,7 +32,7 @@ from serving.engine.loading import LoadedModel
 from serving.engine.overlay import Amendments, Overlay
 from serving.engine.results import Results, rank_table
 from serving.engine.retriever import Check, Retriever, Search, no_check
-from serving.engine.scoring import Query, Questions
+from serving.engine.scoring import HeadQueries, Query
 from serving.engine.validation import row_numbers, same_length
 
 _STEP_QUERIES = 256
@@ -113,7 +113,7 @@ class Engine:
     def _encode(self, entities: Rows, relations: Rows, *, priors: bool) -> Query:
         return self._questions(entities, relations, priors=priors).encoded()
 
-    def _questions(self, entities: Rows, relations: Rows, *, priors: bool) -> Questions:
+    def _questions(self, entities: Rows, relations: Rows, *, priors: bool) -> HeadQueries:
         heads = self.amendments.overlay.query_rows(self.loaded.table, entities)
         return self.loaded.questions(heads, relations, priors=priors)
 

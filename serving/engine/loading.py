@@ -25,7 +25,7 @@ from serving.engine.index.int8 import Int8Index
 from serving.engine.index.ivf import InvertedLists
 from serving.engine.index.quantised import InexactProducts
 from serving.engine.retriever import Retriever
-from serving.engine.scoring import NeighbourScorer, Query, Questions, scorer_for
+from serving.engine.scoring import HeadQueries, NeighbourScorer, Query, scorer_for
 
 _LEAST_SAMPLED = 64
 _LEAST_WEIGHT = 1e-6
@@ -68,12 +68,12 @@ class LoadedModel:
             self.table, self.neighbour_scorer, self._extent.row_norm, candidates
         )
 
-    def questions(self, heads: Floats, relations: Rows, *, priors: bool) -> Questions:
+    def questions(self, heads: Floats, relations: Rows, *, priors: bool) -> HeadQueries:
         """Return questions of heads [B, W] and relations [B], with relation priors or not."""
         taken = self._taken[int(priors)]
-        return Questions(self.encoder.encode, heads.astype(np.float32), relations, taken)
+        return HeadQueries(self.encoder.encode, heads.astype(np.float32), relations, taken)
 
-    def _sample(self, relations: int) -> Questions:
+    def _sample(self, relations: int) -> HeadQueries:
         """Return a few questions of every relation."""
         rows = np.arange(2 * relations)
         rows = np.resize(rows, max(_LEAST_SAMPLED, len(rows)))

@@ -67,7 +67,7 @@ class Query:
 
 
 @dataclass(slots=True)
-class Questions:
+class HeadQueries:
     """Queries that are not encoded yet.
 
     Attributes:
@@ -86,9 +86,9 @@ class Questions:
         """B."""
         return len(self.relations)
 
-    def take(self, which: slice | Ints) -> Questions:
+    def take(self, which: slice | Ints) -> HeadQueries:
         """Return some of the questions."""
-        return Questions(self.encode, self.heads[which], self.relations[which], self.taken)
+        return HeadQueries(self.encode, self.heads[which], self.relations[which], self.taken)
 
     def encoded(self) -> Query:
         """Return the queries."""

@@ -70,12 +70,13 @@ class CallLog:
     metrics: Metrics
     log: Log
     log_requests: bool
-    end_span: EndSpan
+    end_span: EndSpan | None
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """See ``handlers.Observer``."""
         self.metrics.ended(method, code, call, seconds)
-        self.end_span(method, code, call, seconds)
+        if self.end_span is not None:
+            self.end_span(method, code, call, seconds)
         if self.log_requests:
             self.log.info(
                 "request",
@@ -121,7 +122,9 @@ class Server:
             settings = settings.with_low_memory()
         self.settings, self.log = settings, log
         self._connections = max_connections(settings.server.max_connections, descriptor_limit())
-        self._end_span, self._send_spans = open_traces()
+        traces = open_traces()
+        self._end_span: EndSpan | None = None if traces is None else traces[0]
+        self._send_spans: Callable[[], None] | None = None if traces is None else traces[1]
         self._tokens = self._read_tokens(settings.auth)
         self._runs = 0
         self._batcher = Batcher(max_batch=settings.limits.max_batch_size, observe=self._count_batch)
@@ -262,7 +265,8 @@ class Server:
         done = self.admission.wait_until_empty(self.settings.server.grace_s)
         # A caller that does not read its response is not waited for.
         self.admission.wait_until_sent(_MOST_TAKING_S)
-        self._send_spans()
+        if self._send_spans is not None:
+            self._send_spans()
         # Responses arrive while this process still reads: ending earlier would lose them.
         time.sleep(_LAST_CALLS_S)
         return done

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mulde.bundle.amended_facts import AmendedFacts, Facts
+from mulde.bundle.amended_facts import AmendedFacts, FactLookup
 from mulde.bundle.bundle import Bundle
 from mulde.storage.fact_store import Change, FactStore
 from mulde.typing import Mask, Rows
@@ -104,7 +104,7 @@ class LiveFacts:
         back = self._triples[:, ::-1] + [0, self._bundle.manifest.relations, 0]
         return np.concatenate([self._triples, back]), np.tile(self._removed, 2)
 
-    def _known(self) -> Facts | None:
+    def _known(self) -> FactLookup | None:
         if not len(self._triples):
             return self._bundle.known
         entities = self._bundle.manifest.entities

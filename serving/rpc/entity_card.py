@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulde.bundle.amended_facts import Facts
+from mulde.bundle.amended_facts import FactLookup
 from mulde.v1 import vocabulary_pb2
 from serving.registry.model import Model
 from serving.rpc.handlers import Call
@@ -32,7 +32,7 @@ def own_types(model: Model, row: int, call: Call) -> list[str]:
     return found[:_MOST_TYPES]
 
 
-def fact_counts(model: Model, known: Facts, row: int) -> list[vocabulary_pb2.FactCount]:
+def fact_counts(model: Model, known: FactLookup, row: int) -> list[vocabulary_pb2.FactCount]:
     """How many known facts an entity has, by relation and side, where it has any."""
     relations, names = model.engine.num_relations, model.bundle.vocabulary.relations
     both = np.arange(2 * relations)

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "mulde" / "v1"
 
-RENAME = {"Facts", "Model", "Questions", "Scorer", "Table"}
+RENAME = {"Scorer", "Table"}
 """Names that two classes still have."""
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.amended_facts import Facts
+from mulde.bundle.amended_facts import FactLookup
 from mulde.bundle.path_rules import NO_STEP, PathRules
 from mulde.typing import Ints, Mask, Offsets, Rows
 
@@ -48,7 +48,7 @@ class FoundPaths:
 
 
 def find_paths(
-    known: Facts,
+    known: FactLookup,
     rules: PathRules,
     heads: Rows,
     relations: Rows,
@@ -117,7 +117,7 @@ class _Search:
         cut: [B], which pairs have more walks than are looked at.
     """
 
-    def __init__(self, known: Facts, heads: Rows, tails: Rows, relations: int) -> None:
+    def __init__(self, known: FactLookup, heads: Rows, tails: Rows, relations: int) -> None:
         self._known, self._directions = known, 2 * relations
         self._heads, self._tails = heads, tails
         self.cut = np.zeros(len(heads), dtype=bool)

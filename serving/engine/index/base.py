@@ -22,11 +22,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from mulde.typing import Float64, Rows
-from serving.engine.scoring import Query, Questions
+from serving.engine.scoring import HeadQueries, Query
 
 _NO_ROWS = np.zeros(0, np.int64)
 
-Asked: TypeAlias = Query | Questions
+Asked: TypeAlias = Query | HeadQueries
 """B queries, encoded or not."""
 
 

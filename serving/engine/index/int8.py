@@ -19,8 +19,8 @@ from mulde.bundle.entity_table import Layout
 from mulde.typing import Float64, Products, Rows
 from serving.engine.index.base import Asked, Candidates, Exclusions
 from serving.engine.index.quantised import Table, exact_range, quantise
-from serving.engine.index.scan import LOWEST, Model, Scans
-from serving.engine.scoring import Query, Questions
+from serving.engine.index.scan import LOWEST, JoinableEncoder, Scans
+from serving.engine.scoring import HeadQueries, Query
 
 _PADDED = 512
 _BLOCK = 128
@@ -35,7 +35,7 @@ class Int8Index:
     narrows = is_top = True
 
     def __init__(
-        self, table: Table, layout: Layout, threads: int = 1, encoder: Model | None = None
+        self, table: Table, layout: Layout, threads: int = 1, encoder: JoinableEncoder | None = None
     ) -> None:
         """Round the table.
 
@@ -52,7 +52,7 @@ class Int8Index:
         rounded = quantise(table, layout, exact_range(threads), _padded(table.entities))
         self._scans = Scans(rounded, layout.width, threads, encoder)
 
-    def encodes(self, questions: Questions, expected: Query) -> bool:
+    def encodes(self, questions: HeadQueries, expected: Query) -> bool:
         """Return whether scans encode a sample as it is expected to the bit, alone and together."""
         step, size = self._scans.most_queries, len(questions)
         alone = [slice(one, one + 1) for one in np.linspace(0, size - 1, _TRIED).astype(int)]

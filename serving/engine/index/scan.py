@@ -26,7 +26,7 @@ import onnxruntime as ort
 from mulde.typing import Array, Float64, Products
 from serving.engine.index import scan_graph
 from serving.engine.onnx_session import new_session
-from serving.engine.scoring import Query, Questions
+from serving.engine.scoring import HeadQueries, Query
 
 MOST_QUERIES = 16
 """b at most: more are not multiplied faster, and their products leave the cache."""
@@ -86,8 +86,8 @@ class ProductBounds:
         return np.where(floors == LOWEST + 1, -np.inf, most)[:, 0]
 
 
-class Model(Protocol):
-    """An encoder's graph (``Encoder``).
+class JoinableEncoder(Protocol):
+    """An encoder whose graph a scan takes in (``Encoder``).
 
     Attributes:
         opset: the version of its operators.
@@ -111,7 +111,7 @@ class Scans:
         table: scan_graph.ByteTable,
         width: int,
         threads: int = 1,
-        encoder: Model | None = None,
+        encoder: JoinableEncoder | None = None,
     ) -> None:
         """Load the weights.
 
@@ -134,7 +134,7 @@ class Scans:
         for _ in range(min(_MOST_BUFFERS, os.cpu_count() or 1)):
             self._permits.put(None)
 
-    def start(self, asked: Query | Questions) -> Scan:
+    def start(self, asked: Query | HeadQueries) -> Scan:
         """Scan for b queries; waits until a buffer is free.
 
         The caller gives the scan back (``end``) when it has read its products.
@@ -191,7 +191,7 @@ class Scan:
             self._query = np.zeros((queries, width), np.float32)
             self._scalars = np.zeros((3, most), np.float32)
 
-    def run(self, asked: Query | Questions) -> None:
+    def run(self, asked: Query | HeadQueries) -> None:
         """Scan for at most b queries."""
         count = len(asked)
         binding = self._bindings.get(count) or self._bind(count)

@@ -22,15 +22,17 @@ EndSpan = Callable[[str, grpc.StatusCode, Call, float], None]
 """Method, code, call and seconds: adds the span of a call that has ended."""
 
 
-def open_traces(variables: Mapping[str, str] = os.environ) -> tuple[EndSpan, Callable[[], None]]:
-    """Return what adds the span of a call, and what sends those that wait; both may do nothing.
+def open_traces(
+    variables: Mapping[str, str] = os.environ,
+) -> tuple[EndSpan, Callable[[], None]] | None:
+    """Return what adds the span of a call, and what sends those that wait; None without tracing.
 
     Raises:
         ConfigError: if spans are wanted and ``mulde[otel]`` is not installed.
     """
     name = next((name for name in _ENDPOINTS if variables.get(name)), None)
     if name is None or variables.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return (lambda method, code, call, seconds: None), (lambda: None)
+        return None
     try:
         return _exported()
     except ModuleNotFoundError as error:

@@ -31,7 +31,6 @@ REQUEST_PATH = {
     "serving/engine/scoring.py",
     "serving/engine/validation.py",
     "serving/process/monitoring/metrics.py",
-    "serving/process/monitoring/traces.py",
     "serving/process/server.py",
     "serving/registry/batcher.py",
     "serving/registry/entity_resolver.py",

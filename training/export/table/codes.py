@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import faiss
 import numpy as np
 
-from mulde.errors import BundleError
 from mulde.typing import Float32, Float64
+from training.export.table.entity_table import write_index
 
 _DECODED_ROWS = 1 << 16
 _ROWS_PER_CELL = 128
@@ -61,7 +61,7 @@ def write_cells(path: Path, table: TableRows, weights: Float64, cells: int, seed
         numbers = np.arange(start, start + len(rows))
         pointers = (faiss.swig_ptr(part) for part in (rows, numbers, cell))
         index.add_core(len(rows), *pointers)
-    _write(index, path)
+    write_index(index, path)
 
 
 def _cut(table: TableRows, weights: Float64, cells: int, seed: int) -> tuple[Any, Float32]:
@@ -103,11 +103,3 @@ def _sample(table: TableRows, count: int, seed: int) -> Float32:
 def _chunks(table: TableRows) -> Iterator[tuple[int, Float32]]:
     for start in range(0, table.entities, _DECODED_ROWS):
         yield start, table.decode(start, min(start + _DECODED_ROWS, table.entities))
-
-
-def _write(index: Any, path: Path) -> None:
-    try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as error:  # all that FAISS raises
-        reason = str(error).strip().splitlines()[-1]
-        raise BundleError(path, f"cannot be written: {reason}") from error

@@ -25,10 +25,15 @@ def write_table(path: Path, table: NDArray[np.float32], precision: Precision) ->
     Raises:
         BundleError: if it cannot be written, for want of space perhaps.
     """
-    _write(_index(table, precision), path)
+    write_index(_index(table, precision), path)
 
 
-def _write(index: Any, path: Path) -> None:
+def write_index(index: Any, path: Path) -> None:
+    """Write an index of FAISS.
+
+    Raises:
+        BundleError: if it cannot be written, for want of space perhaps.
+    """
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:  # all that FAISS raises
@@ -58,7 +63,7 @@ def write_quantised(path: Path, table: NDArray[np.float32], codec: Codec) -> Non
     Raises:
         BundleError: if it cannot be written, for want of space perhaps.
     """
-    _write(_quantised_index(table, codec), path)
+    write_index(_quantised_index(table, codec), path)
 
 
 def _quantised_index(table: NDArray[np.float32], codec: Codec) -> Any:
