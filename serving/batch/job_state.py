@@ -92,7 +92,7 @@ class JobState:
     def _begin(self, restart: bool) -> None:
         if restart:
             self._clear()
-        begun = self._read()
+        begun = _read_job(self.folder)
         if begun is None:
             self._clear()  # parts without a job: it was killed before it had begun
             text = json.dumps(self._job, indent=1, sort_keys=True)
@@ -132,14 +132,20 @@ class JobState:
         folder = cls.folder_of(target)
         return folder.with_name(f"{folder.name}.done")
 
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = json.loads((self.folder / _JOB).read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise JobError(self.folder / _JOB, f"cannot be read: {error}") from error
-        return found
+    @classmethod
+    def tidy(cls, target: Path, job: dict[str, Any]) -> None:
+        """Remove the folder of a finished job that was killed before it could do so itself.
+
+        Raises:
+            JobError: if its process is still at it.
+        """
+        cls.sweep(target)
+        if _read_job(cls.folder_of(target)) == job:  # another job may have been begun since
+            state = cls(target, job)
+            try:
+                state._remove_folder()
+            finally:
+                state.close()
 
     def _clear(self) -> None:
         # job.json goes first: without it nothing else counts.
@@ -186,11 +192,16 @@ class JobState:
         """
         placed = _read_placed(self.folder)
         record = {"job": self._job, "placed": placed, "tally": asdict(tally)}
-        write_whole(_finished_record(self._target), json.dumps(record).encode())
+        draft = self.folder / "finished"  # here, so that it goes with the folder after a crash
+        draft.write_bytes(json.dumps(record).encode())
+        replace_file(draft, _finished_record(self._target))
+        self._remove_folder()
+        self.close()
+
+    def _remove_folder(self) -> None:
         self.sweep(self._target)
         self.folder.rename(self._finished(self._target))
         self.sweep(self._target)
-        self.close()
 
     def close(self) -> None:
         """Let another process go on with the job."""
@@ -231,6 +242,17 @@ def draft_of(path: Path) -> Path:
 def _finished_record(target: Path) -> Path:
     """Where a finished job is kept on record: a hidden file beside its result."""
     return target.with_name(f".{target.name}{_FINISHED}")
+
+
+def _read_job(folder: Path) -> dict[str, Any] | None:
+    """Which job a folder belongs to; None if it was never begun."""
+    try:
+        found: dict[str, Any] = json.loads((folder / _JOB).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise JobError(folder / _JOB, f"cannot be read: {error}") from error
+    return found
 
 
 def _read_placed(folder: Path) -> dict[str, list[list[int]]]:

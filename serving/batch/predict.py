@@ -221,6 +221,7 @@ def _run(
     if not (output.overwrite or output.restart):
         done_before = JobState.finished(output.answers, job, output.paths)
     if done_before is not None:
+        JobState.tidy(output.answers, job)
         report(done_before.done, total)
         return done_before
     output.check_new()
