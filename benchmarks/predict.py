@@ -36,8 +36,8 @@ from benchmarks.served import environment
 from benchmarks.serving_figures import spread
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import write_bundle
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.files import ENTITIES, KNOWN
-from mulde.bundle.known_facts import KnownFacts
 from mulde.graph.graph import read_folder
 from serving.batch.worker_pool import available_cores
 from serving.engine.entity_table import EntityTable

@@ -27,9 +27,9 @@ from benchmarks.synthetic.graph import SyntheticGraph
 from benchmarks.synthetic_labels import labels, spoilt
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import draft_bundle
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.bundle.files import SEARCH, VOCABULARY
-from mulde.bundle.label_search import SearchIndex
-from mulde.bundle.vocabulary import Vocabulary
 from mulde.v1 import vocabulary_pb2
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.errors import DatasetError
 from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.ranking import summarise

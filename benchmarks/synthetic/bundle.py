@@ -22,11 +22,11 @@ from benchmarks.synthetic.graph import SyntheticGraph
 from benchmarks.synthetic.quantise import Points, fit_codec, pack_chunks, stream_table
 from mulde.bundle import files
 from mulde.bundle.draft import draft_bundle
-from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
-from mulde.bundle.known_facts import KnownFacts
-from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import NameTable, Vocabulary
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
-from mulde.bundle.vocabulary import NameTable, Vocabulary
+from mulde.bundle.table.entity_table import PRECISIONS, Layout, Precision
 from mulde.storage.strings import StringColumn
 from mulde.typing import Bytes
 from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx

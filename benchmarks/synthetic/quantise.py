@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle.entity_table import PRECISIONS, Layout, Precision, excess
-from mulde.bundle.quantised_table import Codec
+from mulde.bundle.table.entity_table import PRECISIONS, Layout, Precision, excess
+from mulde.bundle.table.quantised_table import Codec
 from mulde.errors import BundleError
 from mulde.typing import Array, Float32, Float64
 from training.export.table.entity_table import write_quantised, write_table

@@ -12,9 +12,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mulde.bundle.bounds import Measures
-from mulde.bundle.entity_map import EntityMap
-from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.entities.entity_map import EntityMap
+from mulde.bundle.entities.entity_types import EntityTypes
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import Vocabulary
+from mulde.bundle.facts.known_facts import KnownFacts
+from mulde.bundle.facts.path_rules import PathRules
 from mulde.bundle.files import (
     CALIBRATION,
     ENTITIES,
@@ -33,12 +36,9 @@ from mulde.bundle.files import (
     manifest_digest,
     read_small,
 )
-from mulde.bundle.known_facts import KnownFacts
-from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Manifest
 from mulde.bundle.model_id import FIRST_FORMAT, check_ids
-from mulde.bundle.path_rules import PathRules
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.table.bounds import Measures
 from mulde.errors import BundleError
 from mulde.evaluation.calibration import Calibration
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TypeAlias
 
-from mulde.bundle.entity_table import NUMBER_BITS
 from mulde.bundle.manifest import NAME, FileStamp, Manifest
+from mulde.bundle.table.entity_table import NUMBER_BITS
 from mulde.errors import BundleError, shorten
 from mulde.storage.strings import MAX_BYTES
 

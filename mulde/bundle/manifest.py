@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from mulde.bundle.entity_table import Layout, Precision
+from mulde.bundle.table.entity_table import Layout, Precision
 from mulde.errors import BundleError
 from mulde.evaluation.self_loops import loopless
 from mulde.storage.json_document import STRICT, load_json, parse_json
@@ -158,9 +158,9 @@ class Manifest:
         score: how to score.
         loops: relations in which an entity may be the answer to its own query, rows in [0, R);
             None: all. In the others it is left out (``mulde.evaluation.self_loops``).
-        traits: J, numbers of an entity besides its point (``mulde.bundle.entity_table``).
+        traits: J, numbers of an entity besides its point (``mulde.bundle.table.entity_table``).
         text: how many of them, the last ones, are made of the entity's label and description.
-        dimension: D of the points; width: W of the table (``mulde.bundle.entity_table``).
+        dimension: D of the points; width: W of the table (``mulde.bundle.table.entity_table``).
         precision: in which the table is stored.
         entities, relations: E and R (without reciprocal relations).
         libraries: versions that made the bundle.

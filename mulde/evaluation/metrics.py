@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.evaluation.ranking import filtered_ranks, summarise
 from mulde.graph.graph import Graph
 from mulde.typing import Float64, Floats, Rows

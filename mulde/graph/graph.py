@@ -33,7 +33,7 @@ from mulde.graph.reading.lines import chunks
 from mulde.typing import Triples
 
 if TYPE_CHECKING:
-    from mulde.bundle.vocabulary import Vocabulary
+    from mulde.bundle.entities.vocabulary import Vocabulary
 
 SPLITS = ("train", "valid", "test")
 
@@ -89,7 +89,7 @@ class Graph:
 
     def vocabulary(self) -> Vocabulary:
         """The names, ready for a bundle."""
-        from mulde.bundle.vocabulary import Vocabulary
+        from mulde.bundle.entities.vocabulary import Vocabulary
 
         return Vocabulary.build(
             self.entity_ids, self.entity_labels, self.relation_ids, self.relation_labels

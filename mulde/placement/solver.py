@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mulde.bundle.entity_table import Layout, excess
+from mulde.bundle.table.entity_table import Layout, excess
 from mulde.typing import Float64
 
 _MOST_STEPS = 8

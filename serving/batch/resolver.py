@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle.vocabulary import NameTable, Vocabulary
+from mulde.bundle.entities.vocabulary import NameTable, Vocabulary
 from mulde.errors import DatasetError, RequestError
 from mulde.typing import Rows
 from serving.batch.questions import Questions

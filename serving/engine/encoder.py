@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from mulde.errors import BundleError, shorten
 from mulde.typing import Array, Float32, Ints
 from serving.engine.checks.onnx_graph import check_graph

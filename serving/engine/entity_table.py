@@ -16,8 +16,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.entity_table import Layout
-from mulde.bundle.quantised_table import Codec
+from mulde.bundle.table.entity_table import Layout
+from mulde.bundle.table.quantised_table import Codec
 from mulde.errors import BundleError
 from serving.engine.checks.faiss_header import check_table
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import Bundle
-from mulde.bundle.entity_table import Layout
 from mulde.bundle.files import CANDIDATES, ENCODER, ENTITIES
 from mulde.bundle.manifest import Index
+from mulde.bundle.table.bounds import Measures
+from mulde.bundle.table.entity_table import Layout
 from mulde.errors import BundleError
 from mulde.typing import Float64, Floats, Rows
 from serving.engine.encoder import Encoder

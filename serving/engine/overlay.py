@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mulde.bundle.amended_facts import FactLookup
+from mulde.bundle.facts.amended_facts import FactLookup
 from mulde.typing import Float32, Float64, Floats, Mask, Rows
 from serving.engine.entity_table import EntityTable
 from serving.engine.index.base import Exclusions

@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float64, Floats, Ints, Rows
 from serving.engine.index.base import Asked, CandidateIndex, Candidates, Exclusions
 from serving.engine.results import Results, rank_pairs, rank_table

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mulde.bundle.entity_table import Layout
 from mulde.bundle.manifest import Score
+from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float32, Float64, Floats, Ints, Mask, Rows
 
 # Far above what float64 loses in a score, far below what any rough product loses.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.typing import Float64, Offsets, Rows
 from serving.engine.engine import Engine
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.label_search import nearest_names
-from mulde.bundle.vocabulary import NameTable, Vocabulary
+from mulde.bundle.entities.label_search import nearest_names
+from mulde.bundle.entities.vocabulary import NameTable, Vocabulary
 from mulde.errors import AmbiguousLabel, InvalidArgument, MuldeError, UnknownName
 from mulde.storage.strings import StringColumn
 from mulde.typing import Rows

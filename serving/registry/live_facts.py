@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mulde.bundle.amended_facts import AmendedFacts, FactLookup
 from mulde.bundle.bundle import Bundle
+from mulde.bundle.facts.amended_facts import AmendedFacts, FactLookup
 from mulde.storage.fact_store import Change, FactStore
 from mulde.typing import Mask, Rows
 from serving.engine.engine import Engine

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mulde.bundle.bundle import Bundle, open_bundle
-from mulde.bundle.label_search import SearchIndex, nearest_names
+from mulde.bundle.entities.label_search import SearchIndex, nearest_names
 from mulde.errors import NotEnabled
 from serving.engine.engine import Engine
 from serving.engine.placement import Placer

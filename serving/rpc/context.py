@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mulde.bundle.amended_facts import AmendedFacts
+from mulde.bundle.facts.amended_facts import AmendedFacts
 from mulde.errors import InvalidArgument, UnknownEntity
 from mulde.typing import Rows
 from mulde.v1 import prediction_pb2

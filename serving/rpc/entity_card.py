@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulde.bundle.amended_facts import FactLookup
+from mulde.bundle.facts.amended_facts import FactLookup
 from mulde.v1 import vocabulary_pb2
 from serving.registry.model import Model
 from serving.rpc.handlers import Call

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mulde.bundle.path_rules import NO_STEP
+from mulde.bundle.facts.path_rules import NO_STEP
 from mulde.errors import InvalidArgument, Unsupported
 from mulde.typing import Rows
 from mulde.v1 import prediction_pb2

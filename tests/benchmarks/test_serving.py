@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from benchmarks import search, serving
 from benchmarks.serving_page import write_page
 from benchmarks.synthetic_labels import labels, spoilt
-from mulde.bundle.edit_distance import UNLIKE, likelihood
+from mulde.bundle.entities.edit_distance import UNLIKE, likelihood
 
 HERE = Path(serving.__file__).parent
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import write_bundle
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.files import KNOWN
-from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Answers, Client, Connection
 from mulde.errors import Overloaded
 from mulde.evaluation.metrics import RankingTask

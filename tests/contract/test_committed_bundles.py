@@ -10,8 +10,8 @@ import pytest
 
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import write_bundle
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.files import KNOWN
-from mulde.bundle.known_facts import KnownFacts
 from mulde.client import Client
 from mulde.evaluation.ranking import summarise
 from mulde.graph.graph import Graph, read_folder

@@ -23,9 +23,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.bundle.files import SEARCH, TYPES, VOCABULARY
-from mulde.bundle.label_search import SearchIndex
-from mulde.bundle.vocabulary import Vocabulary
 from tests.serving.resealing import reseal
 from tests.serving.test_server_models import ADMIN, tokens
 from tests.support.certificates import Authority

@@ -17,10 +17,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.entity_map import SCALE, EntityMap
-from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.entities.entity_map import SCALE, EntityMap
+from mulde.bundle.entities.entity_types import EntityTypes
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import Vocabulary
+from mulde.bundle.facts.known_facts import KnownFacts
+from mulde.bundle.facts.path_rules import MOST_RULES, PathRules
 from mulde.bundle.files import (
     CALIBRATION,
     ENCODER,
@@ -34,11 +37,8 @@ from mulde.bundle.files import (
     TYPES,
     VOCABULARY,
 )
-from mulde.bundle.known_facts import KnownFacts
-from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Manifest
-from mulde.bundle.path_rules import MOST_RULES, PathRules
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.table.bounds import Measures
 from mulde.errors import BundleError, DatasetError
 from mulde.evaluation.calibration import Calibration
 from mulde.graph import read_graph

@@ -35,7 +35,7 @@ for module in {modules}:
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        (["mulde.cli", "mulde.graph.graph", "mulde.bundle.vocabulary"], {"grpc"}),
+        (["mulde.cli", "mulde.graph.graph", "mulde.bundle.entities.vocabulary"], {"grpc"}),
         (["mulde.client", "mulde.cli", "mulde.commands.asking.query"], set()),
     ],
     ids=["base", "client"],

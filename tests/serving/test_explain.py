@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import mulde
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.cli import app
 from mulde.client import AsyncClient, Client
 from mulde.errors import InvalidArgument, UnknownEntity, Unsupported

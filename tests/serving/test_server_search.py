@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.synthetic_labels import labels, spoilt
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.entities.entity_types import EntityTypes
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.bundle.files import SEARCH, TYPES, VOCABULARY
-from mulde.bundle.label_search import SearchIndex
-from mulde.bundle.vocabulary import Vocabulary
 from mulde.client import Client
 from tests.serving.resealing import reseal
 from tests.support.server import ServerProcess, server

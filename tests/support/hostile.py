@@ -5,9 +5,9 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.bundle.files import SEARCH, TYPES, VOCABULARY
-from mulde.bundle.label_search import SearchIndex
-from mulde.bundle.vocabulary import Vocabulary
 from mulde.storage.strings import MAX_BYTES
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle

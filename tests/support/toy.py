@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mulde.bundle.draft import draft_bundle
-from mulde.bundle.entity_table import Layout, Precision, excess
-from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.entities.entity_types import EntityTypes
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.entities.vocabulary import Vocabulary
+from mulde.bundle.facts.known_facts import KnownFacts
+from mulde.bundle.facts.path_rules import NO_STEP, PathRules
 from mulde.bundle.files import (
     CALIBRATION,
     CARD,
@@ -30,11 +33,8 @@ from mulde.bundle.files import (
     TYPES,
     VOCABULARY,
 )
-from mulde.bundle.known_facts import KnownFacts
-from mulde.bundle.label_search import SearchIndex
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
-from mulde.bundle.path_rules import NO_STEP, PathRules
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.table.entity_table import Layout, Precision, excess
 from mulde.evaluation.calibration import KNOTS, Calibration, Curves
 from mulde.typing import Float32, Float64, Ints
 from training.export.table.entity_table import write_table

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import read_folder
 from mulde.typing import Float64, Mask, Rows

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mulde.bundle.entity_table import Layout
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
+from mulde.bundle.table.entity_table import Layout
 from mulde.evaluation.metrics import RankingTask
 from training.export.encoder.folded_encoder import moves_of
 from training.export.encoder.onnx_encoder import EncoderGraph, choose_slopes, write_onnx

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.entity_map import NO_GROUP, SCALE, EntityMap
-from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.entities.entity_map import NO_GROUP, SCALE, EntityMap
+from mulde.bundle.entities.entity_types import EntityTypes
 from mulde.errors import BundleError
 from mulde.typing import Float64
 from mulde.v1 import vocabulary_pb2, vocabulary_pb2_grpc

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import write_bundle
-from mulde.bundle.entity_table import Precision
+from mulde.bundle.table.entity_table import Precision
 from mulde.cli import app
 from mulde.errors import BundleError, ConfigError
 from mulde.graph.graph import Graph, read_folder

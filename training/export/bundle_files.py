@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 import mulde
 from mulde.bundle import files
-from mulde.bundle.entity_table import Layout, Precision
-from mulde.bundle.entity_types import EntityTypes, read_types
-from mulde.bundle.known_facts import KnownFacts
-from mulde.bundle.label_search import SearchIndex
+from mulde.bundle.entities.entity_types import EntityTypes, read_types
+from mulde.bundle.entities.label_search import SearchIndex
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score, utc_now
-from mulde.bundle.quantised_table import BITS, pack_quantised
+from mulde.bundle.table.entity_table import Layout, Precision
+from mulde.bundle.table.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
 from mulde.graph.graph import SPLITS
 from training.evaluate import self_loop_relations

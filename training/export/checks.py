@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mulde.bundle.entity_table import Layout, Precision
+from mulde.bundle.table.entity_table import Layout, Precision
 from mulde.errors import BundleError
 from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.self_loops import without_loops

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from mulde.bundle import files
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import draft_bundle
-from mulde.bundle.entity_map import NO_GROUP, SCALE, EntityMap
-from mulde.bundle.entity_table import Layout
-from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.entities.entity_map import NO_GROUP, SCALE, EntityMap
+from mulde.bundle.entities.entity_types import EntityTypes
 from mulde.bundle.manifest import Manifest
+from mulde.bundle.table.entity_table import Layout
 from mulde.storage.strings import StringColumn
 from mulde.typing import Float64, Ints
 from serving.engine.entity_table import EntityTable

@@ -15,10 +15,10 @@ import torch
 from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import Draft, draft_bundle
-from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
 from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import NAME, Manifest
-from mulde.bundle.quantised_table import BITS
+from mulde.bundle.table.entity_table import PRECISIONS, Layout, Precision
+from mulde.bundle.table.quantised_table import BITS
 from mulde.errors import ConfigError
 from mulde.evaluation.calibration import Calibration
 from mulde.evaluation.metrics import RankingTask

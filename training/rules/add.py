@@ -10,7 +10,7 @@ from pathlib import Path
 from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import draft_bundle
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.manifest import FORMAT_VERSION, Manifest
 from mulde.errors import BundleError
 from mulde.graph.graph import Graph

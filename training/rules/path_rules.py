@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mulde.bundle.path_rules import LONGEST, NO_STEP, PathRules
+from mulde.bundle.facts.path_rules import LONGEST, NO_STEP, PathRules
 from mulde.graph.graph import Graph
 from mulde.typing import Rows
 from training.rules.mine import closing, confidences, costs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from training.text.columns import TINY, TextColumns
 
 

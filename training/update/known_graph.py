@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from mulde.bundle.bundle import Bundle
-from mulde.bundle.known_facts import KnownFacts
-from mulde.bundle.vocabulary import NameTable
+from mulde.bundle.entities.vocabulary import NameTable
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.errors import BundleError
 from mulde.graph.graph import Graph
 from mulde.typing import Rows, Triples

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.commands.asking.client_options import shown
 from mulde.errors import DatasetError, shorten
 from mulde.evaluation.metrics import RankingTask, Scores

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from mulde.bundle.entity_table import Precision
-from mulde.bundle.quantised_table import BITS
+from mulde.bundle.table.entity_table import Precision
+from mulde.bundle.table.quantised_table import BITS
 from mulde.commands.asking.client_options import shown
 from mulde.errors import ConfigError
 from mulde.graph.graph import read_folder

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mulde.bundle.quantised_table import Codec
+from mulde.bundle.table.quantised_table import Codec
 from mulde.errors import BundleError
 
 Number = type[np.float16] | type[np.float32] | Codec

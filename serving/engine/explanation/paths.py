@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.amended_facts import FactLookup
-from mulde.bundle.path_rules import NO_STEP, PathRules
+from mulde.bundle.facts.amended_facts import FactLookup
+from mulde.bundle.facts.path_rules import NO_STEP, PathRules
 from mulde.typing import Ints, Mask, Offsets, Rows
 
 NO_ENTITY = -1

@@ -23,9 +23,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import MEASURES
+from mulde.bundle.table.bounds import Measures
 from mulde.errors import BundleError
 from mulde.typing import Bytes, Float32, Float64, Floats, Ints, Rows
 

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float64, Products, Rows
 from serving.engine.index.base import Asked, Candidates, Exclusions
 from serving.engine.index.quantised import Table, exact_range, quantise

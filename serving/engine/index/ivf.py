@@ -22,8 +22,8 @@ from typing import Any
 import faiss
 import numpy as np
 
-from mulde.bundle.bounds import Measures
 from mulde.bundle.manifest import Index
+from mulde.bundle.table.bounds import Measures
 from mulde.errors import BundleError
 from mulde.typing import Bytes, Float32, Float64, Rows
 from serving.engine.index.bounds import (

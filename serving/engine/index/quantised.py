@@ -27,7 +27,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float32, Float64
 from serving.engine.index.scan_graph import NARROW, WIDE, ByteRange, ByteTable, product_graph
 from serving.engine.onnx_session import new_session

@@ -12,7 +12,7 @@ from benchmarks.synthetic.graph import SyntheticGraph
 from benchmarks.synthetic.quantise import stream_table
 from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.entity_table import PRECISIONS, Layout, Precision
+from mulde.bundle.table.entity_table import PRECISIONS, Layout, Precision
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 from training.export.table.entity_table import write_table

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic.quantise import Points, fit_codec, pack_chunks, stream_table
-from mulde.bundle.entity_table import Layout, excess
-from mulde.bundle.quantised_table import pack_quantised
+from mulde.bundle.table.entity_table import Layout, excess
+from mulde.bundle.table.quantised_table import pack_quantised
 from training.export.table.entity_table import write_quantised
 
 LAYOUT = Layout(16)

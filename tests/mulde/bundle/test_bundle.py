@@ -14,7 +14,7 @@ import pytest
 
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import draft_bundle, write_bundle
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.errors import BundleError
 from tests.support.toy import toy_bundle
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 

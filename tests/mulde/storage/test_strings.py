@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.vocabulary import MAGIC, VERSION, Vocabulary
+from mulde.bundle.entities.vocabulary import MAGIC, VERSION, Vocabulary
 from mulde.errors import BundleError
 from mulde.storage.container import read_sections, write_sections
 from mulde.storage.front_coding import front_code, shortest

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from mulde.errors import BundleError
 from mulde.typing import Float32, Rows
 from serving.engine.encoder import Encoder

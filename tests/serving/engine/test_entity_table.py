@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.entity_table import Layout
-from mulde.bundle.quantised_table import BITS, pack_quantised
+from mulde.bundle.table.entity_table import Layout
+from mulde.bundle.table.quantised_table import BITS, pack_quantised
 from serving.engine.entity_table import EntityTable
 from training.export.table.entity_table import write_quantised, write_table
 

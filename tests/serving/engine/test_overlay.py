@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mulde.bundle.amended_facts import AmendedFacts
+from mulde.bundle.facts.amended_facts import AmendedFacts
 from mulde.typing import Float64, Rows
 from serving.engine.engine import Engine
 from serving.engine.overlay import Amendments, Overlay

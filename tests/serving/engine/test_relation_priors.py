@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.entity_table import Precision
 from mulde.bundle.files import MANIFEST
 from mulde.bundle.manifest import Index, IndexType
+from mulde.bundle.table.entity_table import Precision
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 from serving.engine.index.base import Exclusions

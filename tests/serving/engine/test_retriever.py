@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mulde.bundle.entity_table import Layout, Precision
 from mulde.bundle.manifest import Score
+from mulde.bundle.table.entity_table import Layout, Precision
 from serving.engine.entity_table import EntityTable
 from serving.engine.index.base import Exclusions
 from serving.engine.index.faiss_table import FaissIndex, WholeTable

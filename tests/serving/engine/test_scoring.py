@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from serving.engine.index.bounds import float32_loss
 from serving.engine.scoring import (
     DistanceScorer,

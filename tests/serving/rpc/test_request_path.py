@@ -14,8 +14,8 @@ from tests.support.toy import Toy
 
 METHOD = "/mulde.v1.LinkPredictionService/PredictTails"
 REQUEST_PATH = {
-    "mulde/bundle/known_facts.py",
-    "mulde/bundle/vocabulary.py",
+    "mulde/bundle/facts/known_facts.py",
+    "mulde/bundle/entities/vocabulary.py",
     "mulde/evaluation/calibration.py",
     "mulde/storage/sorted_lookup.py",
     "mulde/storage/strings.py",

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.entity_table import Layout
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
+from mulde.bundle.table.entity_table import Layout
 from mulde.errors import DatasetError
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph, read_folder

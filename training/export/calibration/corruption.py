@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.graph.graph import Graph
 from mulde.typing import Rows
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from training.ops import hyperbolic
 from training.scorers import Scorer
 from training.scorers.rescal import RESCAL

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from mulde.errors import BundleError
 from mulde.evaluation.metrics import RankingTask
 from training.export.encoder.folded_encoder import folded

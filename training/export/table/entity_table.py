@@ -9,8 +9,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.entity_table import Precision
-from mulde.bundle.quantised_table import Codec
+from mulde.bundle.table.entity_table import Precision
+from mulde.bundle.table.quantised_table import Codec
 from mulde.errors import BundleError
 
 
@@ -53,7 +53,7 @@ def _index(table: NDArray[np.float32], precision: Precision) -> Any:
 
 
 def write_quantised(path: Path, table: NDArray[np.float32], codec: Codec) -> None:
-    """The same for a table of ``mulde.bundle.quantised_table.pack_quantised``.
+    """The same for a table of ``mulde.bundle.table.quantised_table.pack_quantised``.
 
     Args:
         path: the file.

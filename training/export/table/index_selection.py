@@ -16,9 +16,9 @@ from pathlib import Path
 from shutil import move
 from typing import Literal
 
-from mulde.bundle.entity_table import NUMBER_BITS, Precision
 from mulde.bundle.files import CANDIDATES, MEASURES
 from mulde.bundle.manifest import Index, Trial, describe
+from mulde.bundle.table.entity_table import NUMBER_BITS, Precision
 from mulde.errors import BundleError, ConfigError
 from serving.engine.engine import Engine
 from serving.index_benchmark import TOP, Bench, candidates_to_try, sample_queries

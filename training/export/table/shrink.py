@@ -14,11 +14,11 @@ from pathlib import Path
 from mulde.bundle import files
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import draft_bundle
-from mulde.bundle.entity_table import Precision
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import FORMAT_VERSION, Index, Manifest
-from mulde.bundle.quantised_table import BITS, pack_quantised
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.table.entity_table import Precision
+from mulde.bundle.table.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError, ConfigError
 from mulde.graph.graph import Graph
 from serving.engine.engine import Engine

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulde.bundle.amended_facts import AmendedFacts
-from mulde.bundle.known_facts import KnownFacts
-from mulde.bundle.path_rules import NO_STEP, PathRules
+from mulde.bundle.facts.amended_facts import AmendedFacts
+from mulde.bundle.facts.known_facts import KnownFacts
+from mulde.bundle.facts.path_rules import NO_STEP, PathRules
 from mulde.errors import DeadlineExceeded
 from serving.engine.explanation import paths
 from serving.engine.explanation.paths import NO_ENTITY, find_paths

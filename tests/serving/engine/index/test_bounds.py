@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.synthetic.bundle import write_synthetic_bundle
 from benchmarks.synthetic.graph import SyntheticGraph
-from mulde.bundle.bounds import Measures
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import write_bundle
 from mulde.bundle.files import MEASURES
+from mulde.bundle.table.bounds import Measures
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 

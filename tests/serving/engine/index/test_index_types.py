@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.entity_table import Layout, Precision
 from mulde.bundle.manifest import Index, Score
-from mulde.bundle.quantised_table import BITS, pack_quantised
+from mulde.bundle.table.entity_table import Layout, Precision
+from mulde.bundle.table.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
 from mulde.typing import Float64, Rows
 from serving.engine.entity_table import EntityTable, scan_table

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from mulde.bundle.entity_table import Layout
+from mulde.bundle.table.entity_table import Layout
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
 from serving.engine.index import quantised

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.client import Client, Connection
 from mulde.errors import BundleError, Unreachable
 from mulde.evaluation.metrics import RankingTask

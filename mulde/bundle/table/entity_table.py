@@ -27,7 +27,7 @@ from mulde.typing import Float32, Float64, Floats, Rows
 
 Precision = Literal["fp16", "fp32", "int8", "int4"]
 PRECISIONS: dict[Precision, type[np.floating]] = {"fp16": np.float16, "fp32": np.float32}
-"""Those of floating-point numbers; ``mulde.bundle.quantised_table`` has the others."""
+"""Those of floating-point numbers; ``mulde.bundle.table.quantised_table`` has the others."""
 NUMBER_BITS: dict[Precision, int] = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
 """Bits of a stored number."""
 

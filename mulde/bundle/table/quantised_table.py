@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mulde.bundle.entity_table import Layout, Precision, excess
+from mulde.bundle.table.entity_table import Layout, Precision, excess
 from mulde.typing import Bytes, Float32, Float64, Floats
 
 BITS: dict[Precision, int] = {"int8": 8, "int4": 4}

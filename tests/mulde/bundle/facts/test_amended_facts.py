@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mulde.bundle.amended_facts import AmendedFacts
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.amended_facts import AmendedFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 
 E, R, MORE = 30, 3, 5
 """Entities of the bundle, relations, and entities beyond the bundle."""

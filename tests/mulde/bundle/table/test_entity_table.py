@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mulde.bundle.entity_table import Layout, excess
+from mulde.bundle.table.entity_table import Layout, excess
 
 
 @pytest.mark.parametrize(("dimension", "width"), [(1, 8), (2, 8), (3, 16), (8, 16), (32, 40)])

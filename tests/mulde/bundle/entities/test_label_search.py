@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.edit_distance import hash_all
-from mulde.bundle.label_search import SearchIndex, fold, nearest_names
+from mulde.bundle.entities.edit_distance import hash_all
+from mulde.bundle.entities.label_search import SearchIndex, fold, nearest_names
 from mulde.errors import BundleError
 from mulde.storage.strings import StringColumn
 from tests.support.damage import accepted

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mulde.bundle.known_facts import KnownFacts
+from mulde.bundle.facts.known_facts import KnownFacts
 from tests.support.damage import accepted
 
 TRIPLES = np.array([[0, 0, 3], [0, 0, 1], [2, 1, 1], [0, 0, 3], [3, 0, 1]], dtype=np.int32)
@@ -107,7 +107,7 @@ def test_any_changed_byte_is_refused_or_harmless(tmp_path: Path) -> None:
         assert ((tails >= 0) & (tails < known.num_entities)).all()
 
 
-FORMAT_1 = Path(__file__).parents[2] / "golden" / "format-1" / "known.bin"
+FORMAT_1 = Path(__file__).parents[3] / "golden" / "format-1" / "known.bin"
 
 
 def test_a_file_of_the_first_version_answers_as_one_of_the_second(tmp_path: Path) -> None:

@@ -25,7 +25,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.bundle.edit_distance import MAX_EDITS, UNLIKE, hash_all, hashes_one_edit_away, likelihood
+from mulde.bundle.entities.edit_distance import (
+    MAX_EDITS,
+    UNLIKE,
+    hash_all,
+    hashes_one_edit_away,
+    likelihood,
+)
 from mulde.errors import BundleError
 from mulde.storage.container import read_sections, write_sections
 from mulde.storage.strings import StringColumn

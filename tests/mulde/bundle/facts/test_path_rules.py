@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.path_rules import MOST_RULES, PathRules
+from mulde.bundle.facts.path_rules import MOST_RULES, PathRules
 from mulde.errors import BundleError
 from tests.support.damage import accepted
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.entity_types import EntityTypes
+from mulde.bundle.entities.entity_types import EntityTypes
 from tests.support.damage import accepted
 
 TRIPLES = np.array([[4, 0, 3], [0, 0, 1], [2, 2, 1], [0, 0, 3]], dtype=np.int32)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mulde.bundle.entity_table import Layout, excess
-from mulde.bundle.quantised_table import Codec, pack_quantised
+from mulde.bundle.table.entity_table import Layout, excess
+from mulde.bundle.table.quantised_table import Codec, pack_quantised
 
 LAYOUT = Layout(10)
 

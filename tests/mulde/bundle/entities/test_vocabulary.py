@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.bundle.vocabulary import Vocabulary
+from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.errors import AmbiguousLabel, BundleError, UnknownEntity, UnknownRelation
 from tests.support.damage import accepted
 

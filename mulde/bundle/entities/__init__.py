@@ -1,0 +1,1 @@
+"""Entities of a bundle: names, labels, types, places on the map."""

@@ -1,0 +1,1 @@
+"""The facts that a bundle carries, and rules mined from them."""

@@ -1,0 +1,1 @@
+"""The entity table: rows, precisions, bounds of rounding."""
