@@ -21,10 +21,6 @@ from training.recipe import Recipe, decisive
 Changes = Mapping[str, Any]
 """Dotted keys of a recipe and their new values, such as ``{"distillation.gamma": 0.5}``."""
 
-_RENAMED = {"loops_below": "self_loops_below", "traits": "relation_priors"}
-_DROPPED = ("worth",)
-"""Keys of recipes in older bundles: renamed, or without effect."""
-
 
 def read_recipe(path: Path | str) -> Recipe:
     """Read a recipe file.
@@ -45,9 +41,8 @@ def parse_recipe(values: dict[str, Any], where: str) -> Recipe:
     Raises:
         ConfigError: naming the key, what was expected and what was found.
     """
-    named = {_RENAMED.get(key, key): v for key, v in values.items() if key not in _DROPPED}
     try:
-        return TypeAdapter(Recipe).validate_python(named)
+        return TypeAdapter(Recipe).validate_python(values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.where}", error.expected, error.found) from error
     except ValidationError as error:

@@ -128,10 +128,11 @@ class AdmissionController:
         """The one message of a call; the call is cancelled if it stalls while others wait.
 
         Half as many calls as may be in flight, at least 2, may be sending their message. One more
-        cancels the oldest if that has stalled, and is refused otherwise.
+        cancels the oldest if that has stalled, and is refused otherwise. A message that arrives at
+        the moment of cancelling is not worked on: its caller hears of the cancelling alone.
 
         Raises:
-            Overloaded: if too many calls are sending their message.
+            Overloaded: if too many calls are sending their message, or this one had to give way.
             StopIteration: if there is no message, or the call was cancelled.
         """
         ticket, stalled = object(), None
@@ -146,10 +147,13 @@ class AdmissionController:
         if stalled is not None:
             stalled.cancel()
         try:
-            return next(messages)
+            message = next(messages)
         finally:
             with self._lock:
-                self._receiving.pop(ticket, None)
+                gave_way = self._receiving.pop(ticket, None) is None
+        if gave_way:
+            raise Overloaded(self._max_receiving, "requests that are being received")
+        return message
 
     def enter_bulk(self, context: grpc.ServicerContext) -> None:
         """Count a request in flight as a bulk request too.

@@ -155,3 +155,51 @@ def test_calls_without_a_message_give_way_once_they_have_stalled() -> None:
     assert sum(context.cancelled.is_set() for context in stalled) == 1
     for context in stalled:
         context.cancel()
+
+
+def test_a_message_that_arrives_while_its_call_is_cancelled_is_not_worked_on() -> None:
+    admission, results = admission_of(requests=2), list[object]()
+    late = a_call()
+
+    def message_as_it_is_cancelled() -> Iterator[bytes]:
+        late.cancelled.wait(10)
+        yield b"late"
+
+    def run() -> None:
+        try:
+            results.append(admission.receive(message_as_it_is_cancelled(), late))
+        except Overloaded as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    eventually(lambda: admission.receiving == 1)
+    other = receive(admission)
+    eventually(lambda: admission.receiving == 2)
+    time.sleep(0.3)
+    admission.receive(iter([b"new"]), a_call())
+    thread.join(10)
+    other.cancel()
+    assert [type(result) for result in results] == [Overloaded]
+
+
+def test_calls_that_come_and_go_at_once_leave_nothing_counted() -> None:
+    admission, codes = admission_of(requests=4), list[object]()
+
+    def run(number: int) -> None:
+        for turn in range(300):
+            context = a_call()
+            try:
+                admission.receive(iter([b"x"] if (turn + number) % 3 else []), context)
+                admission.enter(context)
+                admission.leave(context)
+            except (Overloaded, StopIteration) as error:
+                codes.append(type(error))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (admission.receiving, admission.requests) == (0, 0)
+    assert StopIteration in codes
