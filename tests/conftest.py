@@ -34,6 +34,7 @@ SLOW = (
     "serving/process/workers/test_workers.py",
     "serving/rpc/test_mixed_load.py",
     "serving/test_low_memory.py",
+    "serving/test_server_compaction.py",
     "serving/test_server_facts.py::test_a_version",
     "serving/test_server_facts.py::test_facts_survive",
     "serving/test_server_facts.py::test_the_command",

@@ -2,8 +2,11 @@
 
 Each changed fact has one row with its last change: added or removed against the graph that the
 model was trained on. ``sequence`` grows with every change, so that a reader asks for what is newer
-than what it has. New entities are numbered in the order in which they came; a number is never
-given twice.
+than what it has; a sequence is never given twice, and neither is the number of a new entity. An
+entity whose texts change gets the next number.
+
+``compact`` drops the changes that a new version of the model carries. ``compacted`` is the greatest
+sequence that was ever dropped: a reader that had not read it yet reads everything again.
 
 The file is in WAL mode with ``synchronous = FULL``: a batch that ``change`` has returned from
 survives a crash of the process and of the machine, and one that was interrupted leaves nothing.
@@ -23,7 +26,8 @@ from pathlib import Path
 
 from mulde.errors import StoreError
 
-VERSION = 1
+VERSION = 2
+"""2 added texts of entities and ``counters``; a file of version 1 is brought up to it."""
 MOST_FACTS = 1_000_000
 """Changed facts of one model name; beyond it an update of the model is due."""
 MOST_ENTITIES = 10_000
@@ -37,6 +41,13 @@ CREATE TABLE IF NOT EXISTS facts (
     checksum INTEGER NOT NULL, PRIMARY KEY (head, relation, tail)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS facts_by_sequence ON facts (sequence);
 CREATE TABLE IF NOT EXISTS entities (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+_TEXTS = "label", "description", "types"
+_COUNTERS = """
+INSERT OR IGNORE INTO counters SELECT 'sequence', ifnull(max(sequence), 0) FROM facts;
+INSERT OR IGNORE INTO counters SELECT 'entity', ifnull(max(number), 0) FROM entities;
+INSERT OR IGNORE INTO counters VALUES ('compacted', 0);
 """
 
 Names = tuple[str, str, str]
@@ -60,6 +71,24 @@ class Change:
     time_s: float
 
 
+@dataclass(frozen=True)
+class NewEntity:
+    """An entity that came after the training.
+
+    Attributes:
+        id: of the entity.
+        label, description: texts; empty for none.
+        types: names of its types.
+        number: by which a reader asks for later ones; 0 before it is stored.
+    """
+
+    id: str
+    label: str = ""
+    description: str = ""
+    types: tuple[str, ...] = ()
+    number: int = 0
+
+
 class FactStore:
     """One file of changes. Threads may share it."""
 
@@ -81,13 +110,21 @@ class FactStore:
     def _open(self) -> None:
         self._base.execute("PRAGMA journal_mode = WAL")
         self._base.execute("PRAGMA synchronous = FULL")
-        (version,) = self._base.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION):
-            raise StoreError(self.path, f"expected version {VERSION}, found {version}")
         with self._transaction():
-            for statement in _SCHEMA.split(";"):
-                self._base.execute(statement)
+            (version,) = self._base.execute("PRAGMA user_version").fetchone()
+            if version not in range(VERSION + 1):
+                raise StoreError(self.path, f"expected version {VERSION}, found {version}")
+            self._run(_SCHEMA)
+            if version < VERSION:
+                for name in _TEXTS:
+                    column = f"{name} TEXT NOT NULL DEFAULT ''"
+                    self._base.execute(f"ALTER TABLE entities ADD COLUMN {column}")
+                self._run(_COUNTERS)
             self._base.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _run(self, statements: str) -> None:
+        for statement in statements.split(";"):
+            self._base.execute(statement)
 
     def limit_bytes(self, most: int) -> None:
         """Refuse to let the file grow beyond so many bytes, through this opening of it."""
@@ -106,13 +143,16 @@ class FactStore:
             (outside,) = self._base.execute("PRAGMA data_version").fetchone()
             return int(outside), self._base.total_changes
 
-    def change(self, facts: Sequence[Names], *, removed: bool, entities: Sequence[str] = ()) -> int:
+    def change(
+        self, facts: Sequence[Names], *, removed: bool, entities: Sequence[NewEntity] = ()
+    ) -> int:
         """Write a batch: all of it, durably, or nothing.
 
         Args:
             facts: distinct.
             removed: whether they are removed; else they are added.
-            entities: ids that are new; those that have a number keep it.
+            entities: those that are new; one that is there already keeps its texts where none are
+                given.
 
         Returns:
             the sequence of the last change.
@@ -122,17 +162,36 @@ class FactStore:
         """
         now = time.time()
         with self._lock, self._told(), self._transaction():
-            for entity in entities:
-                self._base.execute("INSERT OR IGNORE INTO entities (id) VALUES (?)", (entity,))
-            (first,) = self._base.execute("SELECT ifnull(max(sequence), 0) FROM facts").fetchone()
+            if entities:
+                self._write_entities(entities)
+            last = self._count("sequence", len(facts))
             rows = [
                 (*fact, removed, number, now, _checksum(fact, removed, number))
-                for number, fact in enumerate(facts, first + 1)
+                for number, fact in enumerate(facts, last - len(facts) + 1)
             ]
             self._base.executemany("REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            last = int(first) + len(rows)
             self._check_limits(last)
             return last
+
+    def _write_entities(self, entities: Sequence[NewEntity]) -> None:
+        first = self._count("entity", len(entities)) - len(entities) + 1
+        rows = [
+            (number, one.id, one.label, one.description, "\n".join(one.types))
+            for number, one in enumerate(entities, first)
+        ]
+        texts = ", ".join(f"{name} = excluded.{name}" for name in _TEXTS)
+        given = " || ".join(f"excluded.{name}" for name in _TEXTS)
+        self._base.executemany(
+            f"INSERT INTO entities (number, id, {', '.join(_TEXTS)}) VALUES (?, ?, ?, ?, ?) "
+            f"ON CONFLICT (id) DO UPDATE SET number = excluded.number, {texts} WHERE {given} <> ''",
+            rows,
+        )
+
+    def _count(self, counter: str, more: int) -> int:
+        """Return a counter after it was raised."""
+        query = "UPDATE counters SET value = value + ? WHERE name = ? RETURNING value"
+        ((value,),) = self._base.execute(query, (more, counter)).fetchall()
+        return int(value)
 
     def _check_limits(self, last: int) -> None:
         """Refuse too many rows; facts are counted where their changes alone are so many."""
@@ -160,18 +219,38 @@ class FactStore:
             changes.append(Change(fact, bool(removed), sequence, time_s))
         return changes
 
-    def entities(self, after: int = 0) -> dict[str, int]:
-        """Return new entities with a number above ``after``: id -> number, from 1."""
+    def entities(self, after: int = 0) -> list[NewEntity]:
+        """Return the new entities with a number above ``after``, by their number."""
+        query = f"SELECT id, {', '.join(_TEXTS)}, number FROM entities WHERE number > ?"
         with self._lock, self._told():
-            rows = self._base.execute(
-                "SELECT id, number FROM entities WHERE number > ? ORDER BY number", (after,)
-            )
-            return dict(rows.fetchall())
+            rows = self._base.execute(f"{query} ORDER BY number", (after,)).fetchall()
+        return [
+            NewEntity(name, label, description, tuple(types.split("\n")) if types else (), number)
+            for name, label, description, types, number in rows
+        ]
 
-    def forget(self, until: int) -> None:
-        """Drop the changes up to a sequence: the model has been trained with them."""
+    @property
+    def compacted(self) -> int:
+        """The greatest sequence of the changes that were dropped; 0 if none was."""
+        query = "SELECT value FROM counters WHERE name = 'compacted'"
+        with self._lock, self._told():
+            (value,) = self._base.execute(query).fetchone()
+        return int(value)
+
+    def compact(self, carried: Sequence[int]) -> None:
+        """Drop changes that the model carries, and new entities that no change names any more.
+
+        Args:
+            carried: sequences of the changes; of a fact that has changed again since, nothing is
+                dropped.
+        """
+        unnamed = "id NOT IN (SELECT head FROM facts UNION SELECT tail FROM facts)"
         with self._lock, self._told(), self._transaction():
-            self._base.execute("DELETE FROM facts WHERE sequence <= ?", (until,))
+            rows = [(sequence,) for sequence in carried]
+            self._base.executemany("DELETE FROM facts WHERE sequence = ?", rows)
+            self._base.execute(f"DELETE FROM entities WHERE {unnamed}")
+            latest = "UPDATE counters SET value = max(value, ?) WHERE name = 'compacted'"
+            self._base.execute(latest, (max(carried, default=0),))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from serving.process.monitoring.http_endpoints import HttpEndpoints, Probes
 from serving.process.monitoring.logs import Log, open_log
 from serving.process.monitoring.systemd import notify
 from serving.process.port import reserve_port
-from serving.process.server import LOOK_AFTER_S, Server, follower_of, tuning_of
+from serving.process.server import LOOK_AFTER_S, Server, stores_of, tuning_of
 from serving.process.settings import Settings, check_exposure, check_state
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.workers.run_folder import RunFolder
@@ -41,7 +41,8 @@ def check(settings: Settings) -> list[Model]:
         ConfigError, BundleError: naming the setting or the file.
     """
     check_files(settings)
-    registry = Registry(tuning_of(settings), loaded=follower_of(settings))
+    stores = stores_of(settings)
+    registry = Registry(tuning_of(settings), loaded=None if stores is None else stores.attach)
     _director(settings, registry).start()
     return list(registry.snapshot.models.values())
 

@@ -32,8 +32,9 @@ from serving.process.reload import reloaded
 from serving.process.settings import AuthSettings, Settings
 from serving.registry.batcher import Batcher
 from serving.registry.fact_stores import FactStores
-from serving.registry.model import Model, Tuning
+from serving.registry.model import Tuning
 from serving.registry.registry import Registry, Snapshot
+from serving.registry.served_models import Lineup
 from serving.rpc.admin import Administration, Changes
 from serving.rpc.admission import AdmissionController
 from serving.rpc.facts import FactChanges
@@ -131,7 +132,9 @@ class Server:
         self.admission = admission_of(settings, self._batcher.waited_s)
         self._auth = AuthInterceptor(self._tokens, log, settings.auth.max_failures_per_minute)
         self.metrics = Metrics(lambda: self.admission.requests)
-        self.registry = Registry(tuning_of(settings), self._tell_models, follower_of(settings))
+        self._stores = stores_of(settings)
+        follow = None if self._stores is None else self._stores.attach
+        self.registry = Registry(tuning_of(settings), self._tell_models, follow)
         self._health = Health()
         self._idle: IdleConnections | None = None
         # Requests in flight, as many that are being received, and some to refuse others.
@@ -176,16 +179,21 @@ class Server:
         self._idle = IdleConnections(port, self._connections, self.admission, self.log)
         self._bind(port)
         self._health.tell(True, *_HEALTH)
-        if self.settings.state.dir is not None:
-            threading.Thread(target=self._follow_facts, name="facts", daemon=True).start()
+        if self._stores is not None:
+            follow = partial(self._follow_facts, self._stores)
+            threading.Thread(target=follow, name="facts", daemon=True).start()
         self._server.start()
 
-    def _follow_facts(self) -> None:
-        """Take over changes of facts that other processes make."""
-        trouble = ""
+    def _follow_facts(self, stores: FactStores) -> None:
+        """Take over changes of facts that other processes make; drop those that models carry."""
+        trouble, compacted = "", Lineup()
         while True:
             try:
                 self.registry.refresh()
+                lineup = self.registry.snapshot.lineup
+                if lineup is not compacted:
+                    stores.compact(self.registry.snapshot.models.values())
+                    compacted = lineup
                 trouble = ""
             except StoreError as error:
                 if str(error) != trouble:
@@ -289,10 +297,10 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(**settings.limits.model_dump())
 
 
-def follower_of(settings: Settings) -> Callable[[Model], None]:
-    """What has a loaded model follow the changes of facts, where the server keeps any."""
+def stores_of(settings: Settings) -> FactStores | None:
+    """The stores of changed facts, where the server keeps any."""
     folder = settings.state.dir
-    return (lambda model: None) if folder is None else FactStores(folder).attach
+    return None if folder is None else FactStores(folder)
 
 
 def tuning_of(settings: Settings) -> Tuning:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 from mulde.storage.fact_store import FactStore
 from serving.registry.live_facts import LiveFacts
@@ -30,6 +33,25 @@ class FactStores:
             if store is None:
                 store = self._stores[model.name] = FactStore(store_path(self._folder, model.name))
         model.follow(LiveFacts(store, model.bundle))
+
+    def compact(self, models: Iterable[Model]) -> None:
+        """Drop changes that every one of some models carries by itself.
+
+        Args:
+            models: all that are served.
+
+        Raises:
+            StoreError: if a store cannot be read or written.
+        """
+        versions: dict[str, list[LiveFacts]] = {}
+        for model in models:
+            versions.setdefault(model.name, []).append(model.live)
+        for lives in versions.values():
+            changes = lives[0].store.changes()
+            carried = np.all([live.carries(changes) for live in lives], axis=0)
+            dropped = [changes[place].sequence for place in np.flatnonzero(carried).tolist()]
+            if dropped:
+                lives[0].store.compact(dropped)
 
 
 def store_path(folder: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.facts.amended_facts import AmendedFacts, FactLookup
-from mulde.storage.fact_store import Change, FactStore
+from mulde.storage.fact_store import Change, FactStore, NewEntity
 from mulde.typing import Mask, Rows
 from serving.engine.engine import Engine
 from serving.engine.overlay import Amendments, Overlay
@@ -26,15 +26,21 @@ MOST_FACTS_OF_ENTITY = 100
 
 
 class LiveFacts:
-    """The changes of one store as rows of one bundle. Threads may share it."""
+    """The changes of one store as rows of one bundle. Threads may share it.
+
+    Attributes:
+        store: of the changes.
+        entities: those that the bundle lacks, in the order of their rows.
+    """
 
     def __init__(self, store: FactStore, bundle: Bundle) -> None:
         """Read nothing yet."""
         self.store, self._bundle = store, bundle
+        self.entities: list[NewEntity] = []
         self._lock = threading.Lock()
         self._generation: tuple[int, int] | None = None
-        self._sequence = 0
-        self.numbers: dict[str, int] = {}
+        self._sequence = self._number = 0
+        self._places: dict[str, int] = {}
         self._triples = np.zeros((0, 3), np.int64)
         self._removed = np.zeros(0, bool)
 
@@ -56,47 +62,93 @@ class LiveFacts:
             generation = self.store.generation
             if generation == self._generation:
                 return None
-            changes = self.store.changes(self._sequence)
-            self.numbers |= self.store.entities(len(self.numbers))
-            touched = self._take(changes)
-            if changes:
-                self._sequence = changes[-1].sequence
+            touched = self._read()
             self._generation = generation
             overlay = self._placed(engine.amendments.overlay, touched, placer)
             known = self._known()
             return engine.amended(Amendments(known, overlay)), self._names(overlay)
 
+    def _read(self) -> Rows:
+        """Read what is new; the overlay entities that are to be placed."""
+        changes = self.store.changes(self._sequence)
+        self._take_entities(self.store.entities(self._number))
+        lost = self.store.compacted > self._sequence > 0  # some may have been dropped unread
+        if lost:
+            changes = self.store.changes()
+            self._triples, self._removed = self._triples[:0], self._removed[:0]
+        touched = self._take(changes)
+        if changes:
+            self._sequence = changes[-1].sequence
+        first = self._bundle.manifest.entities
+        return np.arange(first, first + len(self.entities)) if lost else touched
+
+    def _take_entities(self, entities: Sequence[NewEntity]) -> None:
+        """Give rows to entities that the bundle lacks; those that have one get their new texts."""
+        if not entities:
+            return
+        self._number = entities[-1].number
+        rows = self._bundle.vocabulary.entities.rows_of_ids([one.id for one in entities])
+        for one, row in zip(entities, rows.tolist(), strict=True):
+            place = self._places.setdefault(one.id, len(self.entities)) if row < 0 else None
+            if place == len(self.entities):
+                self.entities.append(one)
+            elif place is not None:
+                self.entities[place] = one
+
     def _take(self, changes: Sequence[Change]) -> Rows:
         """Add changes as rows; the overlay entities that they are about."""
         if not changes:
             return np.zeros(0, np.int64)
+        rows = self._rows_of_facts(changes)
+        removed = np.array([change.removed for change in changes])
+        usable = (rows >= 0).all(axis=1)  # the model of another version may know other relations
+        rows, removed = rows[usable], removed[usable]
+        triples = np.concatenate([self._triples, rows])
+        states = np.concatenate([self._removed, removed])
+        matters = np.concatenate([np.ones(len(self._triples), bool), self._knows(rows) == removed])
+        kept = _last_of_each(triples)
+        kept = kept[matters[kept]]
+        self._triples, self._removed = triples[kept], states[kept]
+        about = rows[:, [0, 2]]
+        return np.unique(about[about >= self._bundle.manifest.entities])
+
+    def _rows_of_facts(self, changes: Sequence[Change]) -> Rows:
+        """Return rows [n, 3] of heads, relations and tails; -1 for unknown names."""
         heads, relations, tails = zip(*(change.fact for change in changes), strict=True)
         names = self._bundle.vocabulary.relations
-        rows = np.column_stack(
+        return np.column_stack(
             [self.rows_of(heads), names.rows_of_ids(relations), self.rows_of(tails)]
         )
-        usable = (rows >= 0).all(axis=1)  # the model of another version may know other relations
-        removed = np.array([change.removed for change in changes])
-        triples = np.concatenate([self._triples, rows[usable]])
-        states = np.concatenate([self._removed, removed[usable]])
-        kept = _last_of_each(triples)
-        self._triples, self._removed = triples[kept], states[kept]
-        about = rows[usable][:, [0, 2]]
-        return np.unique(about[about >= self._bundle.manifest.entities])
+
+    def _knows(self, rows: Rows) -> Mask:
+        """Return which facts [n, 3] the bundle knows by itself."""
+        count, known = self._bundle.manifest.entities, np.zeros(len(rows), bool)
+        inside = ((rows >= 0) & (rows < [count, 2**62, count])).all(axis=1)
+        if self._bundle.known is not None and inside.any():
+            known[inside] = self._bundle.known.contains(*rows[inside].T)
+        return known
+
+    def carries(self, changes: Sequence[Change]) -> Mask:
+        """Return which changes are part of the bundle, so that it needs no store for them."""
+        removed = np.array([change.removed for change in changes], bool)
+        if not changes:
+            return removed
+        carried: Mask = self._knows(self._rows_of_facts(changes)) != removed
+        return carried
 
     def counts(self) -> dict[str, int]:
         """Facts added and removed, and entities added, of the last change of each."""
         removed = int(self._removed.sum())
         added = len(self._removed) - removed
-        return {"facts added": added, "facts removed": removed, "entities": len(self.numbers)}
+        return {"facts added": added, "facts removed": removed, "entities": len(self.entities)}
 
     def rows_of(self, ids: Sequence[str]) -> Rows:
         """Return rows of entity ids, of the table or the overlay; -1 for others."""
         rows = self._bundle.vocabulary.entities.rows_of_ids(list(ids)).astype(np.int64)
-        first = self._bundle.manifest.entities - 1
+        first = self._bundle.manifest.entities
         for place in np.flatnonzero(rows < 0).tolist():
-            number = self.numbers.get(ids[place])
-            rows[place] = -1 if number is None else first + number
+            own = self._places.get(ids[place])
+            rows[place] = -1 if own is None else first + own
         return rows
 
     def _both(self) -> tuple[Rows, Mask]:
@@ -112,7 +164,7 @@ class LiveFacts:
 
     def _placed(self, former: Overlay, touched: Rows, placer: Placer) -> Overlay:
         """Return an overlay in which the touched entities are placed anew."""
-        count, width = len(self.numbers), self._bundle.manifest.width
+        count, width = len(self.entities), self._bundle.manifest.width
         overlay = Overlay(
             former.first,
             np.zeros((count, width), np.float32),
@@ -151,8 +203,8 @@ class LiveFacts:
 
     def _names(self, overlay: Overlay) -> dict[str, int]:
         alive = overlay.is_candidate
-        first = overlay.first - 1
-        return {name: first + n for name, n in self.numbers.items() if alive[n - 1]}
+        first = overlay.first
+        return {name: first + place for name, place in self._places.items() if alive[place]}
 
 
 def _last_of_each(triples: Rows) -> Rows:

@@ -103,7 +103,7 @@ class Model:
         found = None if self._live is None else self._live.refresh(self.engine, self.placer)
         if self._live is not None and found is not None:
             # Names of answers first, names of questions last: no row is met before it is known.
-            self.entities.follow(list(self._live.numbers))
+            self.entities.follow([one.id for one in self._live.entities])
             self.engine, names = found
             self.resolver.follow(names)
 

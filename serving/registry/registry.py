@@ -65,7 +65,7 @@ class Registry:
         self,
         tuning: Tuning,
         changed: Callable[[Snapshot], None] = lambda snapshot: None,
-        loaded: Callable[[Model], None] = lambda model: None,
+        loaded: Callable[[Model], None] | None = None,
     ) -> None:
         """Start with nothing loaded.
 
@@ -111,7 +111,8 @@ class Registry:
 
     def _load(self, place: Place) -> Model:
         model = Model.load(place, self._tuning)
-        self._loaded(model)
+        if self._loaded is not None:
+            self._loaded(model)
         return model
 
     def refresh(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 
 from mulde.errors import InvalidArgument, UnknownEntity
-from mulde.storage.fact_store import MOST_ENTITIES, Names
+from mulde.storage.fact_store import MOST_ENTITIES, Names, NewEntity
 from mulde.typing import Mask, Rows
 from mulde.v1 import facts_pb2
 from serving.registry.entity_resolver import Resolved
@@ -57,7 +57,7 @@ class FactChanges:
             if time.monotonic() >= self._next_ranked_s:
                 call.ranks = batch.ranks(fresh)
                 self._next_ranked_s = time.monotonic() + _RANKED_EVERY_S
-            model.live.store.change(facts, removed=False, entities=batch.new)
+            model.live.store.change(facts, removed=False, entities=batch.new_entities())
             model.refresh()
         return facts_pb2.AddFactsResponse(
             model=version_of(model),
@@ -144,6 +144,10 @@ class _Batch:
     @property
     def new(self) -> list[str]:
         return list(self._new)
+
+    def new_entities(self) -> list[NewEntity]:
+        """The new entities as they are stored."""
+        return [NewEntity(name) for name in self._new]
 
     def _entities(self, field: str, names: Sequence[str]) -> Rows:
         """Rows [n]; -1 for new entities."""
