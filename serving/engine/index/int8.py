@@ -1,9 +1,11 @@
 """Index type ``int8``: the exact integer products of every row in bytes (``scan.py``).
 
 The k-th greatest of a query's N products is at least the k-th greatest maximum of blocks of them.
+What rounding may lose comes off, and rows whose product reaches the result are the candidates. They
+are looked for in the blocks whose maximum reaches it, so that all products are read once.
+
 Block j of L holds the places j, j + L, j + 2 L, ..., so that the maxima of all blocks take a few
-long steps of contiguous numbers. What rounding may lose comes off, and rows whose product reaches
-the result are the candidates.
+long steps of contiguous numbers.
 
 Shape letters: B queries, b of one scan, E entities, N of them padded, L blocks, n pairs.
 """
@@ -23,8 +25,11 @@ from serving.engine.index.scan import LOWEST, JoinableEncoder, Scans
 from serving.engine.scoring import HeadQueries, Query
 
 _PADDED = 512
-_BLOCK = 128
-_BLOCKS_PER_ANSWER = 4
+_BLOCK = 16
+"""Products of a block; fewer where k is large."""
+_JOINED_BLOCKS = 8
+"""Blocks whose greatest maximum stands for them while the k-th greatest is looked for."""
+_MAXIMA_PER_ANSWER = 4
 _MOST_PAIRS = 1 << 17
 _TRIED = 16
 
@@ -90,12 +95,12 @@ class Int8Index:
             scan = self._scans.start(asked if size <= step else asked.take(slice(start, stop)))
             try:
                 products = self._answers(scan.products, excluded.take(start, stop), allowed)
+                maxima = _block_maxima(products, k)
                 if floors is None:
-                    wanted = scan.bounds.safe(_kth_at_most(products, k))
+                    wanted = scan.bounds.safe(_kth_at_most(maxima, k))
                 else:
                     wanted = scan.bounds.floors(floors[start:stop, None])
-                (reached,) = (products >= wanted).reshape(-1).nonzero()
-                width = products.shape[1]
+                reached, width = _reaching(products, maxima, wanted), products.shape[1]
                 query, bounds = scan.query, scan.bounds
             finally:
                 self._scans.end(scan)
@@ -128,29 +133,50 @@ def _padded(size: int) -> int:
     return -(-size // _PADDED) * _PADDED
 
 
-def _kth_at_most(products: Products, k: int) -> Products:
+def _block_maxima(products: Products, k: int) -> Products:
+    """Return the greatest product of each block, [b, L]."""
+    queries, size = products.shape
+    block = _BLOCK
+    while block > 1 and size < _MAXIMA_PER_ANSWER * block * k:
+        block //= 2
+    maxima: Products = np.maximum.reduce(products.reshape(queries, block, -1), axis=1)
+    return maxima
+
+
+def _kth_at_most(maxima: Products, k: int) -> Products:
     """Return at most the k-th greatest product of each query, [b, 1].
 
     ``LOWEST`` where there are fewer than k.
     """
-    queries, size = products.shape
-    block = _BLOCK
-    while block > 1 and size < _BLOCKS_PER_ANSWER * block * k:
-        block //= 2
-    maxima = np.maximum.reduce(products.reshape(queries, block, -1), axis=1)
-    place = maxima.shape[1] - k
+    queries, size = maxima.shape
+    joined = _JOINED_BLOCKS
+    while joined > 1 and (size < _MAXIMA_PER_ANSWER * joined * k or size % joined):
+        joined //= 2
+    fewer = np.maximum.reduce(maxima.reshape(queries, joined, -1), axis=1)
+    place = fewer.shape[1] - k
     if place < 0:
         return np.full((queries, 1), LOWEST, np.int32)
-    maxima.partition(place, axis=1)
-    kth: Products = maxima[:, place, None]
+    fewer.partition(place, axis=1)
+    kth: Products = fewer[:, place, None]
     return kth
+
+
+def _reaching(products: Products, maxima: Products, wanted: Products) -> Rows:
+    """Return the places [n] in flat products that reach ``wanted`` [b, 1], query by query."""
+    blocks, size = maxima.shape[1], products.shape[1]
+    (hit,) = (maxima >= wanted).reshape(-1).nonzero()
+    owners = hit // blocks
+    first = hit + owners * (size - blocks)
+    places = first[:, None] + np.arange(0, size, blocks)
+    found: Rows = places[products.reshape(-1).take(places) >= wanted.take(owners)[:, None]]
+    return found
 
 
 def _parts(reached: Rows, queries: int, width: int) -> Iterator[tuple[int, int, Rows]]:
     """Return first and last query and the pairs of parts of at most 131,072, or of one query.
 
     Args:
-        reached: [n], query * width + place, ascending.
+        reached: [n], query * width + place, query by query.
         queries: b.
         width: N.
     """
