@@ -27,11 +27,11 @@ from mulde.errors import BundleError, InvalidArgument
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.evaluation.self_loops import lower
 from mulde.typing import Float64, Floats, Ints, Mask, Offsets, Rows
-from serving.engine.index.base import Asked, Exclusions
+from serving.engine.index.base import Exclusions
 from serving.engine.loading import LoadedModel
 from serving.engine.overlay import Amendments, Overlay
 from serving.engine.results import Results, rank_table
-from serving.engine.retriever import Check, Retriever, Search, no_check
+from serving.engine.retriever import Check, Search, no_check
 from serving.engine.scoring import HeadQueries, Query
 from serving.engine.validation import row_numbers, same_length
 
@@ -91,7 +91,7 @@ class Engine:
 
     def answer_rows(self, entities: Rows) -> Floats:
         """Return rows [..., W] of entities [...] as candidates, those of the overlay too."""
-        return self.amendments.overlay.answer_rows(self.loaded.table, entities)
+        return self.amendments.answer_rows(self.loaded.table, entities)
 
     def __enter__(self) -> Self:
         """Return the engine."""
@@ -168,20 +168,11 @@ class Engine:
             questions = self._questions(rows[step], asked[step], priors=priors)
             excluded = self._excluded(rows[step], asked[step], exclude_known, denied)
             wanted = Search(k, excluded, allowed, exact, check)
-            results = self._search(self.loaded.retriever, questions, wanted)
+            results = self.amendments.search(self.loaded.retriever, questions, wanted)
             self._complete(results, rows[step], asked[step], mark=not exclude_known)
             parts.append(results)
         results = Results.join(parts)
         return results if threshold is None else results.where(results.scores >= threshold)
-
-    def _search(self, retriever: Retriever, asked: Asked, wanted: Search) -> Results:
-        """Search the table, and the overlay where it has entities."""
-        overlay = self.amendments.overlay
-        if not len(overlay):
-            return retriever.search(asked, wanted)
-        query = asked.encoded()
-        results = retriever.search(query, overlay.split(wanted))
-        return overlay.merge(retriever, query, wanted, results)
 
     def _excluded(self, entities: Rows, relations: Rows, known: bool, denied: Rows) -> Exclusions:
         """Return known facts, where asked for, self-loops and denied rows."""
@@ -237,7 +228,7 @@ class Engine:
             query = self.loaded.neighbour_scorer.queries(self.answer_rows(own))
             excluded = Exclusions(len(own), np.arange(len(own)), own, denied)
             wanted = Search(k, excluded, allowed, check=check)
-            parts.append(self._search(self.loaded.neighbours, query, wanted))
+            parts.append(self.amendments.search(self.loaded.neighbours, query, wanted))
         results = Results.join(parts)
         self._check_finite(results.scores)
         return results
@@ -299,10 +290,7 @@ class Engine:
 
     def _scores(self, entities: Rows, relations: Rows, use_priors: bool) -> Float64:
         query = self._encode(entities, relations, priors=use_priors)
-        scores, overlay = self.loaded.retriever.scores(query), self.amendments.overlay
-        if len(overlay):
-            beyond = overlay.scores(self.loaded.scorer, query)
-            scores = np.concatenate([scores, beyond], axis=1)
+        scores = self.amendments.scores(self.loaded.retriever, query)
         if use_priors:
             lower(scores, entities, relations, self._loopless)
         return scores

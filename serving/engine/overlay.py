@@ -14,9 +14,10 @@ import numpy as np
 
 from mulde.bundle.facts.amended_facts import FactLookup
 from mulde.typing import Float32, Float64, Floats, Mask, Rows
+from serving.engine.changed_priors import ChangedPriors
 from serving.engine.entity_table import EntityTable
-from serving.engine.index.base import Exclusions
-from serving.engine.results import Results, rank_pairs, rank_table
+from serving.engine.index.base import Asked, Exclusions
+from serving.engine.results import Results, joined, rank_table
 from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query, Scorer
 
@@ -107,17 +108,8 @@ class Overlay:
         if wanted.allowed is not None:
             scores[:, ~np.isin(rows, wanted.allowed)] = -np.inf
         own = rank_table(rows, scores, wanted.k)
-        owners = np.concatenate([results.owners, own.owners])
-        order = owners.argsort(kind="stable")
-        found = np.concatenate([results.rows, own.rows])[order]
-        values = np.concatenate([results.scores, own.scores])[order]
-        priors = retriever.priors(query, own.owners, self.as_answer[own.rows - self.first])
-        if results.priors is not None and priors is not None:
-            priors = np.concatenate([results.priors, priors])[order]
-        merged = rank_pairs(owners[order], found, values, wanted.k, len(results), priors)
-        merged.exact, merged.seconds = results.exact, results.seconds
-        merged.fetched = results.fetched + own.fetched
-        return merged
+        own.priors = retriever.priors(query, own.owners, self.as_answer[own.rows - self.first])
+        return joined(results, own, wanted.k)
 
     def scores(self, scorer: Scorer, query: Query) -> Float64:
         """Return scores [B, O]; minus infinity for those that are no candidates."""
@@ -133,7 +125,36 @@ class Amendments:
     Attributes:
         known: known facts now; None where there are none at all.
         overlay: entities beyond the table.
+        priors: entities of the table whose relation priors differ; None for none.
     """
 
     known: FactLookup | None
     overlay: Overlay
+    priors: ChangedPriors | None = None
+
+    def answer_rows(self, table: EntityTable, rows: Rows) -> Floats:
+        """Return rows [..., W] of entities [...] as candidates."""
+        picked = self.overlay.answer_rows(table, rows)
+        return picked if self.priors is None else self.priors.put(rows, picked)
+
+    def search(self, retriever: Retriever, asked: Asked, wanted: Search) -> Results:
+        """Search the table, and what is beside it."""
+        if not len(self.overlay) and self.priors is None:
+            return retriever.search(asked, wanted)
+        query, base = asked.encoded(), self.overlay.split(wanted)
+        if self.priors is not None and self.priors.matter(query):
+            results = self.priors.search(retriever, query, base)
+        else:
+            results = retriever.search(query, base)
+        if not len(self.overlay):
+            return results
+        return self.overlay.merge(retriever, query, wanted, results)
+
+    def scores(self, retriever: Retriever, query: Query) -> Float64:
+        """Return scores [B, E + O] of every entity."""
+        scores = retriever.scores(query)
+        if self.priors is not None and self.priors.matter(query):
+            self.priors.rescore(retriever, query, scores)
+        if not len(self.overlay):
+            return scores
+        return np.concatenate([scores, self.overlay.scores(retriever.scorer, query)], axis=1)

@@ -153,6 +153,29 @@ def rank_pairs(
     )
 
 
+def joined(results: Results, more: Results, k: int) -> Results:
+    """Return the k best of two results of the same queries; ``exact`` is that of the first.
+
+    Args:
+        results: of some rows.
+        more: of others.
+        k: at least 1.
+    """
+    owners = np.concatenate([results.owners, more.owners])
+    order = owners.argsort(kind="stable")
+    rows, scores = (
+        np.concatenate([getattr(results, name), getattr(more, name)])[order]
+        for name in ("rows", "scores")
+    )
+    priors = None
+    if results.priors is not None and more.priors is not None:
+        priors = np.concatenate([results.priors, more.priors])[order]
+    merged = rank_pairs(owners[order], rows, scores, k, len(results), priors)
+    merged.exact, merged.seconds = results.exact, results.seconds
+    merged.fetched = results.fetched + more.fetched
+    return merged
+
+
 def _order(owners: Rows, rows: Rows, scores: Float64) -> Rows:
     """Return the order of pairs by query, falling score and rising row."""
     if len(owners) <= _FEW_PAIRS:

@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mulde.bundle.bundle import Bundle
-from mulde.bundle.facts.amended_facts import AmendedFacts, FactLookup
+from mulde.bundle.facts.amended_facts import AmendedFacts
 from mulde.storage.fact_store import Change, FactStore, NewEntity
 from mulde.typing import Mask, Rows
 from serving.engine.engine import Engine
+from serving.engine.entity_table import EntityTable
 from serving.engine.overlay import Amendments, Overlay
 from serving.engine.placement import Placer
+from serving.registry.prior_slots import PriorSlots
 
 MOST_FACTS_OF_ENTITY = 100
 """Facts that an entity is placed by, its newest."""
@@ -43,6 +45,7 @@ class LiveFacts:
         self._places: dict[str, int] = {}
         self._triples = np.zeros((0, 3), np.int64)
         self._removed = np.zeros(0, bool)
+        self._slots: PriorSlots | None = None
 
     def refresh(self, engine: Engine, placer: Placer) -> tuple[Engine, dict[str, int]] | None:
         """Read what is new in the store.
@@ -65,8 +68,8 @@ class LiveFacts:
             touched = self._read()
             self._generation = generation
             overlay = self._placed(engine.amendments.overlay, touched, placer)
-            known = self._known()
-            return engine.amended(Amendments(known, overlay)), self._names(overlay)
+            found = self._amendments(overlay, engine.loaded.table)
+            return engine.amended(found), self._names(overlay)
 
     def _read(self) -> Rows:
         """Read what is new; the overlay entities that are to be placed."""
@@ -156,11 +159,18 @@ class LiveFacts:
         back = self._triples[:, ::-1] + [0, self._bundle.manifest.relations, 0]
         return np.concatenate([self._triples, back]), np.tile(self._removed, 2)
 
-    def _known(self) -> FactLookup | None:
+    def _amendments(self, overlay: Overlay, table: EntityTable) -> Amendments:
+        """Return what changed; the prior columns of the overlay's entities are filled in."""
+        bundle = self._bundle
         if not len(self._triples):
-            return self._bundle.known
-        entities = self._bundle.manifest.entities
-        return AmendedFacts(self._bundle.known, entities, *self._both())
+            return Amendments(bundle.known, overlay)
+        known = AmendedFacts(bundle.known, bundle.manifest.entities, *self._both())
+        priors, layout = None, bundle.manifest.layout
+        if layout.prior_count:
+            self._slots = self._slots or PriorSlots(bundle, table)
+            found = self._slots.changed(*self._both(), known, len(overlay))
+            priors, overlay.as_answer[:, layout.priors] = found
+        return Amendments(known, overlay, priors)
 
     def _placed(self, former: Overlay, touched: Rows, placer: Placer) -> Overlay:
         """Return an overlay in which the touched entities are placed anew."""

@@ -98,6 +98,8 @@ def toy_bundle(
     rules: bool = False,
     loops: tuple[int, ...] | None = None,
     traits: int = 0,
+    slots: tuple[tuple[int, ...], ...] = (),
+    facts: NDArray[np.int32] | None = None,
     name: str = "toy",
     version: str = "1",
     overwrite: bool = False,
@@ -117,16 +119,22 @@ def toy_bundle(
         rules: whether it has ``rules.bin``: see ``toy_rules``.
         loops: see ``Manifest.loops``.
         traits: how many, of random 0 and 1 with random weights.
+        slots: of relation priors instead: 1 for entities that are answers in one of the slots.
+        facts: distinct, [n, 3]; None for random ones.
         name, version: of the model.
         overwrite: whether a bundle that is there may be replaced.
     """
     generator = np.random.default_rng(seed)
+    traits = len(slots) or traits
     layout = Layout(dimension, traits)
     spatial = generator.normal(size=(entities, dimension)) * 0.5
     biases = generator.normal(size=(2, entities)) * 0.2
     triples = generator.integers(0, [entities, relations, entities], size=(3 * entities, 3))
     drawn = np.random.default_rng(seed + 1)
     held = drawn.integers(0, 2, size=(entities, traits)).astype(np.float64)
+    facts = np.unique(triples, axis=0).astype(np.int32) if facts is None else facts
+    for place, group in enumerate(slots):
+        held[:, place] = _filled(facts, group, entities, relations)
     toy = Toy(
         path=Path(directory),
         layout=layout,
@@ -136,7 +144,7 @@ def toy_bundle(
         shifts=(generator.normal(size=(2 * relations, dimension)) * 0.2).astype(np.float32),
         slopes=generator.uniform(1.0, 3.0, size=2 * relations).astype(np.float32),
         pulls=drawn.uniform(-2.0, 2.0, size=(2 * relations, traits)).astype(np.float32),
-        triples=np.unique(triples, axis=0).astype(np.int32),
+        triples=facts,
     )
     manifest = _manifest(toy, name, version, entities, relations, precision)
     manifest = replace(manifest, loops=loops)
@@ -147,6 +155,17 @@ def toy_bundle(
         draft.seal(manifest)
         draft.publish()
     return toy
+
+
+def _filled(
+    triples: NDArray[np.int32], group: tuple[int, ...], entities: int, relations: int
+) -> NDArray[np.bool_]:
+    """Whether each entity is the answer of a fact in one of the slots, relation rows in [0, 2R)."""
+    filled = np.zeros(entities, bool)
+    for slot in group:
+        own = triples[triples[:, 1] == slot % relations]
+        filled[own[:, 2 if slot < relations else 0]] = True
+    return filled
 
 
 def _fill(
