@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from mulde import __version__
 from mulde.commands import data, serve, web
 from mulde.commands.asking import bench, explain, facts, models, neighbours, predict, query
 from mulde.commands.bundles import calibrate, drift, evaluate, map, report, rules, shrink, vectors
 from mulde.commands.learning import fit, imports, train, update
+from mulde.commands.progress import say
 from mulde.errors import MuldeError
-from mulde.storage.printable import printable_lines
 
 app = typer.Typer(
     name="mulde",
@@ -68,21 +67,17 @@ def main() -> None:
     try:
         app()
     except MuldeError as error:
-        _say(f"error: {error}")
+        say(f"error: {error}", "red")
         sys.exit(1)
     except ModuleNotFoundError as error:
         extra = _extra_that_brings(error.name or "")
         if extra is None:
             raise
-        _say(f"error: this command needs {error.name}, which 'pip install mulde[{extra}]' brings")
+        say(
+            f"error: this command needs {error.name}, which 'pip install mulde[{extra}]' brings",
+            "red",
+        )
         sys.exit(1)
-
-
-def _say(sentence: str) -> None:
-    """One red sentence on stderr, never wrapped: a path in it can be copied and searched."""
-    shown = printable_lines(sentence)
-    console = Console(stderr=True)
-    console.print(shown, style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _extra_that_brings(module: str) -> str | None:

@@ -14,10 +14,9 @@ from rich.table import Table
 
 from mulde.commands.asking.client_options import Json, shown, with_options
 from mulde.commands.learning.layout_options import Files, LayoutOptions
-from mulde.commands.progress import file_progress
+from mulde.commands.progress import file_progress, say
 from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.graph.reading.compressed import Progress
-from mulde.storage.printable import printable_lines
 
 if TYPE_CHECKING:
     from mulde.graph.report import GraphReport
@@ -60,7 +59,7 @@ def fetch(
     folder = out or Path("data") / name
     with file_progress("downloading") as progress:
         datasets.fetch(name, folder, home=home, report=progress)
-    _say(f"{name} is in {folder}")
+    say(f"{name} is in {folder}")
 
 
 @commands.command()
@@ -91,7 +90,7 @@ def split(
     check_split(by, out, valid, test, overwrite)
     with file_progress("reading") as progress:
         data = layout.read(files, progress)
-    _say(f"{data.report.text()}\nsplitting {len(data.facts):,} facts")
+    say(f"{data.report.text()}\nsplitting {len(data.facts):,} facts")
     with file_progress("writing") as progress:
         made = split_graph(
             data,
@@ -106,7 +105,7 @@ def split(
             progress=progress,
         )
     _show(summary(made.graph))
-    _say(f"{made.added:,} mirrored facts added\ngraph is in {out}")
+    say(f"{made.added:,} mirrored facts added\ngraph is in {out}")
 
 
 @commands.command()
@@ -165,14 +164,9 @@ def convert(
     check_target(out, overwrite)
     with file_progress("reading") as progress:
         data = layout.read(files, progress)
-    _say(data.report.text())
+    say(data.report.text())
     for path in write_table(data, out):
-        _say(f"written: {path}")
-
-
-def _say(text: str) -> None:
-    console = Console(stderr=True)
-    console.print(printable_lines(text), markup=False, highlight=False, soft_wrap=True)
+        say(f"written: {path}")
 
 
 def summary(graph: Graph) -> dict[str, Any]:

@@ -17,10 +17,17 @@ from rich.progress import (
 )
 
 from mulde.graph.reading.compressed import Progress as Report
-from mulde.storage.printable import printable
+from mulde.storage.printable import printable, printable_lines
 
 _LINE_AFTER_S = 2.0
 _LINE_EVERY_S = 10.0
+
+
+def say(text: str, style: str | None = None) -> None:
+    """A sentence or more on stderr, never wrapped: a path in it can be copied and searched."""
+    console = Console(stderr=True)
+    shown = printable_lines(text)
+    console.print(shown, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

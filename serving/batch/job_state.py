@@ -1,9 +1,9 @@
 """What a long job has done so far: a folder beside its result, from which it can go on.
 
-``.NAME.job/`` holds ``job.json`` (which job it is), and for each finished piece its part
-of the result and a record, which is written last: a piece without a record was never done. Files
+``.NAME.job/`` holds ``job.json`` (which job it is), and for each finished shard its part
+of the result and a record, which is written last: a shard without a record was never done. Files
 get their names only once they are whole and on the disk, so a job that was killed at any moment,
-or a machine that lost its power, leaves nothing that could be mistaken for a piece.
+or a machine that lost its power, leaves nothing that could be mistaken for a shard.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FINISHED = ".finished.json"
 
 @dataclass(frozen=True)
 class Tally:
-    """What pieces of a job amount to.
+    """What shards of a job amount to.
 
     Attributes:
         questions: that were asked, without those skipped.
@@ -155,12 +155,12 @@ class JobState:
                 path.unlink(missing_ok=True)  # a worker of a killed run may move it
 
     def tally(self, number: int) -> Tally | None:
-        """What piece ``number`` amounts to, if it is done."""
+        """What shard ``number`` amounts to, if it is done."""
         return read_record(self.folder, number)
 
-    def join(self, suffix: str, pieces: Iterable[int], append: Callable[[Path], object]) -> None:
-        """Append the parts with this suffix of some pieces, in order, those that there are."""
-        for number in pieces:
+    def join(self, suffix: str, shards: Iterable[int], append: Callable[[Path], object]) -> None:
+        """Append the parts with this suffix of some shards, in order, those that there are."""
+        for number in shards:
             path = part_path(self.folder, number, suffix)
             if path.exists():
                 append(path)
@@ -210,12 +210,12 @@ class JobState:
 
 
 def part_path(folder: Path, number: int, suffix: str) -> Path:
-    """Where a part of piece ``number`` is kept."""
+    """Where a part of shard ``number`` is kept."""
     return folder / f"{number:09d}.{suffix}"
 
 
 def write_record(folder: Path, number: int, tally: Tally) -> None:
-    """Say that piece ``number`` is done; its parts must be in their places."""
+    """Say that shard ``number`` is done; its parts must be in their places."""
     write_whole(part_path(folder, number, "json"), json.dumps(asdict(tally)).encode())
 
 

@@ -1,6 +1,6 @@
 """Batch prediction: a file of questions, or a whole graph to complete, to a file of answers.
 
-The work is cut into pieces, whose parts a state keeps until all are there
+The work is cut into shards, whose parts a state keeps until all are there
 (docs/how-to/predict-in-batch.md). Where the cuts are depends on the options alone, so
 neither an interrupt nor the number of processes changes a byte of the result.
 """
@@ -121,8 +121,8 @@ def predict_file(
     total = _survey(source, opened, options)
     job = {"questions": digest, **_job(opened, output, options)}
     spec = _spec(opened, job["bundle"], output, options, source)
-    pieces = enumerate(read_questions(source, options.size))
-    return _run(spec, output, job, pieces, total, workers, report)
+    shards = enumerate(read_questions(source, options.size))
+    return _run(spec, output, job, shards, total, workers, report)
 
 
 def complete(
@@ -157,8 +157,8 @@ def _check(bundle: Path, output: Output, options: JobOptions) -> Bundle:
     if not 1 <= options.k <= opened.manifest.entities:
         expected = f"1 to {opened.manifest.entities}, the number of entities"
         raise InvalidArgument("k", expected, options.k)
-    if options.piece < 1:
-        raise InvalidArgument("piece", "at least 1", options.piece)
+    if options.shard < 1:
+        raise InvalidArgument("shard", "at least 1", options.shard)
     if not 0 <= options.min_probability <= 1:
         raise InvalidArgument("min_probability", "a number in [0, 1]", options.min_probability)
     return opened
@@ -167,14 +167,14 @@ def _check(bundle: Path, output: Output, options: JobOptions) -> Bundle:
 def _survey(source: Path, bundle: Bundle, options: JobOptions) -> int:
     """Read all questions once, so that a bad one is found before hours of work; their number."""
     total, resolver = 0, Resolver(bundle.vocabulary)
-    for piece in read_questions(source, options.size):
-        total += len(piece)
+    for shard in read_questions(source, options.size):
+        total += len(shard)
         if options.skip_unknown:
             continue
-        entities, relations = resolver.rows(piece)
+        entities, relations = resolver.rows(shard)
         bad = np.flatnonzero((entities < 0) | (relations < 0))
         if bad.size:
-            raise resolver.unknown(source, piece, int(bad[0]))
+            raise resolver.unknown(source, shard, int(bad[0]))
     return total
 
 
@@ -212,7 +212,7 @@ def _run(
     spec: JobSpec,
     output: Output,
     job: dict[str, Any],
-    pieces: Iterator[tuple[int, Shard]],
+    shards: Iterator[tuple[int, Shard]],
     total: int,
     workers: int,
     report: Report,
@@ -230,13 +230,13 @@ def _run(
     try:
         tally, count, joined = Tally(), 0, 0
 
-        def open_pieces() -> Iterator[tuple[int, Shard]]:
+        def open_shards() -> Iterator[tuple[int, Shard]]:
             nonlocal tally, count
-            for number, piece in pieces:
+            for number, shard in shards:
                 count = number + 1
                 done = state.tally(number)
                 if done is None:
-                    yield number, piece
+                    yield number, shard
                 else:
                     tally += done
                     report(tally.done, total)
@@ -244,7 +244,7 @@ def _run(
         report(0, total)
         with format_of(output.answers).whole(draft) as join:
             # While others answer, this process joins what lies before.
-            for number, done in work(spec, open_pieces(), workers):
+            for number, done in work(spec, open_shards(), workers):
                 tally += done
                 report(tally.done, total)
                 state.join(ANSWERS, range(joined, number + 1), join)
@@ -262,10 +262,10 @@ def _run(
     return tally
 
 
-def _place_skipped(state: JobState, path: Path, pieces: int) -> None:
+def _place_skipped(state: JobState, path: Path, shards: int) -> None:
     """Join what was skipped; the file appears whole."""
     draft = path.with_name(f".{path.name}.draft")
     with draft.open("wb") as file:
         file.write(tab_separated([name] for name in _SKIPPED_COLUMNS))
-        state.join(SKIPPED, range(pieces), lambda part: file.write(part.read_bytes()))
+        state.join(SKIPPED, range(shards), lambda part: file.write(part.read_bytes()))
     state.place(draft, path)

@@ -1,6 +1,6 @@
-"""One piece of a batch job: names in, a part of the result out.
+"""One shard of a batch job: names in, a part of the result out.
 
-Shape letters: B questions of a piece.
+Shape letters: B questions of a shard.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class JobOptions:
         exact: certify each answer.
         skip_unknown: pass over questions with an unknown name.
         min_probability: for a completion, the least probability of an answer; in [0, 1].
-        piece: most questions of a piece, which an interrupt can lose in each process.
+        shard: most questions of a shard, which an interrupt can lose in each process.
     """
 
     k: int = 10
@@ -51,12 +51,12 @@ class JobOptions:
     exact: bool = True
     skip_unknown: bool = False
     min_probability: float = 0.5
-    piece: int = 8192
+    shard: int = 8192
 
     @property
     def size(self) -> int:
-        """Questions of a piece: so many that its answers fit into memory."""
-        return max(1, min(self.piece, _ANSWERS_AT_ONCE // self.k))
+        """Questions of a shard: so many that its answers fit into memory."""
+        return max(1, min(self.shard, _ANSWERS_AT_ONCE // self.k))
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Heads:
 
 
 class Predictor:
-    """Answers pieces, each into parts of its own in the folder of the job."""
+    """Answers shards, each into parts of its own in the folder of the job."""
 
     def __init__(
         self, bundle: Bundle, options: JobOptions, folder: Path, answers: Path, source: Path
@@ -101,8 +101,8 @@ class Predictor:
         self._format, self._source = format_of(answers), source
         self._resolver = Resolver(bundle.vocabulary)
 
-    def __call__(self, number: int, piece: Questions | Heads) -> Tally:
-        """Answer a piece and record it.
+    def __call__(self, number: int, shard: Questions | Heads) -> Tally:
+        """Answer a shard and record it.
 
         Raises:
             DatasetError: naming the first line with an unknown name, unless they are skipped.
@@ -111,34 +111,34 @@ class Predictor:
         draft = draft_of(path)
         writer = self._format.part(draft)
         try:
-            if isinstance(piece, Heads):
-                tally = self._complete(piece, writer)
+            if isinstance(shard, Heads):
+                tally = self._complete(shard, writer)
             else:
-                tally = self._predict(number, piece, writer)
+                tally = self._predict(number, shard, writer)
         finally:
             writer.close()
         replace_file(draft, path)
         write_record(self._folder, number, tally)
         return tally
 
-    def _predict(self, number: int, piece: Questions, writer: Writer) -> Tally:
-        entities, relations = self._resolver.rows(piece)
+    def _predict(self, number: int, shard: Questions, writer: Writer) -> Tally:
+        entities, relations = self._resolver.rows(shard)
         bad = np.flatnonzero((entities < 0) | (relations < 0))
         if bad.size:
             if not self._options.skip_unknown:
-                raise self._resolver.unknown(self._source, piece, int(bad[0]))
-            self._write_skipped(number, piece, bad)
+                raise self._resolver.unknown(self._source, shard, int(bad[0]))
+            self._write_skipped(number, shard, bad)
         good = np.flatnonzero((entities >= 0) & (relations >= 0))
-        relations = relations + piece.asks_head * self._bundle.manifest.relations
+        relations = relations + shard.asks_head * self._bundle.manifest.relations
         tally = Tally(skipped=len(bad))
         step = max(1, min(_ASKED_AT_ONCE, _ANSWERS_AT_ONCE // self._options.k))
         for start in range(0, len(good), step):
             part = good[start : start + step]
             answers = self._ask(entities[part], relations[part])
             ranked = self._ranked(answers, relations[part])
-            asked = _asked(piece, part)
+            asked = _asked(shard, part)
             rows = entities[part], relations[part]
-            writer.write(self._records(piece.first + part, asked, ranked, *rows))
+            writer.write(self._records(shard.first + part, asked, ranked, *rows))
             tally += Tally(len(part), len(ranked.rows), int(ranked.exact.sum()))
         return tally
 
@@ -160,18 +160,18 @@ class Predictor:
         rows = answers.rows.astype(np.int64)
         return Ranked(owners, rows, scores, probabilities, answers.exact, known)
 
-    def _complete(self, piece: Heads, writer: Writer) -> Tally:
+    def _complete(self, shard: Heads, writer: Writer) -> Tally:
         options, vocabulary = self._options, self._bundle.vocabulary
-        allow, tally = candidates(self._bundle, piece.relation, "tail"), Tally()
-        relation = vocabulary.relations.ids[piece.relation]
-        for start in range(0, len(piece), _COMPLETED_AT_ONCE):
-            entities = piece.entities[start : start + _COMPLETED_AT_ONCE]
+        allow, tally = candidates(self._bundle, shard.relation, "tail"), Tally()
+        relation = vocabulary.relations.ids[shard.relation]
+        for start in range(0, len(shard), _COMPLETED_AT_ONCE):
+            entities = shard.entities[start : start + _COMPLETED_AT_ONCE]
             least, exact = options.min_probability, options.exact
-            ranked = probable(self._engine, entities, piece.relation, least, allow, exact=exact)
+            ranked = probable(self._engine, entities, shard.relation, least, allow, exact=exact)
             heads, count = vocabulary.entities.ids.take(entities), len(entities)
             asked = heads, [relation] * count, ["?"] * count
-            numbers = piece.first + start + np.arange(count)
-            relations = np.full(count, piece.relation)
+            numbers = shard.first + start + np.arange(count)
+            relations = np.full(count, shard.relation)
             writer.write(self._records(numbers, asked, ranked, entities, relations))
             tally += Tally(count, len(ranked.rows), int(ranked.exact.sum()))
         return tally
@@ -202,24 +202,24 @@ class Predictor:
             asks_head=(relations != forward)[owners],
         )
 
-    def _write_skipped(self, number: int, piece: Questions, bad: Rows) -> None:
+    def _write_skipped(self, number: int, shard: Questions, bad: Rows) -> None:
         path = part_path(self._folder, number, SKIPPED)
-        names = np.array([piece.heads, piece.relations, piece.tails], dtype=object)[:, bad]
+        names = np.array([shard.heads, shard.relations, shard.tails], dtype=object)[:, bad]
         reasons = [
-            self._resolver.unknown(self._source, piece, place).problem for place in bad.tolist()
+            self._resolver.unknown(self._source, shard, place).problem for place in bad.tolist()
         ]
         draft = draft_of(path)
-        lines = list(map(str, (piece.line + bad).tolist()))
+        lines = list(map(str, (shard.line + bad).tolist()))
         draft.write_bytes(tab_separated([lines, *names.tolist(), reasons]))
         replace_file(draft, path)
 
 
-def _asked(piece: Questions, which: Rows) -> Asked:
+def _asked(shard: Questions, which: Rows) -> Asked:
     """Head, relation and tail of some questions; ``?`` is what they ask for."""
     heads, relations, tails = (
         [names[place] for place in which.tolist()]
-        for names in (piece.heads, piece.relations, piece.tails)
+        for names in (shard.heads, shard.relations, shard.tails)
     )
-    for place, asks_head in enumerate(piece.asks_head[which].tolist()):
+    for place, asks_head in enumerate(shard.asks_head[which].tolist()):
         (heads if asks_head else tails)[place] = "?"
     return heads, relations, tails

@@ -1,9 +1,9 @@
-"""Questions on disk, read in pieces: TSV, gzip of it, or Parquet, by the ending of the name.
+"""Questions on disk, read in shards: TSV, gzip of it, or Parquet, by the ending of the name.
 
 A question is a triple whose head or tail is empty or ``?``. A TSV file has no header, unless its
 first line is ``head<TAB>relation<TAB>tail``; a Parquet file has columns of these names.
 
-Shape letters: B questions of a piece.
+Shape letters: B questions of a shard.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Questions:
-    """A piece of a file.
+    """A shard of a file.
 
     Attributes:
         first: number of the first question in its file, from 1.
@@ -83,7 +83,7 @@ class Questions:
 
 
 def read_questions(path: Path, size: int) -> Iterator[Questions]:
-    """Pieces of ``size`` questions; the last one may be shorter.
+    """Shards of ``size`` questions; the last one may be shorter.
 
     Raises:
         DatasetError: naming the file and, where there is one, the line: it cannot be read, is not
@@ -91,20 +91,20 @@ def read_questions(path: Path, size: int) -> Iterator[Questions]:
     """
     read = _read_parquet if path.suffix == ".parquet" else _read_text
     try:
-        for piece in read(path, size):
-            yield piece.check(path)
+        for shard in read(path, size):
+            yield shard.check(path)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(path, f"cannot be read: {error}") from error
 
 
-def _refuse_long_names(path: Path, piece: Questions) -> None:
-    """No vocabulary has such names, and to look them up would take memory for all of the piece."""
-    for names in (piece.heads, piece.relations, piece.tails):
+def _refuse_long_names(path: Path, shard: Questions) -> None:
+    """No vocabulary has such names, and to look them up would take memory for all of the shard."""
+    for names in (shard.heads, shard.relations, shard.tails):
         sizes = list(map(len, names))
         if max(sizes, default=0) > MAX_BYTES:
             place = next(place for place, size in enumerate(sizes) if size > MAX_BYTES)
             problem = f"expected names of at most {MAX_BYTES} bytes, found {shorten(names[place])}"
-            raise DatasetError(path, problem, piece.line + place)
+            raise DatasetError(path, problem, shard.line + place)
 
 
 def _asked(names: list[str]) -> NDArray[np.bool_]:
@@ -119,9 +119,9 @@ def _read_text(path: Path, size: int) -> Iterator[Questions]:
         header = [line.removeprefix(_BOM).rstrip(b"\r") for line in start]
         start, line = ([], 2) if header == ["\t".join(COLUMNS).encode()] else (start, 1)
         lines, first = chain(start, lines), 1
-        while piece := list(islice(lines, size)):
-            yield Questions(first, line, *_split(path, piece, line))
-            first, line = first + len(piece), line + len(piece)
+        while shard := list(islice(lines, size)):
+            yield Questions(first, line, *_split(path, shard, line))
+            first, line = first + len(shard), line + len(shard)
 
 
 def _blocks(path: Path, file: BinaryIO) -> Iterator[list[bytes]]:
@@ -199,7 +199,7 @@ def _texts(path: Path, column: object) -> list[str]:
 
 
 def _regroup(parts: Iterable[list[list[str]]], size: int) -> Iterator[Questions]:
-    """Pieces of ``size``, whatever groups of rows the file was written in."""
+    """Shards of ``size``, whatever groups of rows the file was written in."""
     first, columns = 1, [[], [], []]  # type: tuple[int, list[list[str]]]
     for part in chain(parts, [None]):
         if part is not None:

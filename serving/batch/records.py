@@ -1,6 +1,6 @@
 """Ranked answers as columns, and what a file format has to do with them.
 
-Each piece of a job becomes a part of its own; the parts joined in order are the file. The same
+Each shard of a job becomes a part of its own; the parts joined in order are the file. The same
 records in the same parts always give the same bytes.
 
 Shape letters: A answers.

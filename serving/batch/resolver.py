@@ -1,6 +1,6 @@
 """Names of questions to rows, many at a time.
 
-Shape letters: B questions of a piece.
+Shape letters: B questions of a shard.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Resolver:
         self._vocabulary = vocabulary
         self._recent: dict[str, dict[str, int]] = {"entity": {}, "relation": {}}
 
-    def rows(self, piece: Questions) -> tuple[Rows, Rows]:
+    def rows(self, shard: Questions) -> tuple[Rows, Rows]:
         """Rows of the given entities [B] and of the relations [B]; -1 for unknown names."""
         vocabulary = self._vocabulary
-        entities = self._look_up(vocabulary.entities, piece.entities)
-        return entities, self._look_up(vocabulary.relations, piece.relations)
+        entities = self._look_up(vocabulary.entities, shard.entities)
+        return entities, self._look_up(vocabulary.relations, shard.relations)
 
     def _look_up(self, names: NameTable, wanted: Sequence[str]) -> Rows:
         recent = self._recent[names.kind]
@@ -51,17 +51,17 @@ class Resolver:
             recent.update((name, row) for name, row in pairs if row >= 0)
         return rows
 
-    def unknown(self, source: Path, piece: Questions, place: int) -> DatasetError:
-        """Why a question of the piece, one whose row is -1, is refused.
+    def unknown(self, source: Path, shard: Questions, place: int) -> DatasetError:
+        """Why a question of the shard, one whose row is -1, is refused.
 
         Args:
             source: the file, for the message.
-            piece: of it.
-            place: of the question in the piece.
+            shard: of it.
+            place: of the question in the shard.
         """
         try:
-            self._vocabulary.relations.row(piece.relations[place])
-            self._vocabulary.entities.row(piece.entities[place])
+            self._vocabulary.relations.row(shard.relations[place])
+            self._vocabulary.entities.row(shard.entities[place])
         except RequestError as error:
-            return DatasetError(source, str(error), piece.line + place)
+            return DatasetError(source, str(error), shard.line + place)
         raise AssertionError("called with a question that can be asked")

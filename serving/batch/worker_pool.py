@@ -1,4 +1,4 @@
-"""Processes that answer the pieces of one job; their results come back in order."""
+"""Processes that answer the shards of one job; their results come back in order."""
 
 from __future__ import annotations
 
@@ -55,41 +55,41 @@ def available_cores() -> int:
 
 
 def work(
-    spec: JobSpec, pieces: Iterable[tuple[int, Shard]], workers: int
+    spec: JobSpec, shards: Iterable[tuple[int, Shard]], workers: int
 ) -> Iterator[tuple[int, Tally]]:
-    """Answer numbered pieces; at most a few of them are in memory at a time.
+    """Answer numbered shards; at most a few of them are in memory at a time.
 
     Args:
         spec: whose bundle has been verified.
-        pieces: taken as they are needed.
+        shards: taken as they are needed.
         workers: processes; with 1, this one does the work.
 
     Yields:
-        The number and tally of each piece, in order.
+        The number and tally of each shard, in order.
 
     Raises:
         JobError: if a process is killed, or finds another bundle.
-        MuldeError: what the first piece that fails raises.
+        MuldeError: what the first shard that fails raises.
     """
     if workers > 1:
-        yield from _work_together(spec, pieces, workers)
+        yield from _work_together(spec, shards, workers)
         return
     with threadpool_limits(limits=1):
         predictor = spec.predictor()
-        for number, piece in pieces:
-            yield number, predictor(number, piece)
+        for number, shard in shards:
+            yield number, predictor(number, shard)
 
 
 def _work_together(
-    spec: JobSpec, pieces: Iterable[tuple[int, Shard]], workers: int
+    spec: JobSpec, shards: Iterable[tuple[int, Shard]], workers: int
 ) -> Iterator[tuple[int, Tally]]:
     # Not forked: the libraries' threads would not be there in the child.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(spec,))
     waiting: deque[tuple[int, Future[Tally]]] = deque()
     try:
-        for number, piece in pieces:
-            waiting.append((number, pool.submit(_answer, number, piece)))
+        for number, shard in shards:
+            waiting.append((number, pool.submit(_answer, number, shard)))
             if len(waiting) > _WAITING * workers:
                 yield _next(waiting)
         while waiting:
@@ -124,6 +124,6 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _answer(number: int, piece: Shard) -> Tally:
+def _answer(number: int, shard: Shard) -> Tally:
     assert _predictor is not None
-    return _predictor(number, piece)
+    return _predictor(number, shard)

@@ -14,15 +14,14 @@ from mulde.client.requests import Request
 from mulde.client.synchronous import Client
 from mulde.errors import InvalidArgument
 from serving.registry.batcher import Batcher
-from serving.registry.manager import Director, LocalModels
+from serving.registry.manager import LocalModels, ModelManager
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
 from serving.rpc.admission import AdmissionController
 from serving.rpc.handlers import Call
-from serving.rpc.prediction import LinkPrediction
+from serving.rpc.methods import reading_methods
 from serving.rpc.request import Limits
-from serving.rpc.vocabulary import VocabularySearch
 
 T = TypeVar("T")
 _REQUESTS, _PAIRS, _BYTES = 1 << 10, 1 << 40, 1 << 32
@@ -53,16 +52,12 @@ class LocalClient(Client):
             BundleError: if it is missing or damaged.
         """
         self.registry = Registry(Tuning(low_memory=low_memory))
-        Director(Repository(bundle), LocalModels(self.registry.apply)).start()
+        ModelManager(Repository(bundle), LocalModels(self.registry.apply)).start()
         limits = Limits()
         batcher = Batcher(max_batch=limits.max_batch_size)
-        methods = {
-            **LinkPrediction(self.registry, batcher, limits).methods(),
-            **VocabularySearch(self.registry, batcher, limits).methods(),
-        }
         self._runs = {
             f"/{method.containing_service.full_name}/{method.name}": run
-            for method, run in methods.items()
+            for method, run in reading_methods(self.registry, batcher, limits).items()
         }
         self._admission = AdmissionController(_REQUESTS, _PAIRS, _BYTES)
 

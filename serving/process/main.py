@@ -24,11 +24,11 @@ from serving.process.settings import Settings, check_exposure, check_state
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.workers.run_folder import RunFolder
 from serving.process.workers.supervisor import Supervisor
-from serving.registry.manager import Director, LocalModels
+from serving.registry.manager import LocalModels, ModelManager
 from serving.registry.model import Model
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
-from serving.registry.served_models import Lineup
+from serving.registry.served_models import ServedModels
 
 
 def check(settings: Settings) -> list[Model]:
@@ -43,7 +43,7 @@ def check(settings: Settings) -> list[Model]:
     check_files(settings)
     stores = stores_of(settings)
     registry = Registry(tuning_of(settings), loaded=None if stores is None else stores.attach)
-    _director(settings, registry).start()
+    _manager(settings, registry).start()
     return list(registry.snapshot.models.values())
 
 
@@ -95,12 +95,12 @@ def _serve_alone(
 ) -> bool:
     """Serve in this process; whether every call was answered."""
     started = perf_counter()
-    directors: list[Director] = []
+    managers: list[ModelManager] = []
     draining = threading.Event()
 
-    def changes(registry: Registry) -> Director:
-        directors.append(_director(settings, registry))
-        return directors[0]
+    def changes(registry: Registry) -> ModelManager:
+        managers.append(_manager(settings, registry))
+        return managers[0]
 
     server = Server(settings, log, changes)
     listening = threading.Event()
@@ -115,12 +115,12 @@ def _serve_alone(
 
     probes = Probes(server.metrics.exposition, lambda: True, readiness)
     with _endpoints(settings, log, probes) as endpoints:
-        if not _wait_for(directors[0].start, shutdown):
+        if not _wait_for(managers[0].start, shutdown):
             return True
         server.listen(settings.server.grpc_port)
         listening.set()
         shutdown.reload = lambda: server.reload(read)
-        _announce(settings, log, endpoints, directors[0].lineup, perf_counter() - started)
+        _announce(settings, log, endpoints, managers[0].served_models, perf_counter() - started)
         next_s = LOOK_AFTER_S
         while not shutdown.wait(next_s):
             notify("WATCHDOG=1")
@@ -145,7 +145,7 @@ def _serve_together(
             if not supervisor.start(shutdown):
                 return True
             shutdown.reload = lambda: supervisor.reload(read)
-            _announce(settings, log, endpoints, supervisor.lineup, perf_counter() - started)
+            _announce(settings, log, endpoints, supervisor.served_models, perf_counter() - started)
             supervisor.watch(shutdown)
             notify("STOPPING=1")
             log.info("draining", grace_s=supervisor.settings.server.grace_s)
@@ -177,9 +177,9 @@ def _wait_for(load: Callable[[], None], shutdown: ShutdownEvent) -> bool:
     return True
 
 
-def _director(settings: Settings, registry: Registry) -> Director:
+def _manager(settings: Settings, registry: Registry) -> ModelManager:
     models = settings.models
-    return Director(Repository(models.dir), LocalModels(registry.apply), models.pins)
+    return ModelManager(Repository(models.dir), LocalModels(registry.apply), models.pins)
 
 
 @contextmanager
@@ -196,19 +196,23 @@ def _endpoints(settings: Settings, log: Log, probes: Probes) -> Iterator[HttpEnd
 
 
 def _announce(
-    settings: Settings, log: Log, endpoints: HttpEndpoints | None, lineup: Lineup, seconds: float
+    settings: Settings,
+    log: Log,
+    endpoints: HttpEndpoints | None,
+    served_models: ServedModels,
+    seconds: float,
 ) -> None:
     """Write one line of JSON to stdout that says where the server listens; log the rest."""
     server = settings.server
     line: dict[str, Any] = {"event": "serving", "host": server.host, "grpc_port": server.grpc_port}
     line["metrics_host"] = server.metrics_host
     line["metrics_port"] = endpoints.port if endpoints else None
-    line["models"] = lineup.keys()
+    line["models"] = served_models.keys()
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
     notify("READY=1")
     log.info("serving", port=server.grpc_port, models=line["models"], seconds=round(seconds, 3))
-    for (name, version), reason in lineup.failures.items():
+    for (name, version), reason in served_models.failures.items():
         log.warning("not loaded", model=f"{name}/{version}", reason=reason)
 
 

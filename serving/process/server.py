@@ -16,7 +16,6 @@ from grpc_reflection.v1alpha import reflection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mulde.errors import ConfigError, StoreError
-from mulde.v1 import facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 from serving.engine.entity_table import use_threads
 from serving.process.access.auth import AuthInterceptor
 from serving.process.access.tls import credentials
@@ -34,21 +33,13 @@ from serving.registry.batcher import Batcher
 from serving.registry.fact_stores import FactStores
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry, Snapshot
-from serving.registry.served_models import Lineup
-from serving.rpc.admin import Administration, Changes
+from serving.registry.served_models import ServedModels
+from serving.rpc.admin import Changes
 from serving.rpc.admission import AdmissionController
-from serving.rpc.facts import FactChanges
 from serving.rpc.handlers import Call, Services
-from serving.rpc.prediction import LinkPrediction
+from serving.rpc.methods import SERVICES, all_methods
 from serving.rpc.request import Limits
-from serving.rpc.vocabulary import VocabularySearch
 
-SERVICES = (
-    prediction_pb2.DESCRIPTOR.services_by_name["LinkPredictionService"],
-    vocabulary_pb2.DESCRIPTOR.services_by_name["VocabularyService"],
-    model_pb2.DESCRIPTOR.services_by_name["ModelService"],
-    facts_pb2.DESCRIPTOR.services_by_name["FactService"],
-)
 _FOLLOW_S = 0.1
 _HEALTH = ("", *(service.full_name for service in SERVICES))
 LOOK_AFTER_S, LOOK_AFTER_CROWDED_S = 0.5, 0.05
@@ -152,12 +143,7 @@ class Server:
         limits = limits_of(self.settings)
         batcher = self._batcher
         self._calls = CallLog(self.metrics, self.log, self.settings.log.requests, self._end_span)
-        methods = {
-            **LinkPrediction(self.registry, batcher, limits).methods(),
-            **VocabularySearch(self.registry, batcher, limits).methods(),
-            **Administration(self.registry, changes, limits).methods(),
-            **FactChanges(self.registry).methods(),
-        }
+        methods = all_methods(self.registry, batcher, limits, changes)
         services = Services(methods, self.admission, self._auth.of, self._calls)
         self._server.add_generic_rpc_handlers((services,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -186,14 +172,14 @@ class Server:
 
     def _follow_facts(self, stores: FactStores) -> None:
         """Take over changes of facts that other processes make; drop those that models carry."""
-        trouble, compacted = "", Lineup()
+        trouble, compacted = "", ServedModels()
         while True:
             try:
                 self.registry.refresh()
-                lineup = self.registry.snapshot.lineup
-                if lineup is not compacted:
+                served_models = self.registry.snapshot.served_models
+                if served_models is not compacted:
                     stores.compact(self.registry.snapshot.models.values())
-                    compacted = lineup
+                    compacted = served_models
                 trouble = ""
             except StoreError as error:
                 if str(error) != trouble:

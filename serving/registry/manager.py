@@ -12,7 +12,7 @@ from mulde.bundle.files import manifest_digest
 from mulde.bundle.manifest import NAME
 from mulde.errors import BundleError, InvalidArgument, UnknownModel
 from serving.registry.repository import Place, Repository
-from serving.registry.served_models import Lineup
+from serving.registry.served_models import ServedModels
 
 
 class ServedState(Protocol):
@@ -22,11 +22,11 @@ class ServedState(Protocol):
         """Hold the lock under which models are changed."""
 
     @property
-    def lineup(self) -> Lineup:
+    def served_models(self) -> ServedModels:
         """What is served."""
 
-    def switch(self, lineup: Lineup) -> None:
-        """Load what is new in a lineup, then serve it.
+    def switch(self, served_models: ServedModels) -> None:
+        """Load what is new in it, then serve it.
 
         Raises:
             BundleError: if it cannot be loaded; nothing has changed then.
@@ -36,11 +36,11 @@ class ServedState(Protocol):
 class LocalModels:
     """The models of this process."""
 
-    def __init__(self, apply: Callable[[Lineup], None]) -> None:
+    def __init__(self, apply: Callable[[ServedModels], None]) -> None:
         """Start with nothing loaded; ``apply`` loads and switches, see ``Registry.apply``."""
         self._apply = apply
         self._lock = threading.Lock()
-        self.lineup = Lineup()
+        self.served_models = ServedModels()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -48,13 +48,13 @@ class LocalModels:
         with self._lock:
             yield
 
-    def switch(self, lineup: Lineup) -> None:
+    def switch(self, served_models: ServedModels) -> None:
         """See ``ServedState``."""
-        self._apply(lineup)
-        self.lineup = lineup
+        self._apply(served_models)
+        self.served_models = served_models
 
 
-class Director:
+class ModelManager:
     """Change which models are served."""
 
     def __init__(
@@ -73,9 +73,9 @@ class Director:
         self._repository, self._state, self._pins = repository, state, dict(pins or {})
 
     @property
-    def lineup(self) -> Lineup:
+    def served_models(self) -> ServedModels:
         """What is served."""
-        return self._state.lineup
+        return self._state.served_models
 
     def start(self) -> None:
         """Load the newest version of each name, or the pinned one.
@@ -97,7 +97,7 @@ class Director:
                 for name in dict.fromkeys(place.name for place in places)
                 for error in self._start_name([p for p in places if p.name == name])
             ]
-        if failed and not self.lineup.entries:
+        if failed and not self.served_models.entries:
             raise failed[0]
 
     def _start_name(self, places: list[Place]) -> list[BundleError]:
@@ -143,12 +143,12 @@ class Director:
         if name:
             check_name("name", name)
         with self._state.changing():
-            name, current = self.lineup.key(name, "", "name")
+            name, current = self.served_models.key(name, "", "name")
             place = self._repository.find(name)
-            if self.lineup.entries[name].pinned or place.version == current:
+            if self.served_models.entries[name].pinned or place.version == current:
                 return name, current, False
             self._make_current(place, pinned=False, keep=True)
-            self._state.switch(self.lineup.without(name, [current]))
+            self._state.switch(self.served_models.without(name, [current]))
         return place.name, place.version, True
 
     def unload(self, name: str, version: str) -> list[tuple[str, str]]:
@@ -164,17 +164,17 @@ class Director:
         if version:
             check_name("version", version)
         with self._state.changing():
-            self.lineup.key(name, version, "name")
-            versions = [version] if version else list(self.lineup.entries[name].places)
-            self._state.switch(self.lineup.without(name, versions))
+            self.served_models.key(name, version, "name")
+            versions = [version] if version else list(self.served_models.entries[name].places)
+            self._state.switch(self.served_models.without(name, versions))
         return [(name, one) for one in versions]
 
     def _make_current(self, place: Place, *, pinned: bool, keep: bool) -> None:
         try:
             chosen = replace(place, digest=manifest_digest(place.path))
-            self._state.switch(self.lineup.with_current(chosen, pinned=pinned, keep=keep))
+            self._state.switch(self.served_models.with_current(chosen, pinned=pinned, keep=keep))
         except BundleError as error:
-            self._state.switch(self.lineup.with_failure(place, str(error)))
+            self._state.switch(self.served_models.with_failure(place, str(error)))
             raise
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from mulde.v1 import common_pb2
 from serving.registry.model import Model, Tuning
 from serving.registry.repository import Place
-from serving.registry.served_models import Lineup
+from serving.registry.served_models import ServedModels
 
 Key = tuple[str, str]
 
@@ -26,9 +26,9 @@ _TURN_S = 0.0005
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A lineup and its models, by name and version."""
+    """A served_models and its models, by name and version."""
 
-    lineup: Lineup = field(default_factory=Lineup)
+    served_models: ServedModels = field(default_factory=ServedModels)
     models: Mapping[Key, Model] = field(default_factory=dict)
 
     @cached_property
@@ -36,7 +36,7 @@ class Snapshot:
         """Models by name and version as requests write them, either of which may be empty."""
         current = {
             (name, ""): self.models[name, entry.current]
-            for name, entry in self.lineup.entries.items()
+            for name, entry in self.served_models.entries.items()
         }
         selected = {**self.models, **current}
         if len(current) == 1:
@@ -51,11 +51,11 @@ class Snapshot:
             InvalidArgument: if several are and none is named.
         """
         model = self._by_selector.get((name, version))
-        return model or self.models[self.lineup.key(name, version, "model.name")]
+        return model or self.models[self.served_models.key(name, version, "model.name")]
 
     def is_current(self, model: Model) -> bool:
         """Whether a model answers where no version is named."""
-        return self.lineup.entries[model.name].current == model.version
+        return self.served_models.entries[model.name].current == model.version
 
 
 class Registry:
@@ -82,17 +82,17 @@ class Registry:
         """See ``Snapshot.pick``."""
         return self.snapshot.pick(selector.name, selector.version)
 
-    def apply(self, lineup: Lineup) -> None:
-        """Load what is new in a lineup, then switch to it.
+    def apply(self, served_models: ServedModels) -> None:
+        """Load what is new in it, then switch to it.
 
         Raises:
             BundleError: if something cannot be loaded; nothing has changed then.
         """
-        self.prepare(lineup)
-        self.commit(lineup)
+        self.prepare(served_models)
+        self.commit(served_models)
 
-    def prepare(self, lineup: Lineup) -> None:
-        """Load and warm up what is new in a lineup, beside what answers now.
+    def prepare(self, served_models: ServedModels) -> None:
+        """Load and warm up what is new in it, beside what answers now.
 
         Raises:
             BundleError: if something cannot be loaded.
@@ -101,7 +101,7 @@ class Registry:
         loaded = self.snapshot.models
         places = {
             (place.name, place.version): place
-            for entry in lineup.entries.values()
+            for entry in served_models.entries.values()
             for place in entry.places.values()
         }
         with _in_small_steps():
@@ -124,9 +124,9 @@ class Registry:
         for model in self.snapshot.models.values():
             model.refresh()
 
-    def commit(self, lineup: Lineup) -> None:
-        """Switch to the lineup that was prepared, and let go of what is not in it."""
-        self.snapshot, self._staged = Snapshot(lineup, self._staged), {}
+    def commit(self, served_models: ServedModels) -> None:
+        """Switch to what was prepared, and close what is not in it."""
+        self.snapshot, self._staged = Snapshot(served_models, self._staged), {}
         self._changed(self.snapshot)
 
     def abort(self) -> None:

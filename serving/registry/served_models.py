@@ -1,7 +1,7 @@
-"""Which versions are loaded, as plain values: how a lineup changes, apart from any loading.
+"""Which versions are loaded, as plain values: how they change, apart from any loading.
 
-The same steps run in one process or in front of many: compute the next lineup, have everybody load
-what is new in it, then have everybody switch.
+The same steps run in one process or in several: compute the next state, have all processes load
+what is new in it, then have all switch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Lineup:
+class ServedModels:
     """Everything that is loaded, and what could not be.
 
     Attributes:
@@ -71,7 +71,7 @@ class Lineup:
             for place in sorted(entry.places.values(), key=lambda place: place.order)
         ]
 
-    def with_current(self, place: Place, *, pinned: bool, keep: bool) -> Lineup:
+    def with_current(self, place: Place, *, pinned: bool, keep: bool) -> ServedModels:
         """A version loaded and current; the other versions stay loaded if ``keep``.
 
         One that is loaded stays as it was loaded, whatever lies in its place by now.
@@ -81,9 +81,9 @@ class Lineup:
         entry = Entry({place.version: place, **places}, place.version, pinned)
         failures = dict(self.failures)
         failures.pop((place.name, place.version), None)
-        return Lineup({**self.entries, place.name: entry}, failures)
+        return ServedModels({**self.entries, place.name: entry}, failures)
 
-    def without(self, name: str, versions: list[str]) -> Lineup:
+    def without(self, name: str, versions: list[str]) -> ServedModels:
         """Versions gone; if the current one is, the newest of those that stay becomes current."""
         entry = self.entries[name]
         places = {key: place for key, place in entry.places.items() if key not in versions}
@@ -95,6 +95,6 @@ class Lineup:
             entries[name] = Entry(places, current, entry.pinned and stays)
         return replace(self, entries=entries)
 
-    def with_failure(self, place: Place, reason: str) -> Lineup:
+    def with_failure(self, place: Place, reason: str) -> ServedModels:
         """The same, and a version that could not be loaded."""
         return replace(self, failures={**self.failures, (place.name, place.version): reason})

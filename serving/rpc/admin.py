@@ -17,7 +17,7 @@ _BUILT_IN = ("head:", "tail:")
 
 
 class Changes(Protocol):
-    """Changes what is loaded, in this process or in all workers; see ``Director``."""
+    """Changes what is loaded, in this process or in all workers; see ``ModelManager``."""
 
     def load(self, name: str, version: str, pin: bool) -> tuple[str, str]:
         """Load and make current; the name and version that are current then."""
@@ -55,7 +55,7 @@ class Administration:
         snapshot = self._registry.snapshot
         size = read_page_size(request.page_size, _PAGE)
         start = read_token(request.page_token, "models")
-        keys = sorted({*snapshot.models, *snapshot.lineup.failures})
+        keys = sorted({*snapshot.models, *snapshot.served_models.failures})
         models = [_listed(snapshot, *key) for key in keys[start : start + size]]
         token = next_token(start + size, "models") if start + size < len(keys) else ""
         return model_pb2.ListModelsResponse(models=models, next_page_token=token)
@@ -109,7 +109,7 @@ def _listed(snapshot: Snapshot, name: str, version: str) -> model_pb2.Model:
         name=name,
         version=version,
         state=model_pb2.MODEL_STATE_FAILED,
-        failure=snapshot.lineup.failures[name, version],
+        failure=snapshot.served_models.failures[name, version],
     )
 
 
@@ -123,7 +123,7 @@ def describe(snapshot: Snapshot, model: Model) -> model_pb2.Model:
         version=model.version,
         state=model_pb2.MODEL_STATE_READY,
         current=current,
-        pinned=current and snapshot.lineup.entries[model.name].pinned,
+        pinned=current and snapshot.served_models.entries[model.name].pinned,
         created=manifest.created,
         family=manifest.family,
         dimension=manifest.dimension,

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 from mulde.v1 import common_pb2, facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
-from serving.process.server import SERVICES
+from serving.rpc.methods import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {

@@ -21,17 +21,14 @@ from serving.process.access.auth import AuthInterceptor
 from serving.process.monitoring.logs import open_log
 from serving.process.settings import LogSettings
 from serving.registry.batcher import Batcher
-from serving.registry.manager import Director, LocalModels
+from serving.registry.manager import LocalModels, ModelManager
 from serving.registry.model import Tuning
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
-from serving.rpc.admin import Administration
 from serving.rpc.admission import AdmissionController
-from serving.rpc.facts import FactChanges
 from serving.rpc.handlers import Call, Services
-from serving.rpc.prediction import LinkPrediction
+from serving.rpc.methods import all_methods
 from serving.rpc.request import Limits
-from serving.rpc.vocabulary import VocabularySearch
 from tests.fuzz.readers import TryBytes
 
 LIMITS = Limits(max_batch_size=64, max_k=20, max_name_bytes=64, max_filter_names=200)
@@ -93,16 +90,11 @@ class Details(NamedTuple):
 def methods(bundle: Path) -> list[tuple[Callable[[bytes, Any], bytes], type[Message]]]:
     """Each method of the contract over a bundle, and what it answers with."""
     registry = Registry(Tuning(max_name_bytes=LIMITS.max_name_bytes))
-    director = Director(Repository(bundle), LocalModels(registry.apply))
-    director.start()
+    manager = ModelManager(Repository(bundle), LocalModels(registry.apply))
+    manager.start()
     admission = AdmissionController(64, 16, 1 << 30)
     batcher = Batcher(max_batch=LIMITS.max_batch_size)
-    runs = {
-        **LinkPrediction(registry, batcher, LIMITS).methods(),
-        **VocabularySearch(registry, batcher, LIMITS).methods(),
-        **Administration(registry, director, LIMITS).methods(),
-        **FactChanges(registry).methods(),
-    }
+    runs = all_methods(registry, batcher, LIMITS, manager)
     services = Services(
         runs, admission, AuthInterceptor(None, open_log(LogSettings()), 60).of, Unforgiving()
     )

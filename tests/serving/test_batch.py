@@ -63,7 +63,7 @@ def lines(path: Path) -> list[list[str]]:
 
 def test_the_answers_are_those_of_exhaustive_scoring(toy: Toy, tmp_path: Path) -> None:
     asked = questions(60)
-    tally = run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv", JobOptions(k=5, piece=7))
+    tally = run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv", JobOptions(k=5, shard=7))
     header, *rows = lines(tmp_path / "a.tsv")
     assert tally == Tally(questions=60, answers=300, exact=60)
     assert header[:6] == ["query", "head", "relation", "tail", "rank", "answer"]
@@ -113,7 +113,7 @@ def test_a_header_carriage_returns_and_gzip_change_nothing(toy: Toy, tmp_path: P
     run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv")
     text = "\r\n".join("\t".join(row) for row in [("head", "relation", "tail"), *asked])
     (tmp_path / "q.tsv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + text.encode()))
-    run(tmp_path / "q.tsv.gz", toy, tmp_path / "b.tsv.gz", JobOptions(piece=6))
+    run(tmp_path / "q.tsv.gz", toy, tmp_path / "b.tsv.gz", JobOptions(shard=6))
     assert (
         gzip.decompress((tmp_path / "b.tsv.gz").read_bytes()) == (tmp_path / "a.tsv").read_bytes()
     )
@@ -121,7 +121,7 @@ def test_a_header_carriage_returns_and_gzip_change_nothing(toy: Toy, tmp_path: P
 
 def test_parquet_says_what_tsv_says(toy: Toy, tmp_path: Path) -> None:
     asked = questions(50)
-    options = JobOptions(k=4, piece=8)
+    options = JobOptions(k=4, shard=8)
     run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv", options)
     columns = zip(*asked, strict=True)
     cells = [[cell or None for cell in column] for column in columns]
@@ -141,7 +141,7 @@ def test_parquet_says_what_tsv_says(toy: Toy, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [".tsv", ".tsv.gz", ".parquet"])
 def test_the_number_of_workers_changes_no_byte(toy: Toy, tmp_path: Path, ending: str) -> None:
-    source, options = write(tmp_path / "q.tsv", questions(90)), JobOptions(piece=20)
+    source, options = write(tmp_path / "q.tsv", questions(90)), JobOptions(shard=20)
     one, two = tmp_path / f"a{ending}", tmp_path / f"b{ending}"
     assert run(source, toy, one, options) == run(source, toy, two, options, workers=2)
     assert one.read_bytes() == two.read_bytes()
@@ -169,7 +169,7 @@ def test_a_bad_line_stops_before_any_work(
 ) -> None:
     (tmp_path / "q.tsv").write_bytes(text)
     with pytest.raises(DatasetError) as caught:
-        run(tmp_path / "q.tsv", toy, tmp_path / "a.tsv", JobOptions(piece=1))
+        run(tmp_path / "q.tsv", toy, tmp_path / "a.tsv", JobOptions(shard=1))
     assert caught.value.line == line
     assert problem in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["q.tsv"]
@@ -193,7 +193,7 @@ def test_unknown_names_can_be_skipped_and_are_kept(toy: Toy, tmp_path: Path, wor
     asked[4], asked[5], asked[29] = ("nobody", "P1", "?"), ("?", "P7", "twin"), ("", "P1", "twin")
     source = write(tmp_path / "q.tsv", asked)
     output = Output(tmp_path / "a.tsv", skipped=tmp_path / "s.tsv")
-    options = JobOptions(k=3, skip_unknown=True, piece=5)
+    options = JobOptions(k=3, skip_unknown=True, shard=5)
     tally = predict_file(source, toy.path, output, options, workers=workers)
     assert tally == Tally(questions=27, answers=81, exact=27, skipped=3)
     header, *rows = lines(tmp_path / "s.tsv")
@@ -248,7 +248,7 @@ def test_a_bundle_that_is_replaced_meanwhile_answers_nothing(
             replaced.append(done)
 
     source = write(tmp_path / "q.tsv", [("Q0000001", "P0", "?")] * 50)
-    output, options = Output(tmp_path / "a.tsv"), JobOptions(piece=10)
+    output, options = Output(tmp_path / "a.tsv"), JobOptions(shard=10)
     with pytest.raises(error, match=r"another one|the bundle was replaced"):
         predict_file(source, toy.path, output, options, workers=workers, report=replace)
     assert replaced == [0]
@@ -271,7 +271,7 @@ def test_what_cannot_be_asked_is_refused(toy: Toy, tmp_path: Path) -> None:
         JobOptions(k=0),
         JobOptions(k=E + 1),
         JobOptions(min_probability=2),
-        JobOptions(piece=0),
+        JobOptions(shard=0),
     ):
         with pytest.raises(InvalidArgument):
             run(source, toy, out, options)
@@ -290,7 +290,7 @@ def test_a_completion_finds_every_probable_unknown_fact_once(
     toy: Toy, tmp_path: Path, workers: int
 ) -> None:
     least, margin = 0.3, 1e-6
-    out, options = tmp_path / "c.tsv", JobOptions(min_probability=least, piece=40)
+    out, options = tmp_path / "c.tsv", JobOptions(min_probability=least, shard=40)
     tally = complete(toy.path, Output(out), options, workers=workers)
     curve = open_bundle(toy.path).calibration
     assert curve is not None
@@ -339,7 +339,7 @@ def test_parquet_has_plain_strings_each_kept_once_in_a_group_of_rows(
     toy: Toy, tmp_path: Path
 ) -> None:
     source = write(tmp_path / "q.tsv", questions(64))
-    run(source, toy, tmp_path / "a.parquet", JobOptions(k=20, piece=32))
+    run(source, toy, tmp_path / "a.parquet", JobOptions(k=20, shard=32))
     with parquet.ParquetFile(tmp_path / "a.parquet") as file:
         names = ("head", "relation", "tail", "answer", "label")
         assert {str(file.schema_arrow.field(name).type) for name in names} == {"string"}
@@ -353,9 +353,9 @@ def test_parquet_has_plain_strings_each_kept_once_in_a_group_of_rows(
 def test_a_name_found_before_is_found_again_and_an_unknown_one_is_not_kept(toy: Toy) -> None:
     resolver = Resolver(open_bundle(toy.path).vocabulary)
     heads = ["Q0000007", "nobody", "thing 9", "Q0000007"]
-    piece = Questions(1, 1, heads, ["P1", "relation 2", "P1", "P9"], ["?"] * 4)
+    shard = Questions(1, 1, heads, ["P1", "relation 2", "P1", "P9"], ["?"] * 4)
     for _ in range(2):
-        entities, relations = resolver.rows(piece)
+        entities, relations = resolver.rows(shard)
         assert entities.tolist() == [7, -1, 9, 7]
         assert relations.tolist() == [1, 2, 1, -1]
-        assert "nobody" in str(resolver.unknown(Path("q.tsv"), piece, 1))
+        assert "nobody" in str(resolver.unknown(Path("q.tsv"), shard, 1))

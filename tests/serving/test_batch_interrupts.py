@@ -18,7 +18,7 @@ from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import JobOptions
 from tests.support.toy import Toy, toy_bundle
 
-E, R, QUESTIONS, PIECE = 300, 3, 3000, 50
+E, R, QUESTIONS, SHARD = 300, 3, 3000, 50
 DEADLINE_S = 120
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
@@ -41,18 +41,18 @@ def write_questions(path: Path) -> Path:
 def command(toy: Toy, source: Path, out: Path, workers: int) -> list[str]:
     skipped = out.with_suffix(".skipped")
     arguments = [source, "-o", out, "--bundle", toy.path, "--skip-unknown", skipped]
-    arguments += ["--workers", workers, "--shard", PIECE]
+    arguments += ["--workers", workers, "--shard", SHARD]
     return [sys.executable, "-m", "mulde.cli", "predict", *map(str, arguments)]
 
 
-def pieces_done(out: Path) -> int:
+def shards_done(out: Path) -> int:
     return len(list(out.with_name(f".{out.name}.job").glob("0*.json")))
 
 
-def kill_when(process: subprocess.Popen[bytes], out: Path, pieces: int) -> None:
-    """SIGKILL, as soon as so many pieces are done."""
+def kill_when(process: subprocess.Popen[bytes], out: Path, shards: int) -> None:
+    """SIGKILL, as soon as so many shards are done."""
     end = time.monotonic() + DEADLINE_S
-    while pieces_done(out) < pieces and process.poll() is None:
+    while shards_done(out) < shards and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.001)
     assert process.poll() is None, f"it ended with {process.returncode}, before it could be killed"
@@ -80,16 +80,16 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     source = write_questions(tmp_path / "q.tsv")
     whole, out = tmp_path / f"whole{ending}", tmp_path / f"a{ending}"
     output = Output(whole, skipped=tmp_path / "whole.skipped")
-    options = JobOptions(skip_unknown=True, piece=PIECE)
+    options = JobOptions(skip_unknown=True, shard=SHARD)
     predict_file(source, toy.path, output, options, workers=1)
     moments = np.random.default_rng(workers + len(ending)).integers(1, 45, size=3)
-    for pieces in np.sort(moments).tolist():
+    for shards in np.sort(moments).tolist():
         with subprocess.Popen(
             command(toy, source, out, workers), stderr=subprocess.DEVNULL
         ) as process:
-            kill_when(process, out, pieces)
+            kill_when(process, out, shards)
         assert not out.exists()
-    before = pieces_done(out)
+    before = shards_done(out)
     done = subprocess.run(command(toy, source, out, workers), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert before > 0
@@ -123,7 +123,7 @@ def test_a_killed_worker_ends_the_run_which_can_go_on(toy: Toy, tmp_path: Path) 
         command(toy, source, out, 2), stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         end = time.monotonic() + DEADLINE_S
-        while pieces_done(out) < 2:
+        while shards_done(out) < 2:
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < end
             time.sleep(0.001)

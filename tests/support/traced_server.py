@@ -16,7 +16,7 @@ from serving.process.monitoring.logs import open_log
 from serving.process.port import reserve_port
 from serving.process.server import Server
 from serving.process.settings_sources import read_settings
-from serving.registry.manager import Director, LocalModels
+from serving.registry.manager import LocalModels, ModelManager
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
 from tests.support.server import ROOT
@@ -33,14 +33,14 @@ def main(bundle: Path, listing: Path) -> None:
     settings = read_settings({"server": {"grpc_port": 0}, "models": {"dir": bundle}})
     reserved = reserve_port(settings.server)
     port = reserved.getsockname()[1]
-    directors = []
+    managers = []
 
-    def changes(registry: Registry) -> Director:
-        directors.append(Director(Repository(bundle), LocalModels(registry.apply)))
-        return directors[0]
+    def changes(registry: Registry) -> ModelManager:
+        managers.append(ModelManager(Repository(bundle), LocalModels(registry.apply)))
+        return managers[0]
 
     server = Server(settings, open_log(settings.log), changes)
-    directors[0].start()
+    managers[0].start()
     threading.setprofile(_record)
     server.listen(port)
     print(port, flush=True)

@@ -51,8 +51,8 @@ class Asked:
     changes: int
 
 
-class Lineup:
-    """What all workers have, as far as who changes it can know. Threads may share it."""
+class CurrentVersion:
+    """The version that all workers serve, as far as the process that changes it can know. Threads may share it."""
 
     def __init__(self, version: str) -> None:
         self.state = version, 0
@@ -94,16 +94,16 @@ class Ledger:
     """Counts how calls ended, and keeps those that should not have ended so."""
 
     def __init__(
-        self, truth: Mapping[str, list[bytes]], lineup: Lineup, kills: Disturbances
+        self, truth: Mapping[str, list[bytes]], current: CurrentVersion, kills: Disturbances
     ) -> None:
         """Begin empty.
 
         Args:
             truth: version -> answer to each question.
-            lineup: which version there should be.
+            current: which version there should be.
             kills: when a connection may break.
         """
-        self._truth, self._lineup, self._kills = truth, lineup, kills
+        self._truth, self._current, self._kills = truth, current, kills
         self.pauses = Disturbances()
         self._lock = threading.Lock()
         self.ends: Counter[str] = Counter()
@@ -144,7 +144,7 @@ class Ledger:
         version, answer = asked.question.read(call.result())
         with self._lock:
             self.versions[version] += 1
-        is_sure = asked.version and self._lineup.state == (asked.version, asked.changes)
+        is_sure = asked.version and self._current.state == (asked.version, asked.changes)
         if is_sure and version != asked.version:
             return f"answered by {version} when all had {asked.version}"
         if version not in self._truth:

@@ -26,7 +26,7 @@ from mulde.client import Client, Connection
 from mulde.errors import MuldeError, UnknownModel
 from tests.support.memory import MIB, private_bytes
 from tests.support.server import ServerProcess, eventually, method_of_bytes
-from tests.torture.ledger import Asked, Disturbances, Fate, Ledger, Lineup
+from tests.torture.ledger import Asked, CurrentVersion, Disturbances, Fate, Ledger
 from tests.torture.questions import Question
 from tests.torture.siege import descriptors, memory_bytes
 
@@ -89,11 +89,11 @@ class Caller:
         target: Connection,
         asked: Sequence[Question],
         ledger: Ledger,
-        lineup: Lineup,
+        current: CurrentVersion,
         random: Random,
     ) -> None:
         self._address, self._token = target.address, f"Bearer {target.token}"
-        self._questions, self._ledger, self._lineup = asked, ledger, lineup
+        self._questions, self._ledger, self._current = asked, ledger, current
         self._random = random
 
     def step(self) -> None:
@@ -108,7 +108,7 @@ class Caller:
     def _send(self, channel: grpc.Channel) -> tuple[Asked, grpc.Future[bytes]]:
         number = int(self._random.integers(len(self._questions)))
         fate = _FATES[int(self._random.choice(3, p=[0.8, 0.1, 0.1]))]
-        name, (version, changes) = f"call-{next(self.numbers)}", self._lineup.state
+        name, (version, changes) = f"call-{next(self.numbers)}", self._current.state
         question = self._questions[number]
         asked = Asked(question, number, fate, name, time.monotonic(), version, changes)
         hurry = float(self._random.uniform(2e-4, 2e-2))
@@ -129,27 +129,27 @@ class Caller:
 class Swapper:
     """Changes between versions 1 and 2: by ReloadModel to the newer, by LoadModel to the older."""
 
-    def __init__(self, target: Connection, root: Path, lineup: Lineup) -> None:
+    def __init__(self, target: Connection, root: Path, current: CurrentVersion) -> None:
         """Begin with version 1 loaded, and 2 beside the repository.
 
         Args:
             target: where, as an administrator.
             root: holds ``repository/toy/1`` and ``2``.
-            lineup: is told.
+            current: is told.
         """
         self._connection = target
         self._hidden, self._shown = root / "2", root / "repository/toy/2"
-        self._lineup = lineup
+        self._current = current
         self.swaps = 0
 
     def step(self) -> None:
         """There or back."""
-        if self._lineup.state[0] == "1":
+        if self._current.state[0] == "1":
             self._hidden.rename(self._shown)
-            with self._lineup.changing("2"):
+            with self._current.changing("2"):
                 self._insist(lambda client: client.reload_model("toy"))
         else:
-            with self._lineup.changing("1"):
+            with self._current.changing("1"):
                 self._insist(lambda client: client.load_model("toy", "1"))
                 with suppress(UnknownModel):  # the call before was answered, but not heard
                     self._insist(lambda client: client.unload_model("toy", "2"))

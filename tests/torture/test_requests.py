@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from serving.process.server import SERVICES
+from serving.rpc.methods import SERVICES
 from tests.fuzz.requests import REFUSALS, numbers_of, seeds
 from tests.support.server import ServerProcess, method_of_bytes
 from tests.torture.conftest import SEED

@@ -16,7 +16,7 @@ from tests.serving.test_server_models import ADMIN
 from tests.support.memory import mapped
 from tests.support.server import ServerProcess, eventually, server
 from tests.support.toy import toy_bundle
-from tests.torture.ledger import Disturbances, Ledger, Lineup
+from tests.torture.ledger import CurrentVersion, Disturbances, Ledger
 from tests.torture.questions import ENTITIES, RELATIONS, Question, answers, questions
 from tests.torture.siege import descriptors
 from tests.torture.soak import Caller, Killer, Swapper, Threads, Watch
@@ -73,16 +73,16 @@ def test_no_answer_is_wrong_lost_doubled_or_mixed_and_nothing_grows(
     generator: np.random.Generator,
     tally: Tally,
 ) -> None:
-    process, lineup, kills = place.process, Lineup("1"), Disturbances()
+    process, current, kills = place.process, CurrentVersion("1"), Disturbances()
     target = Connection(process.address, token=ADMIN)
-    ledger = Ledger(place.truth, lineup, kills)
-    swapper, killer = Swapper(target, place.root, lineup), Killer(process, kills)
+    ledger = Ledger(place.truth, current, kills)
+    swapper, killer = Swapper(target, place.root, current), Killer(process, kills)
     watched = (process.process.pid, killer.veteran)
     watch = Watch(process, watched, ledger.pauses)
     before = [descriptors(pid) for pid in watched]
     threads = Threads()
     for random in generator.spawn(CALLERS):
-        threads.add(Caller(target, place.questions, ledger, lineup, random).step)
+        threads.add(Caller(target, place.questions, ledger, current, random).step)
     threads.add(swapper.step, pause_s=0.5)
     threads.add(killer.step, pause_s=min(seconds / 5, 12.0))
     threads.add(watch.step)
@@ -113,7 +113,7 @@ def test_no_answer_is_wrong_lost_doubled_or_mixed_and_nothing_grows(
     assert killer.kills > 1  # one was killed, one frozen
     assert counted(process) <= ledger.calls  # none was answered twice
     assert watch.grown_mib() < most_grown_mib
-    gone = {"1": "2", "2": "repository/toy/1"}[lineup.state[0]]
+    gone = {"1": "2", "2": "repository/toy/1"}[current.state[0]]
     assert mapped(killer.veteran, place.root / gone) == {}
 
 

@@ -58,7 +58,7 @@ negatives = 16
 rate = 0.05
 validate_every = 10
 """
-QUESTIONS, PIECE = 600, 50
+QUESTIONS, SHARD = 600, 50
 SERVED_BYTES, PIECE_BYTES = 400_000, 8192
 
 
@@ -203,7 +203,7 @@ class Predict:
 
     def work(self, folder: Path) -> None:
         output = Output(folder / "a.tsv.gz", skipped=folder / "skipped.tsv")
-        options = JobOptions(skip_unknown=True, piece=PIECE)
+        options = JobOptions(skip_unknown=True, shard=SHARD)
         try:
             predict_file(self.source, self.bundle, output, options, workers=1)
         except JobError as error:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from mulde.commands.progress import say
 from mulde.errors import ConfigError
-from mulde.storage.printable import printable
 
 if TYPE_CHECKING:
     from mulde.graph.graph import Graph
@@ -78,7 +78,7 @@ def train(
         with TrainingReport(progress_console, run if tensorboard else None) as report:
             _train_stages(planned, only, read, graph, chosen, jobs, report)
     _keep(recipe, read, kept)  # replaced only by a recipe that the checkpoints have accepted
-    _say(f"models are in {run}")
+    say(f"models are in {run}")
 
 
 def _train_stages(
@@ -149,11 +149,7 @@ def export(
             licence=licence,
             report=status.update,
         )
-    _say(f"bundle is in {out}")
-
-
-def _say(sentence: str) -> None:
-    progress_console.print(printable(sentence), markup=False, highlight=False, soft_wrap=True)
+    say(f"bundle is in {out}")
 
 
 def _keep(path: Path, read: Recipe, kept: Path) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Literal
 from mulde.errors import ChangeTimedOut, ConfigError
 from serving.process.workers.state_file import read_state, stamp, try_lock, write_state
 from serving.registry.repository import Place
-from serving.registry.served_models import Entry, Lineup
+from serving.registry.served_models import Entry, ServedModels
 
 _PAUSE_S = 0.02
 
@@ -39,7 +39,7 @@ class Generation:
     """
 
     number: int = 0
-    lineup: Lineup = field(default_factory=Lineup)
+    served_models: ServedModels = field(default_factory=ServedModels)
     expires_s: float = 0.0
 
 
@@ -181,9 +181,9 @@ def _content(generation: Generation) -> dict[str, Any]:
             "pinned": entry.pinned,
             "places": {v: [str(p.path), p.digest] for v, p in entry.places.items()},
         }
-        for name, entry in generation.lineup.entries.items()
+        for name, entry in generation.served_models.entries.items()
     }
-    failures = [[*key, reason] for key, reason in generation.lineup.failures.items()]
+    failures = [[*key, reason] for key, reason in generation.served_models.failures.items()]
     return {
         "number": generation.number,
         "expires_s": generation.expires_s,
@@ -204,4 +204,4 @@ def _generation(content: dict[str, Any] | None) -> Generation:
         for name, entry in content["entries"].items()
     }
     failures = {(name, version): reason for name, version, reason in content["failures"]}
-    return Generation(content["number"], Lineup(entries, failures), content["expires_s"])
+    return Generation(content["number"], ServedModels(entries, failures), content["expires_s"])

@@ -22,7 +22,7 @@ from mulde.errors import BundleError, ChangeTimedOut, MuldeError
 from serving.process.monitoring.logs import Log
 from serving.process.workers.run_folder import Generation, RunFolder, WorkerRecord
 from serving.registry.registry import Registry
-from serving.registry.served_models import Lineup
+from serving.registry.served_models import ServedModels
 
 _POLL_S = 0.05
 
@@ -48,7 +48,7 @@ class SharedModels:
         self._lock = threading.Lock()
         self._end = 0.0
 
-    def join(self, start: Callable[[], Lineup], listen: Callable[[], None]) -> None:
+    def join(self, start: Callable[[], ServedModels], listen: Callable[[], None]) -> None:
         """Load what the others serve, then listen, and follow every later decision.
 
         Args:
@@ -70,7 +70,7 @@ class SharedModels:
                     self._say(state="serving")
                     threading.Thread(target=self._follow, name="models", daemon=True).start()
                     return
-            self._registry.apply(decided.lineup)
+            self._registry.apply(decided.served_models)
             self._record = replace(self._record, generation=decided.number)
 
     def tell_readiness(self, ready: bool, trouble: str) -> None:
@@ -93,12 +93,12 @@ class SharedModels:
             yield
 
     @property
-    def lineup(self) -> Lineup:
+    def served_models(self) -> ServedModels:
         """The models that all workers serve."""
-        return self._folder.served().lineup
+        return self._folder.served().served_models
 
-    def switch(self, lineup: Lineup) -> None:
-        """Have all workers load what is new in a lineup, then serve it.
+    def switch(self, served_models: ServedModels) -> None:
+        """Have all workers load what is new in it, then serve it.
 
         Raises:
             BundleError: if a worker cannot load it; nothing has changed then.
@@ -106,14 +106,14 @@ class SharedModels:
         """
         served = self._folder.served()
         number = max(served.number, self._folder.proposed().number) + 1
-        if not _places(lineup) <= _places(served.lineup):
-            self._load_everywhere(number, lineup)
-        self._folder.decide(Generation(number, lineup))
+        if not _places(served_models) <= _places(served.served_models):
+            self._load_everywhere(number, served_models)
+        self._folder.decide(Generation(number, served_models))
         self._wait_for(0, lambda record: record.generation >= number)
 
-    def _load_everywhere(self, number: int, lineup: Lineup) -> None:
+    def _load_everywhere(self, number: int, served_models: ServedModels) -> None:
         """Have every worker load a generation; withdraw it where one cannot."""
-        self._folder.propose(Generation(number, lineup, self._end))
+        self._folder.propose(Generation(number, served_models, self._end))
         try:
             late = self._wait_for(number, lambda record: record.answered >= number)
             if late:
@@ -170,7 +170,7 @@ class SharedModels:
 
     def _load(self, proposed: Generation) -> Generation:
         try:
-            self._registry.prepare(proposed.lineup)
+            self._registry.prepare(proposed.served_models)
         except Exception as error:
             self._registry.abort()
             reason = str(error) if isinstance(error, MuldeError) else f"{type(error).__name__}"
@@ -181,8 +181,8 @@ class SharedModels:
 
     def _serve(self, decided: Generation, staged: Generation) -> None:
         if staged.number != decided.number:
-            self._registry.prepare(decided.lineup)
-        self._registry.commit(decided.lineup)
+            self._registry.prepare(decided.served_models)
+        self._registry.commit(decided.served_models)
         self._say(generation=decided.number)
 
 
@@ -191,9 +191,9 @@ def _is_open(proposed: Generation) -> bool:
     return proposed.expires_s > time.monotonic()
 
 
-def _places(lineup: Lineup) -> set[tuple[str, str, str]]:
+def _places(served_models: ServedModels) -> set[tuple[str, str, str]]:
     return {
         (place.name, place.version, place.digest)
-        for entry in lineup.entries.values()
+        for entry in served_models.entries.values()
         for place in entry.places.values()
     }

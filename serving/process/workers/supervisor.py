@@ -24,7 +24,7 @@ from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent
 from serving.process.workers.run_folder import RunFolder
 from serving.process.workers.worker_process import WorkerProcess
-from serving.registry.served_models import Lineup
+from serving.registry.served_models import ServedModels
 
 _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -106,9 +106,9 @@ class Supervisor:
     # What probes and Prometheus are told.
 
     @property
-    def lineup(self) -> Lineup:
+    def served_models(self) -> ServedModels:
         """The models that are served."""
-        return self._folder.served().lineup
+        return self._folder.served().served_models
 
     def is_live(self) -> bool:
         """Whether the supervisor itself does its work."""

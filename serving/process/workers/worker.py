@@ -20,10 +20,10 @@ from serving.process.settings import Settings
 from serving.process.shutdown import ShutdownEvent, leave
 from serving.process.workers.run_folder import RunFolder, WorkerRecord
 from serving.process.workers.shared_models import SharedModels
-from serving.registry.manager import Director, LocalModels
+from serving.registry.manager import LocalModels, ModelManager
 from serving.registry.registry import Registry
 from serving.registry.repository import Repository
-from serving.registry.served_models import Lineup
+from serving.registry.served_models import ServedModels
 
 
 class Worker:
@@ -49,7 +49,7 @@ class Worker:
     def _read_settings(self) -> Settings:
         return Settings.model_validate(self._folder.settings())
 
-    def _changes(self, registry: Registry) -> Director:
+    def _changes(self, registry: Registry) -> ModelManager:
         self._models = SharedModels(
             self._folder,
             self._number,
@@ -58,7 +58,7 @@ class Worker:
             timeout_s=self._settings.server.change_timeout_s,
         )
         models = self._settings.models
-        return Director(Repository(models.dir), self._models, models.pins)
+        return ModelManager(Repository(models.dir), self._models, models.pins)
 
     def _watch_supervisor(self) -> None:
         os.read(0, 1)
@@ -83,11 +83,11 @@ class Worker:
         self._shutdown.wait()
         return self._server.drain()
 
-    def _load_first(self) -> Lineup:
+    def _load_first(self) -> ServedModels:
         """Choose and load the models of a server that starts."""
         models, local = self._settings.models, LocalModels(self._server.registry.apply)
-        Director(Repository(models.dir), local, models.pins).start()
-        return local.lineup
+        ModelManager(Repository(models.dir), local, models.pins).start()
+        return local.served_models
 
     def _listen(self) -> None:
         self._server.listen(self._settings.server.grpc_port)

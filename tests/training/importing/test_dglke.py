@@ -1,4 +1,4 @@
-"""Models that DGL-KE's code saved, against its scores (scripts/make_dglke_models.py)."""
+"""Models that DGL-KE's code saved, against its scores (scripts/foreign_models/dglke.py)."""
 
 from __future__ import annotations
 

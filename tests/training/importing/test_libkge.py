@@ -1,4 +1,4 @@
-"""Models that LibKGE saved, against the scores that it gave (scripts/make_libkge_models.py)."""
+"""Models that LibKGE saved, against the scores that it gave (scripts/foreign_models/libkge.py)."""
 
 from __future__ import annotations
 

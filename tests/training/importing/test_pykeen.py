@@ -1,4 +1,4 @@
-"""Models that PyKEEN saved, against the scores that PyKEEN gave (scripts/make_pykeen_models.py)."""
+"""Models that PyKEEN saved, against its own scores (scripts/foreign_models/pykeen.py)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from mulde.client import Client
 from mulde.errors import MuldeError, Unauthenticated
 from serving.process.access.auth import ADMIN_METHODS
-from serving.process.server import SERVICES
+from serving.rpc.methods import SERVICES
 from tests.support.server import ServerProcess, eventually, method_of_bytes, run_mulde, server
 from tests.support.toy import toy_bundle
 

@@ -1,7 +1,7 @@
 """Train tiny LibKGE models on a made-up graph and save them with LibKGE's own scores.
 
 Run in an empty folder, with a Python that has LibKGE's code on its path (github.com/uma-pi1/kge):
-``python make_libkge_models.py``. The tests of the importer compare our scores with those.
+``python libkge.py``. The tests of the importer compare our scores with those.
 """
 
 import shutil

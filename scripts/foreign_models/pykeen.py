@@ -1,6 +1,6 @@
 """Train tiny PyKEEN models on a made-up graph and save them with PyKEEN's own scores.
 
-Run with a Python that has PyKEEN: ``python scripts/make_pykeen_models.py tests/golden/pykeen``.
+Run with a Python that has PyKEEN: ``python scripts/foreign_models/pykeen.py tests/golden/pykeen``.
 The tests of the importer compare our scores with those.
 """
 

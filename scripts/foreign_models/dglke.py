@@ -1,7 +1,7 @@
 """Save tiny DGL-KE models by DGL-KE's own code, with its own scores.
 
 Run with a Python that has DGL-KE on its path (github.com/awslabs/dgl-ke); DGL itself is not called:
-``python scripts/make_dglke_models.py tests/golden/dglke``. The tests of the importer compare.
+``python scripts/foreign_models/dglke.py tests/golden/dglke``. The tests of the importer compare.
 """
 
 import sys
