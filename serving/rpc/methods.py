@@ -1,4 +1,4 @@
-"""All methods of the contract, and what runs each: the same in a server and in a client's process."""
+"""All methods of the contract, and what runs each, in a server and in a client's process."""
 
 from __future__ import annotations
 

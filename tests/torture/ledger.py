@@ -52,7 +52,7 @@ class Asked:
 
 
 class CurrentVersion:
-    """The version that all workers serve, as far as the process that changes it can know. Threads may share it."""
+    """The version that all workers serve, while they change and after. Threads may share it."""
 
     def __init__(self, version: str) -> None:
         self.state = version, 0
