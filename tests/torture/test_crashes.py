@@ -30,10 +30,12 @@ def may_mount() -> bool:
 needs_mount = pytest.mark.skipif(not may_mount(), reason="only root may mount a small disk")
 pytestmark = pytest.mark.timeout(900)  # hundreds of processes, on whatever machine
 JOBS = ["training", "export", "download", "split", "predict"]
+NEW_BUNDLES = ["export anew", "calibrate", "shrink", "rules", "map"]
+SLOWER = [pytest.param(job, marks=LONG) for job in ("update anew", "fit")]
 
 
 @pytest.mark.parametrize("kills", [6, pytest.param(300, marks=LONG)])
-@pytest.mark.parametrize("job", [*JOBS, "update"])
+@pytest.mark.parametrize("job", [*JOBS, "update", *NEW_BUNDLES, *SLOWER])
 def test_a_job_that_is_killed_again_and_again_ends_as_one_that_was_not(
     job: str, kills: int, tmp_path: Path, generator: np.random.Generator, tally: Tally
 ) -> None:

@@ -1,4 +1,4 @@
-"""The jobs that are killed: training, export, update, download, split, predict; not a test.
+"""The jobs that are killed: training, a bundle's making and changing, download, split, predict.
 
 ``python -m tests.torture.victims JOB WORK SEED COUNT HARM`` does one kind of harm to one of them
 (see ``torture``) and prints what was done.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -33,12 +34,18 @@ from mulde.graph.reading.read import read_graph
 from mulde.graph.splitting.split import split_file
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import JobOptions
+from tests.support.graph_bundle import write_graph_and_bundle
 from tests.support.runs import CPU, HARDEST_TO_RESUME, recipe_of, state_of, train
 from tests.support.tiny import triples, write_tiny_graph
 from tests.support.toy import toy_bundle
 from tests.torture.killing import Job, torture
+from training.auto.fit import fit
+from training.export.calibration.recalibrate import recalibrate
+from training.export.entity_map import add_map
 from training.export.export import export
+from training.export.table.shrink import shrink
 from training.recipe_file import read_recipe
+from training.rules.add import add_rules
 from training.train import read_record, stages, train_stage
 from training.update.continued import UpdateSettings
 from training.update.update import GraphChanges, update
@@ -59,6 +66,7 @@ rate = 0.05
 validate_every = 10
 """
 QUESTIONS, SHARD = 600, 50
+CHANGES = ("calibrate", "shrink", "rules", "map")
 SERVED_BYTES, PIECE_BYTES = 400_000, 8192
 
 
@@ -122,6 +130,7 @@ class Export:
 class Update(Export):
     """A new version of a bundle, for a graph that has changed; the old one is only read."""
 
+    overwrite = True
     new = (("fresh", "next", "e03"), ("e02", "beside", "e04"))
 
     def prepare(self) -> None:
@@ -139,7 +148,7 @@ class Update(Export):
             checkpoint=self.run / "junior/best.pt",
             settings=UpdateSettings(epochs=2, candidates=8),
             device=CPU,
-            overwrite=True,
+            overwrite=self.overwrite,
         )
 
     def check(self, folder: Path) -> None:
@@ -150,6 +159,83 @@ class Update(Export):
     def result(self, folder: Path) -> Any:
         trained = digest_of(state_of(folder / "run" / "junior" / "best.pt"))
         return trained, payload(open_bundle(folder / "bundle"))
+
+
+class NewExport(Export):
+    """A bundle where there was none: a job that was killed after it published finds its own."""
+
+    def work(self, folder: Path) -> None:
+        export(self.run / "junior/best.pt", self.data, folder / "bundle", name="tiny")
+
+
+class NewUpdate(Update):
+    """A new version where there was none."""
+
+    overwrite = False
+
+
+class Change:
+    """A bundle that is made of another one without a checkpoint."""
+
+    def __init__(self, stand: Path, kind: str) -> None:
+        write_graph_and_bundle(stand)
+        self.source, self.kind, self.data = stand / "bundle", kind, stand / "data"
+
+    def work(self, folder: Path) -> None:
+        out, graph = folder / "bundle", read_folder(self.data)
+        if self.kind == "calibrate":
+            recalibrate(self.source, out, graph)
+        elif self.kind == "shrink":
+            shrink(self.source, out, "int8", graph)
+        elif self.kind == "rules":
+            add_rules(self.source, out, graph)
+        else:
+            add_map(self.source, out)
+
+    def check(self, folder: Path) -> None:
+        if (folder / "bundle").exists():
+            open_bundle(folder / "bundle")
+
+    def result(self, folder: Path) -> Any:
+        return payload(open_bundle(folder / "bundle"))
+
+
+class Fit:
+    """A fit that has trained its models: what is left is to choose, export and report.
+
+    Which models it trains depends on how fast they train, so a run of all of it has no equal.
+    """
+
+    def __init__(self, stand: Path) -> None:
+        self.data, self.trained = write_tiny_graph(stand / "graph"), stand / "trained"
+
+    def prepare(self) -> None:
+        """Train, in a child."""
+        self.trained.mkdir()
+        self.fit(self.trained)
+        for name in ("recipe.toml", "decisions.json", "report.html"):
+            (self.trained / "run" / name).unlink()
+
+    def work(self, folder: Path) -> None:
+        if not (folder / "run").exists():
+            shutil.rmtree(folder / "copy", ignore_errors=True)
+            shutil.copytree(self.trained / "run", folder / "copy")
+            (folder / "copy").rename(folder / "run")
+        self.fit(folder)
+
+    def fit(self, folder: Path) -> None:
+        """Fit with a clock that stands still; paths are relative, as the plan's are."""
+        os.chdir(folder)
+        out, run = Path("bundle"), Path("run")
+        fit(self.data, out, run, name="tiny", minutes=0.01, device=CPU, now=lambda: 0.0)
+
+    def check(self, folder: Path) -> None:
+        if (folder / "bundle").exists():
+            assert open_bundle(folder / "bundle").manifest.name == "tiny"
+            assert (folder / "run/decisions.json").exists()
+
+    def result(self, folder: Path) -> Any:
+        return payload(open_bundle(folder / "bundle"))
 
 
 class Download:
@@ -292,13 +378,23 @@ def run(
             return asdict(torture(job, work, count, generator, harm))
     stand = work / "stand"
     stand.mkdir()
-    if kind in ("export", "update"):
-        job = Export(stand) if kind == "export" else Update(stand)
+    prepared: dict[str, type[Export] | type[Fit]] = {
+        "export": Export,
+        "export anew": NewExport,
+        "update": Update,
+        "update anew": NewUpdate,
+        "fit": Fit,
+    }
+    if kind in prepared:
+        made = prepared[kind](stand)
         child = os.fork()
         if child == 0:
-            job.prepare()
+            made.prepare()
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+        job = made
+    elif kind in CHANGES:
+        job = Change(stand, kind)
     else:
         jobs: dict[str, Callable[[Path], Job]]
         jobs = {"training": Training, "split": Split, "predict": Predict}

@@ -32,6 +32,9 @@ from training.recipe_file import to_toml
 from training.report.report import write_report
 from training.train import Device, Stage, read_record, stages, train_stage
 
+REPORT = "report.html"
+"""The page of a fit, in the run's folder."""
+
 _RACE = 0.3
 """The race's share of the whole budget."""
 
@@ -117,7 +120,11 @@ def fit(
         made = own_result(out, job)
         if made is None or not decisions.exists():
             raise ConfigError("--out", "a folder that does not exist, or --overwrite", str(out))
-        return made, Decisions(**json.loads(decisions.read_bytes()))
+        told = Decisions(**json.loads(decisions.read_bytes()))
+        if not (run / REPORT).exists():  # it was killed before it wrote this
+            write_report(out, run / REPORT, data=data, run=run)
+        _write(decisions, told)  # over what a kill may have left of it
+        return made, told
     fitting = _Fitting(graph, run, device, clock, report, say, told)
     plan = Plan.read(run / "plan.json", wanted) or fitting.race(wanted, name, memory)
     told.race, told.seconds["race"] = plan.race, now() - started
@@ -131,7 +138,7 @@ def fit(
         draft.write_text(text, encoding="utf-8")
     _write(decisions, told)  # before the bundle, so that a published one has its decisions
     manifest = export(checkpoint, data, out, recipe=path, overwrite=overwrite, name=name, job=job)
-    write_report(out, run / "report.html", data=data, run=run)
+    write_report(out, run / REPORT, data=data, run=run)
     told.seconds["all"] = now() - started
     _write(decisions, told)
     return manifest, told

@@ -26,6 +26,7 @@ from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import draft_bundle
 from mulde.bundle.entities.entity_map import NO_GROUP, SCALE, EntityMap
 from mulde.bundle.entities.entity_types import EntityTypes
+from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import Manifest
 from mulde.bundle.table.entity_table import Layout
 from mulde.storage.strings import StringColumn
@@ -139,16 +140,22 @@ def _facts_of(bundle: Bundle) -> Ints:
 def add_map(source: Path, out: Path) -> Manifest:
     """Write a bundle with a map that is drawn anew; all else stays as it is.
 
+    A bundle that the same job has published is its result.
+
     Raises:
         BundleError: if ``source`` cannot be opened, or ``out`` exists.
     """
     opened = open_bundle(source)
+    job = job_of("map", source=source)
+    made = own_result(out, job)
+    if made is not None:
+        return made
     with draft_bundle(out) as draft:
         for name in opened.manifest.files:
             if name != files.MAP:
                 shutil.copyfile(opened.file(name), draft.path / name)
         map_of_bundle(opened).write(draft.path / files.MAP)
-        sealed = draft.seal(replace(opened.manifest, files={}))
+        sealed = draft.seal(replace(opened.manifest, files={}, job=job))
         open_bundle(draft.path)
         draft.publish()
     return sealed

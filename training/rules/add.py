@@ -11,6 +11,7 @@ from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import draft_bundle
 from mulde.bundle.facts.known_facts import KnownFacts
+from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import FORMAT_VERSION, Manifest
 from mulde.errors import BundleError
 from mulde.graph.graph import Graph
@@ -28,6 +29,8 @@ def add_rules(
     report: Report = lambda step: None,
 ) -> Manifest:
     """Write a bundle with path rules; every other file stays as it is, byte for byte.
+
+    A bundle that the same job has published is its result.
 
     Args:
         source: the bundle's folder.
@@ -52,6 +55,10 @@ def add_rules(
         raise BundleError(source, f"{problem}; mulde calibrate writes it in the newest format")
     if opened.known is None and not facts:
         raise BundleError(source, "it has no known facts to explain with; --facts adds them")
+    job = job_of("rules", source=source, graph=graph.digest, facts=facts)
+    made = own_result(out, job)
+    if made is not None:
+        return made
     with draft_bundle(out) as draft:
         for name in set(manifest.files) - {files.RULES}:
             shutil.copyfile(opened.file(name), draft.path / name)
@@ -59,7 +66,7 @@ def add_rules(
             known = KnownFacts.build(graph.all_triples, graph.num_entities, graph.num_relations)
             known.write(draft.path / files.KNOWN)
         mine_path_rules(graph, report=report).write(draft.path / files.RULES)
-        sealed = draft.seal(replace(manifest, files={}))
+        sealed = draft.seal(replace(manifest, files={}, job=job))
         open_bundle(draft.path)
         draft.publish()
     return sealed

@@ -62,6 +62,11 @@ def test_a_fit_that_was_killed_after_it_published_finds_its_own_bundle(
     manifest, told = fit(data, out, run, name="ring", minutes=0.001, device=CPU)
     again, told_again = fit(data, out, run, name="ring", minutes=0.001, device=CPU)
     assert again == manifest
+    (run / "report.html").unlink()
+    (run / ".decisions.json.draft").touch()
+    fit(data, out, run, name="ring", minutes=0.001, device=CPU)
+    assert (run / "report.html").exists()
+    assert not (run / ".decisions.json.draft").exists()
     assert (told_again.chosen, told_again.race) == (told.chosen, told.race)
     with pytest.raises(ConfigError, match="--out"):
         fit(data, out, run, name="ring", minutes=0.001, device=CPU, seed=2)
