@@ -239,7 +239,7 @@ def _die_at(folder: Path, event: int) -> None:
 def _concerns(folder: Path, name: str, arguments: tuple[Any, ...]) -> bool:
     if name not in _DOES_TO_FILES or not isinstance(arguments[0], str | bytes | os.PathLike):
         return False
-    return os.path.abspath(os.fsdecode(arguments[0])).startswith(str(folder))
+    return str(Path.cwd() / os.fsdecode(arguments[0])).startswith(str(folder))
 
 
 def _fork(work: Callable[[], None]) -> int:
