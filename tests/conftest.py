@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent
 
 SLOW = (
     "benchmarks/",
+    "clients/test_go_and_java.py",
     "contract/test_committed_",
     "contract/test_readme.py::test_every_command_of_the_readme_runs",
     "contract/test_training_cli.py",
