@@ -396,7 +396,7 @@ export interface SearchEntitiesResponse {
   errors: Array<QueryError>;
   /** B + 1 elements, from 0 to the total number of entities found: query i owns offsets[i] .. offsets[i + 1] - 1. */
   offsets: Array<number>;
-  /** Row of each entity in the model's vocabulary. */
+  /** Row of each entity in the model's vocabulary; those of entities that came after the training follow its last. */
   rows: Array<number>;
   /** Id of each entity. */
   ids: Array<string>;
@@ -430,12 +430,14 @@ export interface GetEntityResponse {
   id: string;
   /** Its label; its id where it has none. */
   label: string;
-  /** Its types out of the types file that the model was exported with, in ascending order. Limit: the first 1,000. */
+  /** Its types out of the types file that the model was exported with, or those that AddFacts was told, in ascending order. Limit: the first 1,000. */
   types: Array<string>;
   /** Its known facts, counted by relation and side: relations ascending by id, the head's side first. Only those that it has any of. Empty where the bundle carries no known facts. */
   facts: Array<FactCount>;
   /** KNOWN_FACTS_MARKED, or KNOWN_FACTS_UNAVAILABLE where the bundle carries no known facts. */
   known_facts: "KNOWN_FACTS_UNSPECIFIED" | "KNOWN_FACTS_EXCLUDED" | "KNOWN_FACTS_MARKED" | "KNOWN_FACTS_UNAVAILABLE";
+  /** What AddFacts was told about an entity that came after the training; empty otherwise. */
+  description: string;
 }
 
 /** How many known facts an entity has with one relation on one side. */
@@ -630,6 +632,8 @@ export interface AddFactsRequest {
   facts?: FactBatch;
   /** Whether names that the model does not know are ids of new entities. Default: false, unknown names are errors. A new entity needs a fact with an entity that has a row; from then on requests can name it, and it can be an answer. */
   new_entities?: boolean;
+  /** Texts and types of new entities that the facts name. Default: none, the id is the label. Limit: 10,000; not an entity of the model's vocabulary. */
+  entities: Array<NewEntity>;
 }
 
 /** Facts (heads[i], relations[i], tails[i]). */
@@ -640,6 +644,18 @@ export interface FactBatch {
   relations: Array<string>;
   /** Tail of each fact, by id or unique label. Limit: as many as heads, 1 to 1,024 bytes each. */
   tails: Array<string>;
+}
+
+/** What is known about a new entity besides facts. SearchEntities finds it by its label, filters by its types, and the next update of the model takes all of it over. Given again, it replaces what was given before. */
+export interface NewEntity {
+  /** Id. Limit: 1 to 1,024 bytes; needed. */
+  id?: string;
+  /** Label, one line. Default: the id. Limit: 1,024 bytes. */
+  label?: string;
+  /** Description, one line. Limit: 10,000 bytes. */
+  description?: string;
+  /** Names of its types, one line each. Limit: 100, 1 to 1,024 bytes each. */
+  types?: Array<string>;
 }
 
 /** What was removed. */

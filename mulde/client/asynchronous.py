@@ -21,6 +21,7 @@ from mulde.client.keywords import (
     Names,
     PredictionKeywords,
     RankingKeywords,
+    TextKeywords,
     View,
 )
 from mulde.client.requests import Request
@@ -274,7 +275,7 @@ class AsyncClient:
         tails: Names,
         *,
         new_entities: bool = False,
-        **given: Unpack[ModelKeywords],
+        **given: Unpack[TextKeywords],
     ) -> facts_pb2.AddFactsResponse:
         """Add facts to what the server knows, all or none; needs the admin role.
 
@@ -283,7 +284,7 @@ class AsyncClient:
             relations: one for each head, or one for all.
             tails: likewise.
             new_entities: unknown names are ids of new entities.
-            **given: see ``keywords.ModelKeywords``.
+            **given: see ``keywords.TextKeywords``.
         """
         request = requests.add_facts(heads, relations, tails, new_entities, given)
         return await self.send(request, given.get("timeout_s"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.v1 import common_pb2, prediction_pb2
+from mulde.v1 import common_pb2, facts_pb2, prediction_pb2
 
 Names = str | Iterable[str] | NDArray[np.str_]
 View = Literal["id_and_label", "id", "row"]
@@ -82,6 +82,35 @@ class ContextKeywords(ModelKeywords, total=False):
 
 class PredictionKeywords(RankingKeywords, CandidateKeywords, ContextKeywords, total=False):
     """All of them."""
+
+
+class TextKeywords(ModelKeywords, total=False):
+    """What is known about new entities besides facts.
+
+    Attributes:
+        labels: by id.
+        descriptions: by id.
+        types: names of types by id.
+    """
+
+    labels: Mapping[str, str]
+    descriptions: Mapping[str, str]
+    types: Mapping[str, Sequence[str]]
+
+
+def texts(given: TextKeywords) -> list[facts_pb2.NewEntity]:
+    """Texts and types of new entities."""
+    labels, types = given.get("labels", {}), given.get("types", {})
+    descriptions = given.get("descriptions", {})
+    return [
+        facts_pb2.NewEntity(
+            id=name,
+            label=labels.get(name, ""),
+            description=descriptions.get(name, ""),
+            types=types.get(name, ()),
+        )
+        for name in dict.fromkeys([*labels, *descriptions, *types])
+    ]
 
 
 def context(given: ContextKeywords) -> list[prediction_pb2.ContextFact]:

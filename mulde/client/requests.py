@@ -15,6 +15,7 @@ from mulde.client.keywords import (
     Names,
     PredictionKeywords,
     RankingKeywords,
+    TextKeywords,
     View,
     candidates,
     context,
@@ -22,6 +23,7 @@ from mulde.client.keywords import (
     options,
     paired,
     selector,
+    texts,
     view,
 )
 from mulde.v1 import facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
@@ -179,11 +181,14 @@ def list_relations(
 
 
 def add_facts(
-    heads: Names, relations: Names, tails: Names, new_entities: bool, given: ModelKeywords
+    heads: Names, relations: Names, tails: Names, new_entities: bool, given: TextKeywords
 ) -> Request[facts_pb2.AddFactsResponse]:
     """AddFacts."""
     message = facts_pb2.AddFactsRequest(
-        model=selector(given), facts=_batch(heads, relations, tails), new_entities=new_entities
+        model=selector(given),
+        facts=_batch(heads, relations, tails),
+        new_entities=new_entities,
+        entities=texts(given),
     )
     return Request(_FACTS + "AddFacts", message, facts_pb2.AddFactsResponse, _same)
 

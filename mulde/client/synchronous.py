@@ -20,6 +20,7 @@ from mulde.client.keywords import (
     Names,
     PredictionKeywords,
     RankingKeywords,
+    TextKeywords,
     View,
 )
 from mulde.client.requests import Request
@@ -273,7 +274,7 @@ class Client:
         tails: Names,
         *,
         new_entities: bool = False,
-        **given: Unpack[ModelKeywords],
+        **given: Unpack[TextKeywords],
     ) -> facts_pb2.AddFactsResponse:
         """Add facts to what the server knows, all or none; needs the admin role.
 
@@ -282,7 +283,7 @@ class Client:
             relations: one for each head, or one for all.
             tails: likewise.
             new_entities: unknown names are ids of new entities.
-            **given: see ``keywords.ModelKeywords``.
+            **given: see ``keywords.TextKeywords``.
         """
         request = requests.add_facts(heads, relations, tails, new_entities, given)
         return self.send(request, given.get("timeout_s"))

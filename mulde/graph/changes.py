@@ -133,13 +133,15 @@ def write_changed(
     """
     labels = _different(old.entity_ids, old.entity_labels)
     labels |= _different(old.relation_ids, old.relation_labels)
+    descriptions: dict[str, str] = {}
     for one in data:
         labels = one.labels | labels
+        descriptions |= one.descriptions
     types = [pair for one in data for pair in one.types]
     if source is not None and (source / TYPES).is_file():
         types += read_types(source / TYPES)
     facts = Facts(found.splits["train"], found.entity_ids, found.relation_ids)
-    written = GraphData(facts, labels, types, GraphReport((), 0, 0, 0, 0, {}, (), ()))
+    written = GraphData(facts, labels, types, GraphReport((), 0, 0, 0, 0, {}, (), ()), descriptions)
     write_folder(written, found.splits, out, out.name, True)
     if source is not None:
         try:

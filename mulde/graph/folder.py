@@ -97,7 +97,7 @@ def _graph(data: GraphData, splits: dict[str, Triples], title: str, digest: str)
 def _write_names(data: GraphData, graph: Graph, folder: Path) -> None:
     """Labels and types of what the graph has, where there are any."""
     texts = {
-        LABELS: label_lines(data.labels, graph.entity_ids if data.labels else ()),
+        LABELS: label_lines(data.labels, graph.entity_ids, data.descriptions),
         RELATION_LABELS: label_lines(data.labels, graph.relation_ids),
         TYPES: type_lines(data.types, frozenset(graph.entity_ids if data.types else ())),
     }

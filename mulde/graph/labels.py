@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from mulde.errors import DatasetError, shorten
 from mulde.graph.reading.compressed import plain_suffix
@@ -14,6 +15,8 @@ from mulde.storage.strings import MAX_BYTES
 
 _IDS = frozenset(["id", "entity", "node", "item", "concept", "uri", "iri"])
 _TEXTS = frozenset(["label", "name", "title", "type", "class", "category", "kind"])
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -51,6 +54,11 @@ def read_labels(path: Path) -> dict[str, str]:
     return table
 
 
+def read_descriptions(path: Path) -> dict[str, str]:
+    """Descriptions by id, the third field of a label file; none for ids without one."""
+    return {row[0]: row[2] for _, row in _rows(path) if len(row) > 2 and row[2]}
+
+
 def labels_of(path: Path, ids: tuple[str, ...]) -> tuple[str, ...]:
     """The labels of ids from an optional file; an id without one is its own label."""
     if not path.is_file():
@@ -73,10 +81,16 @@ def read_types(path: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def label_lines(labels: Mapping[str, str], ids: Sequence[str]) -> str:
-    """A label file for those ids that have one."""
-    found = ((key, labels.get(key)) for key in ids)
-    return "".join(f"{key}\t{one_line(label)}\n" for key, label in found if label)
+def label_lines(
+    labels: Mapping[str, str], ids: Sequence[str], descriptions: Mapping[str, str] = _NONE
+) -> str:
+    """A label file for those ids that have a label or a description."""
+    lines = []
+    for key in ids if labels or descriptions else ():
+        label, text = one_line(labels.get(key, "")), one_line(descriptions.get(key, ""))
+        if label or text:
+            lines.append("\t".join((key, label or key, *([text] if text else []))) + "\n")
+    return "".join(lines)
 
 
 def type_lines(types: Iterable[tuple[str, str]], entities: frozenset[str]) -> str:

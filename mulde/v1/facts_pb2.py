@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from mulde.v1 import common_pb2 as mulde_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mulde/v1/facts.proto\x12\x08mulde.v1\x1a\x15mulde/v1/common.proto\"<\n\tFactBatch\x12\r\n\x05heads\x18\x01 \x03(\t\x12\x11\n\trelations\x18\x02 \x03(\t\x12\r\n\x05tails\x18\x03 \x03(\t\"s\n\x0f\x41\x64\x64\x46\x61\x63tsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\"\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x13.mulde.v1.FactBatch\x12\x14\n\x0cnew_entities\x18\x03 \x01(\x08\"q\n\x10\x41\x64\x64\x46\x61\x63tsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x11\n\tunchanged\x18\x03 \x01(\r\x12\x14\n\x0cnew_entities\x18\x04 \x03(\t\"`\n\x12RemoveFactsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\"\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x13.mulde.v1.FactBatch\"^\n\x13RemoveFactsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\x0f\n\x07removed\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x03(\r\"h\n\x17ListChangedFactsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xa0\x01\n\x18ListChangedFactsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x13.mulde.v1.FactBatch\x12\x0f\n\x07removed\x18\x03 \x03(\x08\x12\x0f\n\x07times_s\x18\x04 \x03(\x01\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t2\xf7\x01\n\x0b\x46\x61\x63tService\x12\x41\n\x08\x41\x64\x64\x46\x61\x63ts\x12\x19.mulde.v1.AddFactsRequest\x1a\x1a.mulde.v1.AddFactsResponse\x12J\n\x0bRemoveFacts\x12\x1c.mulde.v1.RemoveFactsRequest\x1a\x1d.mulde.v1.RemoveFactsResponse\x12Y\n\x10ListChangedFacts\x12!.mulde.v1.ListChangedFactsRequest\x1a\".mulde.v1.ListChangedFactsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14mulde/v1/facts.proto\x12\x08mulde.v1\x1a\x15mulde/v1/common.proto\"<\n\tFactBatch\x12\r\n\x05heads\x18\x01 \x03(\t\x12\x11\n\trelations\x18\x02 \x03(\t\x12\r\n\x05tails\x18\x03 \x03(\t\"\x9a\x01\n\x0f\x41\x64\x64\x46\x61\x63tsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\"\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x13.mulde.v1.FactBatch\x12\x14\n\x0cnew_entities\x18\x03 \x01(\x08\x12%\n\x08\x65ntities\x18\x04 \x03(\x0b\x32\x13.mulde.v1.NewEntity\"J\n\tNewEntity\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\r\n\x05types\x18\x04 \x03(\t\"q\n\x10\x41\x64\x64\x46\x61\x63tsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x01(\r\x12\x11\n\tunchanged\x18\x03 \x01(\r\x12\x14\n\x0cnew_entities\x18\x04 \x03(\t\"`\n\x12RemoveFactsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\"\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x13.mulde.v1.FactBatch\"^\n\x13RemoveFactsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\x0f\n\x07removed\x18\x02 \x01(\r\x12\x0f\n\x07missing\x18\x03 \x03(\r\"h\n\x17ListChangedFactsRequest\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.mulde.v1.ModelSelector\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\xa0\x01\n\x18ListChangedFactsResponse\x12%\n\x05model\x18\x01 \x01(\x0b\x32\x16.mulde.v1.ModelVersion\x12\"\n\x05\x66\x61\x63ts\x18\x02 \x01(\x0b\x32\x13.mulde.v1.FactBatch\x12\x0f\n\x07removed\x18\x03 \x03(\x08\x12\x0f\n\x07times_s\x18\x04 \x03(\x01\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t2\xf7\x01\n\x0b\x46\x61\x63tService\x12\x41\n\x08\x41\x64\x64\x46\x61\x63ts\x12\x19.mulde.v1.AddFactsRequest\x1a\x1a.mulde.v1.AddFactsResponse\x12J\n\x0bRemoveFacts\x12\x1c.mulde.v1.RemoveFactsRequest\x1a\x1d.mulde.v1.RemoveFactsResponse\x12Y\n\x10ListChangedFacts\x12!.mulde.v1.ListChangedFactsRequest\x1a\".mulde.v1.ListChangedFactsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,18 +24,20 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_FACTBATCH']._serialized_start=57
   _globals['_FACTBATCH']._serialized_end=117
-  _globals['_ADDFACTSREQUEST']._serialized_start=119
-  _globals['_ADDFACTSREQUEST']._serialized_end=234
-  _globals['_ADDFACTSRESPONSE']._serialized_start=236
-  _globals['_ADDFACTSRESPONSE']._serialized_end=349
-  _globals['_REMOVEFACTSREQUEST']._serialized_start=351
-  _globals['_REMOVEFACTSREQUEST']._serialized_end=447
-  _globals['_REMOVEFACTSRESPONSE']._serialized_start=449
-  _globals['_REMOVEFACTSRESPONSE']._serialized_end=543
-  _globals['_LISTCHANGEDFACTSREQUEST']._serialized_start=545
-  _globals['_LISTCHANGEDFACTSREQUEST']._serialized_end=649
-  _globals['_LISTCHANGEDFACTSRESPONSE']._serialized_start=652
-  _globals['_LISTCHANGEDFACTSRESPONSE']._serialized_end=812
-  _globals['_FACTSERVICE']._serialized_start=815
-  _globals['_FACTSERVICE']._serialized_end=1062
+  _globals['_ADDFACTSREQUEST']._serialized_start=120
+  _globals['_ADDFACTSREQUEST']._serialized_end=274
+  _globals['_NEWENTITY']._serialized_start=276
+  _globals['_NEWENTITY']._serialized_end=350
+  _globals['_ADDFACTSRESPONSE']._serialized_start=352
+  _globals['_ADDFACTSRESPONSE']._serialized_end=465
+  _globals['_REMOVEFACTSREQUEST']._serialized_start=467
+  _globals['_REMOVEFACTSREQUEST']._serialized_end=563
+  _globals['_REMOVEFACTSRESPONSE']._serialized_start=565
+  _globals['_REMOVEFACTSRESPONSE']._serialized_end=659
+  _globals['_LISTCHANGEDFACTSREQUEST']._serialized_start=661
+  _globals['_LISTCHANGEDFACTSREQUEST']._serialized_end=765
+  _globals['_LISTCHANGEDFACTSRESPONSE']._serialized_start=768
+  _globals['_LISTCHANGEDFACTSRESPONSE']._serialized_end=928
+  _globals['_FACTSERVICE']._serialized_start=931
+  _globals['_FACTSERVICE']._serialized_end=1178
 # @@protoc_insertion_point(module_scope)

@@ -17,14 +17,28 @@ class FactBatch(_message.Message):
     def __init__(self, heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AddFactsRequest(_message.Message):
-    __slots__ = ("model", "facts", "new_entities")
+    __slots__ = ("model", "facts", "new_entities", "entities")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
     NEW_ENTITIES_FIELD_NUMBER: _ClassVar[int]
+    ENTITIES_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelSelector
     facts: FactBatch
     new_entities: bool
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., facts: _Optional[_Union[FactBatch, _Mapping]] = ..., new_entities: bool = ...) -> None: ...
+    entities: _containers.RepeatedCompositeFieldContainer[NewEntity]
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., facts: _Optional[_Union[FactBatch, _Mapping]] = ..., new_entities: bool = ..., entities: _Optional[_Iterable[_Union[NewEntity, _Mapping]]] = ...) -> None: ...
+
+class NewEntity(_message.Message):
+    __slots__ = ("id", "label", "description", "types")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    TYPES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    label: str
+    description: str
+    types: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., label: _Optional[str] = ..., description: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AddFactsResponse(_message.Message):
     __slots__ = ("model", "added", "unchanged", "new_entities")

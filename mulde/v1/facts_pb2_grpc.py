@@ -11,7 +11,8 @@ class FactServiceStub(object):
     ListChangedFacts fail with FAILED_PRECONDITION.
 
     A change is durable when its call succeeds, the worker that answered the call follows it at once and all others
-    within a second: exclude_known leaves added facts out, marks show them, and a removed fact is a candidate again.
+    within a second: exclude_known leaves added facts out, marks show them, a removed fact is a candidate again, and relation
+    priors follow. A change that every loaded version was trained with is not kept any longer.
     All calls need the admin role.
     """
 
@@ -44,7 +45,8 @@ class FactServiceServicer(object):
     ListChangedFacts fail with FAILED_PRECONDITION.
 
     A change is durable when its call succeeds, the worker that answered the call follows it at once and all others
-    within a second: exclude_known leaves added facts out, marks show them, and a removed fact is a candidate again.
+    within a second: exclude_known leaves added facts out, marks show them, a removed fact is a candidate again, and relation
+    priors follow. A change that every loaded version was trained with is not kept any longer.
     All calls need the admin role.
     """
 
@@ -100,7 +102,8 @@ class FactService(object):
     ListChangedFacts fail with FAILED_PRECONDITION.
 
     A change is durable when its call succeeds, the worker that answered the call follows it at once and all others
-    within a second: exclude_known leaves added facts out, marks show them, and a removed fact is a candidate again.
+    within a second: exclude_known leaves added facts out, marks show them, a removed fact is a candidate again, and relation
+    priors follow. A change that every loaded version was trained with is not kept any longer.
     All calls need the admin role.
     """
 

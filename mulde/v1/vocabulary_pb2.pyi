@@ -81,7 +81,7 @@ class GetEntityRequest(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., entity: _Optional[str] = ...) -> None: ...
 
 class GetEntityResponse(_message.Message):
-    __slots__ = ("model", "row", "id", "label", "types", "facts", "known_facts")
+    __slots__ = ("model", "row", "id", "label", "types", "facts", "known_facts", "description")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class GetEntityResponse(_message.Message):
     TYPES_FIELD_NUMBER: _ClassVar[int]
     FACTS_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FACTS_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelVersion
     row: int
     id: str
@@ -96,7 +97,8 @@ class GetEntityResponse(_message.Message):
     types: _containers.RepeatedScalarFieldContainer[str]
     facts: _containers.RepeatedCompositeFieldContainer[FactCount]
     known_facts: _common_pb2.KnownFacts
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., row: _Optional[int] = ..., id: _Optional[str] = ..., label: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ..., facts: _Optional[_Iterable[_Union[FactCount, _Mapping]]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ...) -> None: ...
+    description: str
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., row: _Optional[int] = ..., id: _Optional[str] = ..., label: _Optional[str] = ..., types: _Optional[_Iterable[str]] = ..., facts: _Optional[_Iterable[_Union[FactCount, _Mapping]]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., description: _Optional[str] = ...) -> None: ...
 
 class FactCount(_message.Message):
     __slots__ = ("relation", "label", "side", "count")

@@ -66,7 +66,7 @@ class EntityResolver:
         self._overlay: dict[str, int] = {}
 
     def follow(self, overlay: dict[str, int]) -> None:
-        """Know the rows of entities beyond the vocabulary, by id."""
+        """Know the rows of entities beyond the vocabulary, by id and by unique label."""
         self._overlay = overlay
         self._recent["entity"] = {}
 
@@ -178,28 +178,28 @@ class _Column:
     """One column of names, in front of the mapped file."""
 
     def __init__(self, strings: StringColumn) -> None:
-        self._strings = strings
+        self.strings = strings
         self._kept: dict[int, str] = {}
         self.overlay: list[str] = []
 
     def _take_both(self, rows: NDArray[np.integer]) -> list[str]:
         """The strings of rows [B] of which some follow those that are stored."""
-        first = len(self._strings)
-        inside = iter(self._strings.take(rows[rows < first]))
+        first = len(self.strings)
+        inside = iter(self.strings.take(rows[rows < first]))
         listed = rows.tolist()
         return [next(inside) if row < first else self.overlay[row - first] for row in listed]
 
     def take(self, rows: NDArray[np.integer]) -> list[str]:
         """The strings of rows [B]."""
-        if self.overlay and (rows >= len(self._strings)).any():
+        if self.overlay and (rows >= len(self.strings)).any():
             return self._take_both(rows)
         if len(rows) > _FEW:
-            return self._strings.take(rows)
+            return self.strings.take(rows)
         listed, kept = rows.tolist(), self._kept
         try:
             return [kept[row] for row in listed]
         except KeyError:
-            texts = self._strings.take(rows)
+            texts = self.strings.take(rows)
         if len(kept) > _RECENT:
             kept.clear()
         kept.update(zip(listed, texts, strict=True))
@@ -213,6 +213,9 @@ class LabelCache:
         self.ids = _Column(names.ids)
         self.labels = self.ids if names.labels is names.ids else _Column(names.labels)
 
-    def follow(self, overlay: list[str]) -> None:
-        """Know the ids of entities beyond the vocabulary, in the order of their rows."""
-        self.ids.overlay = self.labels.overlay = overlay
+    def follow(self, ids: list[str], labels: list[str]) -> None:
+        """Know entities beyond the vocabulary, in the order of their rows."""
+        if self.labels is self.ids and ids != labels:
+            self.labels = _Column(self.ids.strings)
+        self.labels.overlay = labels
+        self.ids.overlay = ids

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
 from serving.engine.overlay import Amendments, Overlay
 from serving.engine.placement import Placer
+from serving.registry.new_entities import NewEntities
 from serving.registry.prior_slots import PriorSlots
 
 MOST_FACTS_OF_ENTITY = 100
@@ -32,13 +34,14 @@ class LiveFacts:
 
     Attributes:
         store: of the changes.
-        entities: those that the bundle lacks, in the order of their rows.
+        entities: those that the bundle lacks.
     """
 
     def __init__(self, store: FactStore, bundle: Bundle) -> None:
         """Read nothing yet."""
         self.store, self._bundle = store, bundle
-        self.entities: list[NewEntity] = []
+        self.entities = NewEntities(bundle.manifest.entities, (), np.zeros(0, bool))
+        self._texts: list[NewEntity] = []  # in the order of their rows
         self._lock = threading.Lock()
         self._generation: tuple[int, int] | None = None
         self._sequence = self._number = 0
@@ -47,7 +50,7 @@ class LiveFacts:
         self._removed = np.zeros(0, bool)
         self._slots: PriorSlots | None = None
 
-    def refresh(self, engine: Engine, placer: Placer) -> tuple[Engine, dict[str, int]] | None:
+    def refresh(self, engine: Engine, placer: Placer) -> tuple[Engine, NewEntities] | None:
         """Read what is new in the store.
 
         Args:
@@ -55,8 +58,7 @@ class LiveFacts:
             placer: of the same bundle.
 
         Returns:
-            the engine that knows it, and the rows of entities that have facts, by id; None where
-            nothing is new.
+            the engine that knows it, and the entities beyond the table; None where nothing is new.
 
         Raises:
             StoreError: if the store cannot be read.
@@ -65,11 +67,13 @@ class LiveFacts:
             generation = self.store.generation
             if generation == self._generation:
                 return None
-            touched = self._read()
+            number, touched = self._number, self._read()
             self._generation = generation
-            overlay = self._placed(engine.amendments.overlay, touched, placer)
-            found = self._amendments(overlay, engine.loaded.table)
-            return engine.amended(found), self._names(overlay)
+            overlay = engine.amendments.overlay
+            if len(touched) or number != self._number:
+                overlay = self._placed(overlay, touched, placer)
+                self.entities = NewEntities(overlay.first, self._texts, overlay.is_candidate)
+            return engine.amended(self._amendments(overlay, engine.loaded.table)), self.entities
 
     def _read(self) -> Rows:
         """Read what is new; the overlay entities that are to be placed."""
@@ -83,7 +87,7 @@ class LiveFacts:
         if changes:
             self._sequence = changes[-1].sequence
         first = self._bundle.manifest.entities
-        return np.arange(first, first + len(self.entities)) if lost else touched
+        return np.arange(first, first + len(self._texts)) if lost else touched
 
     def _take_entities(self, entities: Sequence[NewEntity]) -> None:
         """Give rows to entities that the bundle lacks; those that have one get their new texts."""
@@ -92,11 +96,11 @@ class LiveFacts:
         self._number = entities[-1].number
         rows = self._bundle.vocabulary.entities.rows_of_ids([one.id for one in entities])
         for one, row in zip(entities, rows.tolist(), strict=True):
-            place = self._places.setdefault(one.id, len(self.entities)) if row < 0 else None
-            if place == len(self.entities):
-                self.entities.append(one)
+            place = self._places.setdefault(one.id, len(self._texts)) if row < 0 else None
+            if place == len(self._texts):
+                self._texts.append(one)
             elif place is not None:
-                self.entities[place] = one
+                self._texts[place] = one
 
     def _take(self, changes: Sequence[Change]) -> Rows:
         """Add changes as rows; the overlay entities that they are about."""
@@ -143,7 +147,7 @@ class LiveFacts:
         """Facts added and removed, and entities added, of the last change of each."""
         removed = int(self._removed.sum())
         added = len(self._removed) - removed
-        return {"facts added": added, "facts removed": removed, "entities": len(self.entities)}
+        return {"facts added": added, "facts removed": removed, "entities": len(self._texts)}
 
     def rows_of(self, ids: Sequence[str]) -> Rows:
         """Return rows of entity ids, of the table or the overlay; -1 for others."""
@@ -160,7 +164,7 @@ class LiveFacts:
         return np.concatenate([self._triples, back]), np.tile(self._removed, 2)
 
     def _amendments(self, overlay: Overlay, table: EntityTable) -> Amendments:
-        """Return what changed; the prior columns of the overlay's entities are filled in."""
+        """Return what changed, with the prior columns of the overlay's entities."""
         bundle = self._bundle
         if not len(self._triples):
             return Amendments(bundle.known, overlay)
@@ -168,13 +172,16 @@ class LiveFacts:
         priors, layout = None, bundle.manifest.layout
         if layout.prior_count:
             self._slots = self._slots or PriorSlots(bundle, table)
-            found = self._slots.changed(*self._both(), known, len(overlay))
-            priors, overlay.as_answer[:, layout.priors] = found
+            priors, columns = self._slots.changed(*self._both(), known, len(overlay))
+            if len(columns):
+                as_answer = overlay.as_answer.copy()  # requests may be reading the former
+                as_answer[:, layout.priors] = columns
+                overlay = replace(overlay, as_answer=as_answer)
         return Amendments(known, overlay, priors)
 
     def _placed(self, former: Overlay, touched: Rows, placer: Placer) -> Overlay:
         """Return an overlay in which the touched entities are placed anew."""
-        count, width = len(self.entities), self._bundle.manifest.width
+        count, width = len(self._texts), self._bundle.manifest.width
         overlay = Overlay(
             former.first,
             np.zeros((count, width), np.float32),
@@ -210,11 +217,6 @@ class LiveFacts:
         overlay.as_query[place], overlay.as_answer[place] = placement.as_query, placement.as_answer
         overlay.is_candidate[place] = True
         return True
-
-    def _names(self, overlay: Overlay) -> dict[str, int]:
-        alive = overlay.is_candidate
-        first = overlay.first
-        return {name: first + place for name, place in self._places.items() if alive[place]}
 
 
 def _last_of_each(triples: Rows) -> Rows:

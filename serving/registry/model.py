@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 import numpy as np
 
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.entities.label_search import SearchIndex, nearest_names
-from mulde.errors import NotEnabled
+from mulde.errors import NotEnabled, Unsupported
+from mulde.typing import Rows
 from serving.engine.engine import Engine
 from serving.engine.placement import Placer
 from serving.registry.entity_resolver import EntityResolver, LabelCache, Nearest
 from serving.registry.live_facts import LiveFacts
+from serving.registry.new_entities import NewEntities
 from serving.registry.repository import Place
 
 _WARM_UP = (1, 8, 256)
@@ -54,6 +57,7 @@ class Model:
         self.name, self.version, self.bundle = name, version, bundle
         self.engine = Engine(bundle, low_memory=tuning.low_memory)
         self.placer = Placer(bundle, self.engine.loaded)
+        self.new = NewEntities(bundle.manifest.entities, (), np.zeros(0, bool))
         self._live: LiveFacts | None = None
         # Nothing below refers back to the model, so that it is freed at once.
         vocabulary, nearest = bundle.vocabulary, _nearest(bundle.search)
@@ -103,23 +107,40 @@ class Model:
         found = None if self._live is None else self._live.refresh(self.engine, self.placer)
         if self._live is not None and found is not None:
             # Names of answers first, names of questions last: no row is met before it is known.
-            self.entities.follow([one.id for one in self._live.entities])
-            self.engine, names = found
-            self.resolver.follow(names)
+            engine, new = found
+            self.entities.follow(new.ids, new.labels)
+            self.engine, self.new = engine, new
+            self.resolver.follow(new.rows)
 
     def __str__(self) -> str:
         """name/version."""
         return f"{self.name}/{self.version}"
 
     def search(self, text: str, count: int) -> list[int]:
-        """Rows of up to ``count`` entities for what was typed: an exact id, then labels."""
+        """Rows of up to ``count`` entities for what was typed: an exact id, then labels.
+
+        Entities beyond the table take turns with those of the table.
+        """
         if self.bundle.search is None:
             return []
         same_id = int(self.bundle.vocabulary.entities.rows_of_ids([text])[0])
-        rows = self.bundle.search.find(text, count)
-        if same_id < 0:
-            return rows
-        return [same_id, *(row for row in rows if row != same_id)][:count]
+        exact, others = self.new.find(text, count)
+        found = zip_longest(self.bundle.search.find(text, count), others)
+        rows = chain([same_id, self.new.rows.get(text)], exact, chain.from_iterable(found))
+        return [row for row in dict.fromkeys(rows) if row is not None and row >= 0][:count]
+
+    def rows_of_type(self, name: str) -> Rows | None:
+        """Return the rows, ascending, of the entities with a type; None for an unknown one.
+
+        Raises:
+            Unsupported: if neither the bundle nor an entity beyond it has types.
+        """
+        types, new = self.bundle.types, self.new.of_type(name)
+        if types is None and not len(new):
+            raise Unsupported("filter.types", "types")
+        if types is None or name not in types:
+            return new if len(new) else None
+        return np.concatenate([types.of(name).astype(np.int64), new])
 
     def near_types(self, name: str) -> Sequence[str]:
         """Types that are spelled like a name that is none; best first."""

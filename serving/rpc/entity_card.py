@@ -17,7 +17,9 @@ _MOST_TYPES = 1000
 
 def own_types(model: Model, row: int, call: Call) -> list[str]:
     """Types of an entity, without the built-in ones, which its facts tell; the first 1,000."""
-    types = model.bundle.types
+    types, new = model.bundle.types, model.new.of(row)
+    if new is not None:
+        return sorted(new.types)
     if types is None:
         return []
     found = []

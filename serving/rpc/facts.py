@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 
-from mulde.errors import InvalidArgument, UnknownEntity
+from mulde.errors import InvalidArgument, UnknownEntity, shorten
 from mulde.storage.fact_store import MOST_ENTITIES, Names, NewEntity
 from mulde.typing import Mask, Rows
 from mulde.v1 import facts_pb2
@@ -23,6 +23,8 @@ from serving.rpc.response import version_of
 MOST_FACTS = 10_000
 """Facts in one request, and changes in one page."""
 _PAGE = 1000
+_MOST_LABEL, _MOST_TEXT, _MOST_TYPES = 1024, 10_000, 100
+"""Bytes of a label or a type, bytes of a description, and types of a new entity."""
 _RANKED, _RANKED_EVERY_S = 4, 0.1
 """Added facts that are ranked before they are added, at most so many in so many seconds."""
 
@@ -52,12 +54,12 @@ class FactChanges:
         batch = _Batch(model, request.facts, unknown_entities=request.new_entities)
         batch.check_placeable()
         fresh = ~batch.is_known()
-        facts = batch.facts(fresh)
-        if facts:
+        facts, entities = batch.facts(fresh), batch.new_entities(request.entities)
+        if facts or entities:
             if time.monotonic() >= self._next_ranked_s:
                 call.ranks = batch.ranks(fresh)
                 self._next_ranked_s = time.monotonic() + _RANKED_EVERY_S
-            model.live.store.change(facts, removed=False, entities=batch.new_entities())
+            model.live.store.change(facts, removed=False, entities=entities)
             model.refresh()
         return facts_pb2.AddFactsResponse(
             model=version_of(model),
@@ -145,9 +147,23 @@ class _Batch:
     def new(self) -> list[str]:
         return list(self._new)
 
-    def new_entities(self) -> list[NewEntity]:
-        """The new entities as they are stored."""
-        return [NewEntity(name) for name in self._new]
+    def new_entities(self, texts: Sequence[facts_pb2.NewEntity]) -> list[NewEntity]:
+        """The new entities as they are stored, and those whose texts are given again.
+
+        Raises:
+            InvalidArgument: naming the field, for texts that cannot be stored, of an entity that
+                the vocabulary has or that no fact names.
+        """
+        if len(texts) > MOST_ENTITIES:
+            raise InvalidArgument("entities", f"at most {MOST_ENTITIES}", len(texts))
+        found = {name: NewEntity(name) for name in self._new}
+        first, rows = self._model.engine.num_entities, self._model.new.rows
+        for place, one in enumerate(texts):
+            if one.id not in found and rows.get(one.id, 0) < first:
+                expected = "a new entity that a fact names"
+                raise InvalidArgument(f"entities[{place}].id", expected, one.id)
+            found[one.id] = _read_texts(f"entities[{place}]", one)
+        return list(found.values())
 
     def _entities(self, field: str, names: Sequence[str]) -> Rows:
         """Rows [n]; -1 for new entities."""
@@ -227,3 +243,21 @@ class _Batch:
         if lost:
             expected = "for each new entity a fact with an entity that has a row"
             raise InvalidArgument("facts", expected, f"none for {lost[0]!r}")
+
+
+def _read_texts(where: str, one: facts_pb2.NewEntity) -> NewEntity:
+    """Read the texts of a new entity.
+
+    Raises:
+        InvalidArgument: naming the field.
+    """
+    fields = [("label", one.label, _MOST_LABEL), ("description", one.description, _MOST_TEXT)]
+    if len(one.types) > _MOST_TYPES:
+        raise InvalidArgument(f"{where}.types", f"at most {_MOST_TYPES}", len(one.types))
+    for name in one.types:
+        fields.append(("types", name or "\n", _MOST_LABEL))
+    for field, text, most in fields:
+        if len(text.encode()) > most or not (text.isprintable() or not text):
+            expected = f"one line of printable text, at most {most} bytes"
+            raise InvalidArgument(f"{where}.{field}", expected, shorten(text))
+    return NewEntity(one.id, one.label, one.description, tuple(dict.fromkeys(one.types)))

@@ -206,16 +206,12 @@ def _filter_rows(
 def _rows_of_types(names: list[str], model: Model) -> Rows:
     if len(names) > Limits.MAX_TYPES:
         raise InvalidArgument("filter.types", f"at most {Limits.MAX_TYPES} types", len(names))
-    types = model.bundle.types
-    if types is None:
-        raise Unsupported("filter.types", "types")
+    parts = [np.zeros(0, np.int64)]
     for place, name in enumerate(names):
-        if name not in types:
+        found = model.rows_of_type(name)
+        if found is None:
             raise UnknownType(name, model.near_types(name), f"filter.types[{place}]")
-    parts: list[Rows] = [
-        np.zeros(0, np.int64),
-        *(types.of(name).astype(np.int64) for name in names),
-    ]
+        parts.append(found)
     rows: Rows = np.unique(np.concatenate(parts))
     return rows
 

@@ -92,8 +92,8 @@ class VocabularySearch:
             errors=pack_errors(resolved, call.id),
             offsets=[0, *np.cumsum([len(page) for page in pages]).tolist()],
             rows=rows.tolist(),
-            ids=model.bundle.vocabulary.entities.ids.take(rows),
-            labels=model.bundle.vocabulary.entities.labels.take(rows),
+            ids=model.entities.ids.take(rows),
+            labels=model.entities.labels.take(rows),
             next_page_token=token,
         )
 
@@ -132,12 +132,13 @@ class VocabularySearch:
         """Names, types and numbers of known facts of one entity."""
         model = self._pick(request, call)
         row = _one_row(model.resolver.entities, "entity", request.entity)
-        known = model.engine.amendments.known
+        known, new = model.engine.amendments.known, model.new.of(row)
         return vocabulary_pb2.GetEntityResponse(
             model=version_of(model),
             row=row,
             id=model.entities.ids.take(np.array([row]))[0],
             label=model.entities.labels.take(np.array([row]))[0],
+            description="" if new is None else new.description,
             types=own_types(model, row, call),
             facts=[] if known is None else fact_counts(model, known, row),
             known_facts=_UNAVAILABLE if known is None else _MARKED,

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from mulde.client import Client, Scores
+from mulde.client.keywords import TextKeywords
+from mulde.client.requests import Request
 from mulde.errors import Forbidden, InvalidArgument, RequestError, UnknownEntity
+from mulde.v1 import vocabulary_pb2
 from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import Toy, toy_bundle
 
@@ -44,6 +47,15 @@ def client(process: ServerProcess) -> Iterator[Client]:
 
 def best(client: Client, head: str, relation: str, k: int = 3) -> list[str]:
     return list(client.predict_tails(head, relation, k=k, view="id").ids)
+
+
+def entity_card(name: str) -> Request[vocabulary_pb2.GetEntityResponse]:
+    return Request(
+        "/mulde.v1.VocabularyService/GetEntity",
+        vocabulary_pb2.GetEntityRequest(entity=name),
+        vocabulary_pb2.GetEntityResponse,
+        lambda reply: reply,
+    )
 
 
 def is_known(scores: Scores) -> bool:
@@ -154,8 +166,13 @@ def test_the_command_adds_lists_and_removes(process: ServerProcess, tmp_path: Pa
     refused = run_mulde("facts", "add", str(file), **env)
     assert refused.returncode == 1
     assert "no entity is called 'comet'" in refused.stderr
-    added = run_mulde("facts", "add", str(file), "--new-entities", **env)
+    labels, types = tmp_path / "labels.tsv", tmp_path / "types.tsv"
+    labels.write_text("comet\tHalley\tComes again.\n")
+    types.write_text("comet\tbody\n")
+    texts = ["--labels", str(labels), "--types", str(types)]
+    added = run_mulde("facts", "add", str(file), "--new-entities", *texts, **env)
     assert added.stdout == "added 2 facts, 0 known already, 1 new entities\n", added.stderr
+    assert "Halley" in run_mulde("search", "halley", **env).stdout
     listed = run_mulde("facts", "list", **env).stdout
     assert listed.endswith("+\tQ0000001\tP1\tQ0000250\n+\tcomet\tP2\tQ0000251\n")
     assert run_mulde("facts", "remove", str(file), **env).stdout == "removed 2 facts\n"
@@ -179,6 +196,48 @@ def test_a_new_entity_can_be_named_and_is_an_answer(client: Client) -> None:
     assert "comet" in client.similar(client.similar("comet", k=1).ids[0], k=299).ids
     client.remove_facts(["comet"] * 5, "P1", strong)
     assert client.predict_tails("comet", "P1").errors
+
+
+def test_texts_of_a_new_entity_are_shown_searched_and_filtered_by(client: Client) -> None:
+    texts: TextKeywords = {
+        "labels": {"C/1P": "Comet Halley"},
+        "descriptions": {"C/1P": "Comes every 76 years."},
+        "types": {"C/1P": ["body", "visitor"]},
+    }
+    client.add_facts("C/1P", "P1", "Q0000004", new_entities=True, **texts)
+    for typed in ("C/1P", "comet", "Comet Haley"):
+        found = client.search(typed)
+        assert (found.ids[0], found.labels[0]) == ("C/1P", "Comet Halley")
+    assert client.predict_tails("Comet Halley", "P1", k=1)[0]
+    shown = client.predict_tails("Q0000003", "P0", k=1, types=["body"])[0][0]
+    assert (shown.id, shown.label) == ("C/1P", "Comet Halley")
+    card = client.send(entity_card("Comet Halley"))
+    assert (card.label, card.description) == ("Comet Halley", "Comes every 76 years.")
+    assert list(card.types) == ["body", "visitor"]
+    client.add_facts("C/1P", "P1", "Q0000004", labels={"C/1P": "1P/Halley"})
+    assert client.search("1P/Halley").ids[0] == "C/1P"
+    client.remove_facts("C/1P", "P1", "Q0000004")
+    assert "C/1P" not in client.search("1P/Halley").ids
+
+
+@pytest.mark.parametrize(
+    ("texts", "problem"),
+    [
+        ({"labels": {"Q0000001": "known"}}, r"entities\[0\]\.id: expected a new entity"),
+        ({"labels": {"other": "not named"}}, r"entities\[0\]\.id: expected a new entity"),
+        ({"labels": {"late": "two\nlines"}}, r"entities\[0\]\.label: expected one line"),
+        ({"descriptions": {"late": "x" * 10_001}}, r"entities\[0\]\.description: expected one"),
+        ({"types": {"late": ["a"] * 101}}, r"entities\[0\]\.types: expected at most 100"),
+        ({"types": {"late": [""]}}, r"entities\[0\]\.types: expected one line"),
+    ],
+)
+def test_texts_that_cannot_be_kept_are_refused(
+    client: Client, texts: TextKeywords, problem: str
+) -> None:
+    before = client.facts()
+    with pytest.raises(InvalidArgument, match=problem):
+        client.add_facts("late", "P1", "Q0000004", new_entities=True, **texts)
+    assert client.facts() == before
 
 
 def test_metrics_count_changes_and_rank_added_facts_before_they_are_added(

@@ -16,6 +16,7 @@ from mulde.commands.asking.client_options import (
     print_json,
     with_options,
 )
+from mulde.graph.labels import read_descriptions, read_labels, read_types
 from mulde.graph.reading.lines import read_text, split_fields
 from mulde.storage.printable import printable
 
@@ -40,17 +41,32 @@ def add(
     new_entities: Annotated[
         bool, typer.Option("--new-entities", help="Unknown names are new entities.")
     ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Lines ID<TAB>LABEL[<TAB>DESCRIPTION] of the new entities."),
+    ] = None,
+    types: Annotated[
+        Path | None, typer.Option(help="Lines ID<TAB>TYPE of the new entities.")
+    ] = None,
     *,
     server: ServerOptions,
     selected: Selected,
 ) -> None:
     """Add facts; those that are known already change nothing."""
+    texts = _read_texts(labels, types)
     added = unchanged = 0
     fresh: list[str] = []
     given: Any = {"model": selected.model, "version": selected.version}
     with server.connect() as client:
         for heads, relations, tails in _batches(file):
-            reply = client.add_facts(heads, relations, tails, new_entities=new_entities, **given)
+            named = {*heads, *tails}
+            own: Any = {
+                field: {name: found[name] for name in found if name in named}
+                for field, found in texts.items()
+            }
+            reply = client.add_facts(
+                heads, relations, tails, new_entities=new_entities, **own, **given
+            )
             added, unchanged = added + reply.added, unchanged + reply.unchanged
             fresh += reply.new_entities
     typer.echo(f"added {added} facts, {unchanged} known already, {len(fresh)} new entities")
@@ -87,6 +103,18 @@ def list_facts(*, server: ServerOptions, selected: Selected, as_json: Json = Fal
         sign = "-" if change.removed else "+"
         names = map(printable, (change.head, change.relation, change.tail))
         sys.stdout.write("\t".join((sign, *names)) + "\n")
+
+
+def _read_texts(labels: Path | None, types: Path | None) -> dict[str, Any]:
+    """Labels, descriptions and types of new entities, by id."""
+    found: dict[str, Any] = {}
+    if labels is not None:
+        found = {"labels": read_labels(labels), "descriptions": read_descriptions(labels)}
+    if types is not None:
+        found["types"] = {}
+        for name, kind in read_types(types):
+            found["types"].setdefault(name, []).append(kind)
+    return found
 
 
 def _batches(path: Path) -> Iterator[tuple[list[str], list[str], list[str]]]:

@@ -16,6 +16,7 @@ from mulde.errors import ConfigError
 
 if TYPE_CHECKING:
     from mulde.graph.reading.read import GraphData
+    from mulde.storage.fact_store import NewEntity
 
 _console = Console(stderr=True)
 
@@ -112,12 +113,24 @@ def stored_changes(path: Path) -> tuple[GraphData | None, GraphData | None]:
         raise ConfigError("--store", "a file STATE/NAME.facts.sqlite", str(path))
     opened = FactStore(path)
     try:
-        changes = opened.changes()
+        changes, entities = opened.changes(), opened.entities()
     finally:
         opened.close()
     added = [one.fact for one in changes if not one.removed]
     removed = [one.fact for one in changes if one.removed]
-    return (read_graph(added) if added else None, read_graph(removed) if removed else None)
+    return (
+        _with_texts(read_graph(added), entities) if added else None,
+        read_graph(removed) if removed else None,
+    )
+
+
+def _with_texts(data: GraphData, entities: list[NewEntity]) -> GraphData:
+    """Add the texts and types of new entities to what was read."""
+    return data._replace(
+        labels=data.labels | {one.id: one.label for one in entities if one.label},
+        descriptions={one.id: one.description for one in entities if one.description},
+        types=[*data.types, *((one.id, kind) for one in entities for kind in one.types)],
+    )
 
 
 def _say_drift(bundle: Path, added: GraphData | None) -> None:

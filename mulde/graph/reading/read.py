@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,12 +36,14 @@ class GraphData(NamedTuple):
         labels: by id of entity or relation.
         types: pairs of entity and type.
         report: what was read and what to know about it.
+        descriptions: by id of entity.
     """
 
     facts: Facts
     labels: dict[str, str]
     types: list[tuple[str, str]]
     report: GraphReport
+    descriptions: Mapping[str, str] = MappingProxyType({})
 
 
 def read_graph(

@@ -73,7 +73,13 @@ def test_an_entity_that_was_added_is_answered_for_after_the_swap_and_no_call_fai
     with server(root, *flags, log=tmp_path / "log") as process, Load(process) as load:
         before = told_by(process, CONNECTIONS, "fresh")
         with Client(Connection(process.address, token=ADMIN, attempts=5)) as client:
-            added = client.add_facts(*map(list, zip(*NEW, strict=True)), new_entities=True)
+            added = client.add_facts(
+                *map(list, zip(*NEW, strict=True)),
+                new_entities=True,
+                labels={"fresh": "A fresh one"},
+                descriptions={"fresh": "It came late."},
+                types={"fresh": ["late"]},
+            )
         eventually(lambda: told_by(process, CONNECTIONS, "fresh") == {"tiny/1"})
         update(
             root / "tiny" / "1",
@@ -88,6 +94,10 @@ def test_an_entity_that_was_added_is_answered_for_after_the_swap_and_no_call_fai
         during = told_by(process, CONNECTIONS, "fresh")
         with Client(Connection(process.address, token=ADMIN, attempts=5)) as client:
             assert client.reload_model("tiny").changed
+            assert client.predict_tails("A fresh one", "next", k=1)[0]
+            assert client.predict_heads("next", "e00", k=1, types=["late"])[0][0].id == "fresh"
+            eventually(lambda: client.facts() == [])  # the new version has them
+        assert "It came late." in (tmp_path / "run" / "graph" / "labels.tsv").read_text()
         after = told_by(process, CONNECTIONS, "fresh")
         eventually(lambda: "tiny/2" in load.heard)
     assert before == {"UnknownEntity"}
