@@ -23,7 +23,9 @@ _SPARSE = 4
 have 2; ComplEx and RESCAL on the others, which have 16 and more."""
 
 _SLOW_START = 2_000
-"""Entities of a sparse graph above which RotH alone races."""
+"""Entities of a sparse graph above which few candidates race, for longer: RotH begins slowly."""
+
+_SLOW_ENTRANTS = 4
 
 _VALIDATIONS = 10
 """Of a training: a model of a small graph may be best early, and its best epoch is kept."""
@@ -88,6 +90,11 @@ class Size:
         """Whether entities have few facts, as in WordNet, where RotH is best."""
         return 0 < self.facts < _SPARSE * self.entities
 
+    @property
+    def slow(self) -> bool:
+        """Whether short trainings say nothing of how families compare."""
+        return self.sparse and self.entities > _SLOW_START
+
     def batch(self, largest: int) -> int:
         """Queries a step: at most ``largest``, and at least about 40 steps an epoch."""
         return max(32, min(largest, self.queries // 40))
@@ -110,12 +117,10 @@ def candidates(size: Size, dimension: int) -> list[Candidate]:
     families = [_roth(size, dimension)]
     if size.entities <= _LARGEST_CROSS_ENTROPY:
         families += [_complex(size, dimension), _rescal(size, dimension)]
-    if size.sparse and size.entities > _SLOW_START:
-        families = families[:1]  # RotH begins slowly, so that short trainings would leave it out
-    elif not size.sparse:
+    if not size.sparse:
         families = [*families[1:], families[0]]
-    turns = zip_longest(*families)
-    return [one for turn in turns for one in turn if one is not None]
+    found = [one for turn in zip_longest(*families) for one in turn if one is not None]
+    return found[:_SLOW_ENTRANTS] if size.slow else found
 
 
 def neighbours(one: Candidate) -> list[Candidate]:
@@ -141,7 +146,7 @@ def _roth(size: Size, dimension: int) -> Iterator[Candidate]:
     """RotH with a linear score and binary cross entropy over shared negatives."""
     batch = size.batch(300)
     training = Training(
-        epochs=size.epochs(8000, batch, 40, 200),
+        epochs=size.epochs(5000, batch, 50, 200),
         batch=batch,
         negatives=min(500, size.entities),
         rate=4e-3 if size.entities < 10_000 else 3e-3,

@@ -23,11 +23,12 @@ from mulde.storage.atomic import new_file
 from training.auto.candidates import Candidate, Size, candidates, lasting
 from training.auto.clock import Clock, Now, OutOfTime
 from training.auto.memory import GB, Memory
-from training.auto.plan import TRIAL, Plan, make_plan, penalty_trials
-from training.auto.race import Report, Result, run_race, train_candidate
+from training.auto.plan import TRIAL, Plan, make_plan
+from training.auto.race import RUNGS, SHORT_RUNGS, Report, Result, run_race, train_candidate
+from training.auto.teachers import choose_teachers, penalty_trials
 from training.distillation.queries import QuerySet
 from training.export.export import export
-from training.recipe import Recipe, decisive, digest_of
+from training.recipe import Recipe, Teacher, decisive, digest_of
 from training.recipe_file import to_toml
 from training.report.report import write_report
 from training.train import Device, Stage, read_record, stages, train_stage
@@ -35,11 +36,20 @@ from training.train import Device, Stage, read_record, stages, train_stage
 REPORT = "report.html"
 """The page of a fit, in the run's folder."""
 
-_RACE = 0.3
+_RACE = 0.22
 """The race's share of the whole budget."""
+
+_TEACHING = 0.4
+"""Share of what the race leaves that teachers are planned to take."""
+
+_LEARNING = 0.42
+"""Share of it for the Junior and its trials; the rest is for a baseline, export and measurement."""
 
 _EXPORT = 0.08
 """Share that training leaves for export and measurement."""
+
+_LEAST_EXPORT_S, _MOST_EXPORT = 8.0, 0.25
+"""Seconds that they take on the smallest graph, and the share that they have at most."""
 
 _POOR = 0.9
 """Share of the best teacher's valid MRR below which another one is dropped."""
@@ -158,9 +168,9 @@ class _Variant:
 
     @property
     def name(self) -> str:
-        """Its teachers and its temperature."""
-        teachers = " ".join(f"{one.scorer}-{one.dimension}" for one in self.recipe.teachers)
-        return f"{teachers} T {self.recipe.distillation.temperature:g}".strip()
+        """Its temperature and penalty."""
+        recipe = self.recipe
+        return f"T {recipe.distillation.temperature:g}, penalty {recipe.junior_training.penalty:g}"
 
 
 class _Trained(NamedTuple):
@@ -170,11 +180,6 @@ class _Trained(NamedTuple):
     mrr: float
     folder: Path
     recipe: Recipe
-
-
-def _without_teachers(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """The recipes that differ, once their teachers are left out."""
-    return list({one.digest: one for one in map(_directly, recipes)}.values())
 
 
 @dataclass(frozen=True)
@@ -206,16 +211,22 @@ class _Fitting:
             self.device,
             int(wanted["seed"]),
             self.report,
+            SHORT_RUNGS if size.slow else RUNGS,
         )
-        factor = self._penalty_factor(results[0], int(wanted["seed"]))
-        plan = make_plan(results, size, clock.left_s, wanted, name, graph.name, budget, factor)
+        given = "teacher" in wanted
+        teachers = [] if given else self._planned_teachers(results, budget, int(wanted["seed"]))
+        seconds = (_TEACHING * given + _LEARNING) * clock.left_s
+        plan = make_plan(results, teachers, size, seconds, wanted, name, graph.name)
         plan.write(self.run / "plan.json")
         return plan
 
-    def _penalty_factor(self, best: Result, seed: int) -> float:
-        """The factor of the winner's penalty that suits its teachers; 1 where there is no time."""
+    def _planned_teachers(
+        self, results: Sequence[Result], budget: Memory, seed: int
+    ) -> list[Teacher]:
+        """The teachers that there is time for, each with the penalty that suits it."""
+        found = choose_teachers(results, _TEACHING * self.clock.left_s, budget)
         mrr = {1.0: 0.0}
-        for factor, one in penalty_trials(best, self.clock.left_s).items():
+        for factor, one in penalty_trials(found, self.clock.left_s).items():
             trial = train_candidate(
                 one,
                 one.training.epochs,
@@ -230,7 +241,10 @@ class _Fitting:
             mrr[factor] = trial.mrr
             row = {"model": f"teacher, {one.setting}", "valid_mrr": trial.mrr, "folder": "race"}
             self.told.trained.append(row)
-        return max(mrr, key=lambda factor: mrr[factor])
+        best = max(mrr, key=lambda factor: mrr[factor])
+        if len(mrr) > 1:
+            self.say(f"penalty of the teachers: {best:g} times the usual ({mrr[best]:.4f})")
+        return [one.teacher(best if one.result is results[0] else 1.0) for one in found]
 
     def _fitting(self, entrants: Sequence[Candidate], budget: Memory) -> list[Candidate]:
         """The candidates that fit into the memory."""
@@ -248,17 +262,21 @@ class _Fitting:
 
     def train(self, plan: Plan, teacher: Path | None) -> tuple[Path, Recipe]:
         """Train what was planned, and return the best checkpoint with its recipe."""
-        clock = self.clock.share(1 - _EXPORT)
-        *_, junior, baseline = stages(plan.recipes[0], self.run)
-        direct = self._stage(baseline, plan.recipes[0], clock.share(0.2))
+        clock, found = self.clock.share(1 - _exporting(self.clock.left_s)), list[_Trained]()
+        if plan.baseline is not None:
+            *_, baseline = stages(plan.baseline, self.run)
+            mrr = self._stage(baseline, plan.baseline, clock.share(0.2))
+            found.append(_Trained("baseline", mrr, baseline.folder, plan.baseline))
+        *_, junior, _ = stages(plan.recipes[0], self.run)
         if teacher is None:
             variants = self._teachers(plan.recipes, clock)
         else:
-            variants = [_Variant(one, (teacher,)) for one in _without_teachers(plan.recipes)]
-        found = [_Trained("baseline", direct, baseline.folder, _directly(plan.recipes[0]))]
+            variants = [_Variant(replace(one, teachers=()), (teacher,)) for one in plan.recipes]
         if variants:
             best, trial = self._trials(variants, junior, clock)
-            taught = self._stage(replace(junior, teachers=best.teachers), best.recipe, clock)
+            training = best.recipe.junior_training
+            junior = replace(junior, training=training, teachers=best.teachers)
+            taught = self._stage(junior, best.recipe, clock)
             found += [_Trained("junior", taught, junior.folder, best.recipe), *trial]
         return self._choose(plan, found)
 
@@ -275,22 +293,16 @@ class _Fitting:
         return mrr
 
     def _teachers(self, recipes: Sequence[Recipe], clock: Clock) -> list[_Variant]:
-        """Train all teachers; the recipes with those that are not much worse than the best."""
-        own = [stages(recipe, self.run)[: len(recipe.teachers)] for recipe in recipes]
-        every = {stage.folder: (stage, recipe) for recipe, several in zip(recipes, own, strict=True)
-                 for stage in several}  # fmt: skip
-        mrr: dict[Path, float] = {}
-        for place, (folder, (stage, recipe)) in enumerate(every.items()):
-            mrr[folder] = self._stage(stage, recipe, clock.share(0.6 / (len(every) - place)))
-        found = []
-        for recipe, several in zip(recipes, own, strict=True):
-            least = _POOR * max(mrr[stage.folder] for stage in several)
-            good = [mrr[stage.folder] > 0 and mrr[stage.folder] >= least for stage in several]
-            kept = tuple(stage.folder / "best.pt" for stage in compress(several, good))
-            if kept:
-                asked = replace(recipe, teachers=tuple(compress(recipe.teachers, good)))
-                found.append(_Variant(asked, kept))
-        return found
+        """Train the teachers; the recipes with those that are not much worse than the best."""
+        own = stages(recipes[0], self.run)[: len(recipes[0].teachers)]
+        mrr = [
+            self._stage(stage, recipes[0], clock.share(0.6 / (len(own) - place)))
+            for place, stage in enumerate(own)
+        ]
+        good = [one > 0 and one >= _POOR * max(mrr) for one in mrr]
+        kept = tuple(stage.folder / "best.pt" for stage in compress(own, good))
+        taught_by = tuple(compress(recipes[0].teachers, good))
+        return [_Variant(replace(one, teachers=taught_by), kept) for one in recipes if kept]
 
     def _trials(
         self, variants: Sequence[_Variant], junior: Stage, clock: Clock
@@ -298,9 +310,10 @@ class _Fitting:
         """The variant whose short Junior is best on valid, with that Junior; none if only one."""
         if len(variants) == 1:
             return variants[0], []
-        short = lasting(junior.training, round(TRIAL * junior.training.epochs))
         trials: list[_Trained] = []
         for place, one in enumerate(variants):
+            full = one.recipe.junior_training
+            short = lasting(full, round(TRIAL * full.epochs))
             distillation = replace(one.recipe.distillation, ask_every=short.validate_every)
             facts = [decisive(distillation), decisive(short), list(map(str, one.teachers))]
             stage = replace(
@@ -314,6 +327,7 @@ class _Fitting:
             mrr = self._stage(stage, asked, clock.share(0.5 / (len(variants) - place)))
             trials.append(_Trained("junior", mrr, stage.folder, asked))
         best = max(range(len(trials)), key=lambda place: trials[place].mrr)
+        self.say(f"trials of the Junior: {variants[best].name} leads ({trials[best].mrr:.4f})")
         return variants[best], [trials[best]]
 
     def _choose(self, plan: Plan, found: Sequence[_Trained]) -> tuple[Path, Recipe]:
@@ -329,8 +343,9 @@ class _Fitting:
         return best.folder / "best.pt", best.recipe
 
 
-def _directly(recipe: Recipe) -> Recipe:
-    return replace(recipe, teachers=())
+def _exporting(left_s: float) -> float:
+    """Share of what is left that training leaves for the export."""
+    return max(_EXPORT, min(_MOST_EXPORT, _LEAST_EXPORT_S / max(left_s, 1e-9)))
 
 
 def _best(folder: Path) -> float:
@@ -343,7 +358,7 @@ def _best(folder: Path) -> float:
 
 def _planned(plan: Plan) -> str:
     leader, recipe = plan.race[0], plan.recipes[0]
-    teachers = ", ".join(f"{one.scorer}-{one.dimension}" for one in recipe.teachers)
+    teachers = ", ".join(f"{one.scorer}-{one.dimension}" for one in recipe.teachers) or "given"
     return (
         f"race: {leader['scorer']} {leader['setting']} leads with valid MRR {plan.mrr:.4f}; "
         f"teachers: {teachers}; Junior: {recipe.junior_training.epochs} epochs"

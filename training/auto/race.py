@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -28,12 +28,15 @@ from training.train import Device, Stage, read_record, train_stage
 RUNGS = (1 / 9, 1 / 3, 1.0)
 """Share of a candidate's epochs in each rung."""
 
+SHORT_RUNGS = (1 / 3, 1.0)
+"""The same where a family begins so slowly that a ninth says nothing of it."""
+
 _KEPT = 1 / 3
 _FIRST_RUNG = 0.5
 """Most of the race that the first rung is planned to take."""
 
 _LEAST_ENTRANTS = 2
-_REFINED = 1
+_REFINED = 0.5
 """Share of the time, in rungs, for the neighbours of the best candidate."""
 
 Report = Callable[[str, Progress], None]
@@ -80,6 +83,7 @@ def run_race(
     device: Device,
     seed: int,
     report: Report,
+    rungs: Sequence[float] = RUNGS,
 ) -> list[Result]:
     """Race the candidates and return the last result of each, the best first.
 
@@ -92,6 +96,7 @@ def run_race(
         device: where models are trained.
         seed: of all of them.
         report: is told of every epoch.
+        rungs: share of a candidate's epochs in each rung.
     """
 
     def trial(candidate: Candidate, epochs: int, rung: int, clock: Clock) -> Result:
@@ -102,9 +107,11 @@ def run_race(
     for one in entrants:
         if one.model.scorer not in timed and (clock.left_s or not timed):
             timed[one.model.scorer] = trial(one, 2, 0, clock)
-    remaining = _affordable(entrants, timed, _FIRST_RUNG * clock.left_s)
-    for rung, share in enumerate(RUNGS):
-        part = clock.share(1 / (len(RUNGS) - rung + _REFINED) if rung else _FIRST_RUNG)
+    least = min(one.overhead_s for one in timed.values())  # the first one warms torch up
+    timed = {name: replace(one, overhead_s=least) for name, one in timed.items()}
+    remaining = _affordable(entrants, timed, rungs[0], _FIRST_RUNG * clock.left_s)
+    for rung, share in enumerate(rungs):
+        part = clock.share(1 / (len(rungs) - rung + _REFINED) if rung else _FIRST_RUNG)
         for place, one in enumerate(remaining):
             if clock.left_s == 0 and any(found.checkpoint for found in results.values()):
                 break
@@ -113,16 +120,16 @@ def run_race(
             results[one.name] = trial(one, epochs, rung, own)
         tried = [one for one in remaining if one.name in results]
         order = sorted(tried, key=lambda one: -results[one.name].mrr)
-        remaining = order[: max(_LEAST_ENTRANTS - rung, math.ceil(len(order) * _KEPT))]
+        remaining = order[: max(len(rungs) - 1 - rung, math.ceil(len(order) * _KEPT))]
     found = _ordered(results)
     for one in neighbours(found[0].candidate):
         if found[0].cost_s(one.training.epochs) < clock.left_s:
-            results[one.name] = trial(one, one.training.epochs, len(RUNGS) - 1, clock)
+            results[one.name] = trial(one, one.training.epochs, len(rungs) - 1, clock)
     return _ordered(results)
 
 
 def _affordable(
-    entrants: Sequence[Candidate], timed: dict[str, Result], seconds: float
+    entrants: Sequence[Candidate], timed: dict[str, Result], share: float, seconds: float
 ) -> list[Candidate]:
     """Candidates in their order whose first rung fits into a time; two at least.
 
@@ -130,10 +137,9 @@ def _affordable(
     family that starts slowly may end as the best.
     """
     found: list[Candidate] = []
-    overhead_s = min(one.overhead_s for one in timed.values())  # the first one warms torch up
     for one in (one for one in entrants if one.model.scorer in timed):
-        epochs = math.ceil(one.training.epochs * RUNGS[0])
-        seconds -= overhead_s + timed[one.model.scorer].epoch_s * epochs
+        epochs = math.ceil(one.training.epochs * share)
+        seconds -= timed[one.model.scorer].cost_s(epochs)
         if seconds >= 0 or len(found) < _LEAST_ENTRANTS:
             found.append(one)
     return found
@@ -164,9 +170,7 @@ def train_candidate(
     """Train one candidate from nothing, or find it trained; one that diverges has no checkpoint."""
     model, training = candidate.model, candidate.lasting(epochs).training
     name = digest_of([decisive(model), decisive(training)])[:12]
-    stage = Stage(
-        f"race {rung + 1}/{len(RUNGS)} {candidate.name}", folder / name, model, training, seed
-    )
+    stage = Stage(f"race {rung + 1}: {candidate.name}", folder / name, model, training, seed)
     recipe = Recipe(name="race", data="", junior=model, junior_training=training)
     began, marks = clock.now(), list[tuple[float, bool]]()
 

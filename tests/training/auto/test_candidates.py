@@ -18,9 +18,10 @@ def test_no_loss_over_all_entities_is_tried_on_a_large_graph() -> None:
     assert {one.training.loss for one in found} == {"bce"}
 
 
-def test_roth_alone_races_where_entities_have_few_facts() -> None:
+def test_roth_races_first_and_few_candidates_do_where_entities_have_few_facts() -> None:
     found = candidates(Size(8_000, 18_000, 15, facts=16_000), 32)
-    assert {one.model.scorer for one in found} == {"RotH"}
+    assert found[0].model.scorer == "RotH"
+    assert len(found) < len(candidates(Size(1_000, 2_000, 15, facts=2_000), 32))
     assert candidates(Size(1_000, 2_000, 15, facts=2_000), 32)[0].model.scorer == "RotH"
     assert candidates(Size(1_000, 2_000, 15, facts=9_000), 32)[0].model.scorer == "ComplEx"
 

@@ -6,7 +6,7 @@ import pytest
 
 from training.auto.candidates import Size, candidates
 from training.auto.memory import Memory
-from training.auto.plan import TEACHERS
+from training.auto.teachers import SETS
 from training.recipe import ScorerSettings, Training
 
 ADAGRAD = Training(epochs=1, loss="cross-entropy", optimiser="adagrad")
@@ -23,7 +23,7 @@ def test_all_candidates_and_teachers_of_a_small_graph_fit_into_two_gigabytes(ent
     size = Size(entities, 5 * entities, 50)
     memory = Memory(size, 2 * GB)
     assert all(memory.fits(one.model, one.training) for one in candidates(size, 32))
-    for sets in TEACHERS.values():
+    for sets in SETS.values():
         for one in (larger for several in sets for larger in several):
             score = "bilinear" if one.scorer in ("ComplEx", "RESCAL") else "distance"
             model = ScorerSettings(one.scorer, one.dimension, score)  # type: ignore[arg-type]
