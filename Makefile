@@ -116,9 +116,10 @@ $(BENCH_WORDNET)/manifest.json: | $(STAMP)
 	@mkdir -p $(dir $(BENCH_WORDNET))
 	@$(PY) -m benchmarks.synthetic $(BENCH_WORDNET) --entities 116650 --relations 18 --dimension 32 --bundle
 
-bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measure the server beside bare products and peers, and write benchmarks/serving.md
+bench-serving: $(STAMP) $(PEERS)/.ready $(BENCH_WORDNET)/manifest.json ## Measure the server beside bare products and peers, and write benchmarks/serving.md: FORMER=checkout of an earlier version
 	@$(PY) -m benchmarks.serving measure models/wn18rr-32 --peers $(PEERS)/bin/python
 	@$(PY) -m benchmarks.serving measure $(BENCH_WORDNET) --peers $(PEERS)/bin/python
+	@if [ -n '$(FORMER)' ]; then $(PY) -m benchmarks.former models/wn18rr-32 '$(FORMER)'; fi
 	@$(PY) -m benchmarks.search build build/bench/names
 	@$(PY) -m benchmarks.search measure build/bench/names
 	@$(PY) -m benchmarks.serving page

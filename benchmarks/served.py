@@ -38,25 +38,36 @@ ROOT = Path(__file__).resolve().parents[1]
 Send = Callable[[bytes], bytes]
 
 
-def environment() -> dict[str, str]:
-    """One thread for each process, and no setting of mulde from outside."""
+def environment(root: Path = ROOT) -> dict[str, str]:
+    """One thread for each process, no setting of mulde from outside, the code at ``root``."""
     plain = {key: value for key, value in os.environ.items() if not key.startswith("MULDE_")}
-    return {**plain, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return {**plain, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(root)}
 
 
 @contextmanager
-def serving(folder: Path, *flags: str, core: int | None = None) -> Iterator[dict[str, Any]]:
-    """Serve a folder until the end of the block, on one core where one is given.
+def serving(
+    folder: Path, *flags: str, core: int | None = None, root: Path = ROOT
+) -> Iterator[dict[str, Any]]:
+    """Serve a folder by the code at ``root`` until the end of the block, on a core or on all.
 
     Yields:
         The server's first line: host and ports; ``start_s`` is how long it took to say so, ``pid``
         its process.
     """
-    command = [sys.executable, "-m", "mulde.cli", "serve", str(folder), "--grpc-port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "mulde.cli",
+        "serve",
+        str(folder.resolve()),
+        "--grpc-port",
+        "0",
+    ]
     begin = perf_counter()
     process = subprocess.Popen(
         [*command, "--metrics-port", "0", "--log-level", "error", *flags],
-        env=environment(),
+        env=environment(root),
+        cwd=root,
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=None if core is None else partial(os.sched_setaffinity, 0, {core}),

@@ -20,6 +20,7 @@ import typer
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from benchmarks import serving_figures as figures
+from benchmarks.former import RECORDS as FORMER
 from benchmarks.record_files import read_by_size, write_json
 from benchmarks.search import RECORD as SEARCH
 from benchmarks.served import machine, serving
@@ -85,7 +86,7 @@ def page() -> None:
     """Write the tables and the picture."""
     records = read_by_size(RECORDS)
     search = json.loads(SEARCH.read_text("utf-8")) if SEARCH.exists() else None
-    write_page(records, HERE, search)
+    write_page(records, HERE, search, read_by_size(FORMER))
     typer.echo(f"{len(records)} bundles in {HERE / 'serving.md'}")
 
 

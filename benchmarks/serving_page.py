@@ -36,13 +36,19 @@ bare products at once, which share nothing but memory, say what a second core ad
 """
 
 
-def write_page(records: Sequence[Record], folder: Path, search: Record | None = None) -> None:
+def write_page(
+    records: Sequence[Record],
+    folder: Path,
+    search: Record | None = None,
+    former: Sequence[Record] = (),
+) -> None:
     """Write ``serving.json``, ``serving.md`` and ``serving.svg``.
 
     Args:
         records: of ``benchmarks.serving``, one for each bundle.
         folder: where to.
         search: of ``benchmarks.search``, if there is one.
+        former: of ``benchmarks.former``, if there are any.
     """
     write_json(folder / "serving.json", list(records))
     parts = [PREAMBLE, _bars(records), BARS, "![share of the bare product](serving.svg)\n"]
@@ -50,6 +56,7 @@ def write_page(records: Sequence[Record], folder: Path, search: Record | None = 
         parts += [f"## {markdown(record['bundle'])}\n", _about(record), _latency(record)]
         parts += [_batches(record), _others(record)]
     parts += [] if search is None else [_search(search)]
+    parts += [write_former(record) for record in former]
     (folder / "serving.md").write_text("\n".join(parts), encoding="utf-8")
     _draw(records, folder / "serving.svg")
 
@@ -181,6 +188,45 @@ def _search(record: Record) -> str:
         f"{markdown(record['machine'])}; {record['measured']}.\n\n"
         + _table(["typed", "queries a second in calls of 32", "one query a call, ms"], rows)
     )
+
+
+def write_former(record: Record) -> str:
+    """The section of one record of ``benchmarks.former``."""
+    engine, port = record["engine"], record["port"]
+    ratios = {
+        "engine, {} / the earlier engine": "now / former",
+        "engine, {} / FAISS Flat": "now / flat",
+        "engine, {} / bare product": "now / product",
+    }
+    sizes = {"1": "one query", "256": "256 queries"}
+    rows = [
+        [title.format(sizes[size]), "", _of(found[key])]
+        for title, key in ratios.items()
+        for size, found in engine.items()
+        if (key, size) != ("now / product", "1")
+    ]
+    rows += [
+        [f"{title}, {workers} worker{'s' * (workers != '1')}", *_both(found, key, form, factor)]
+        for title, key, form, factor in (
+            ("one query at the port, ms", "one query, s", ".2f", 1e3),
+            ("one query / an empty call", "one / empty", ".2f", 1.0),
+            ("queries a second in batches of 256", "queries a second", ",.0f", 1.0),
+        )
+        for workers, found in port.items()
+    ]
+    return (
+        f"## {markdown(record['bundle'])}, beside an earlier version\n\n"
+        f"Commit {record['former']} with the bundle of its own checkout, in the same run "
+        f"(`benchmarks/former.py`), {record['rounds']} rounds. {markdown(record['machine'])}; "
+        f"{record['measured']}.\n\n" + _table(["", "earlier", "now"], rows)
+    )
+
+
+def _both(found: Record, key: str, form: str, factor: float) -> list[str]:
+    return [
+        _of({name: value * factor for name, value in found[f"{version}: {key}"].items()}, form)
+        for version in ("former", "now")
+    ]
 
 
 def _draw(records: Sequence[Record], path: Path) -> None:
