@@ -1,7 +1,9 @@
 """Take the pictures of the web page in ``docs/images/web``: each view on a desk and on a phone.
 
-Usage: ``python -m scripts.take_screenshots URL``, with a gateway before ``models/wordnet-32`` to
-which ``mulde map`` added a map. Needs Chromium, and Pillow to make the files small.
+Usage: ``python -m scripts.take_screenshots URL [FOLDER]``. URL is a gateway before a folder with
+``wordnet-32/1``, a copy of ``models/wordnet-32``, and ``wordnet-32-int4/1``, what ``mulde shrink
+--precision int4`` makes of it. With FOLDER, every view goes there at both widths in both schemes.
+Needs Chromium, and Pillow to make the files small.
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ VIEWS = {
     "answers": f"#/ask?{ASKED}",
     "map": f"#/map?{ASKED}&lit=lion.n.01",
     "decisions": "#/decisions",
+    "compare": f"#/compare?{ASKED}&left=wordnet-32&right=wordnet-32-int4",
 }
 _SETTLE_MS = 2500
 
 
-def take(browser: Browser, url: str, width: int, scheme: str) -> None:
+def take(browser: Browser, url: str, width: int, scheme: str, folder: Path) -> None:
     """Take every view at one width and colour scheme."""
     page = browser.new_page(viewport={"width": width, "height": 844})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -43,23 +46,25 @@ def take(browser: Browser, url: str, width: int, scheme: str) -> None:
                 button.click()
             page.get_by_role("button", name="Why").first.click()
             page.wait_for_selector(".why")
-        target = FOLDER / f"{name}-{width}-{scheme}.png"
+        target = folder / f"{name}-{width}-{scheme}.png"
         page.screenshot(path=target, full_page=name != "search")
         Image.open(target).convert("RGB").quantize(64).save(target, optimize=True)
 
 
-def main(url: str) -> None:
+def main(url: str, other: str | None = None) -> None:
     """Take all pictures."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder = FOLDER if other is None else Path(other)
+    folder.mkdir(parents=True, exist_ok=True)
+    shown = [(1280, "light"), (390, "dark")]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--enable-unsafe-swiftshader"],
         )
-        for width, scheme in ((1280, "light"), (390, "dark")):
-            take(browser, url, width, scheme)
+        for width, scheme in shown if other is None else [*shown, (1280, "dark"), (390, "light")]:
+            take(browser, url, width, scheme, folder)
         browser.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:3])
