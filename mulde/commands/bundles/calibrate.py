@@ -32,7 +32,7 @@ def calibrate(
 ) -> None:
     """Fit a bundle's probabilities again, for one that an older release wrote.
 
-    Needs no checkpoint (but mulde[training]). Table and encoder stay as they are.
+    Needs no checkpoint (but the training extra). Table and encoder stay as they are.
     """
     from training.export.calibration.recalibrate import recalibrate
 

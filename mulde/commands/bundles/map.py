@@ -21,7 +21,7 @@ def draw(
 ) -> None:
     """Add a map to a bundle that was exported without one, for the web page.
 
-    Needs no checkpoint and no graph (but mulde[training]). All other files stay as they are.
+    Needs no checkpoint and no graph (but the training extra). All other files stay as they are.
     """
     from mulde.bundle.bundle import open_bundle
     from training.export.entity_map import add_map

@@ -29,7 +29,7 @@ def report(
 ) -> None:
     """Write one self-contained page: quality, training, probabilities, sizes, examples, graph.
 
-    Needs mulde[training]. The page makes no outside requests.
+    Needs the training extra. The page makes no outside requests.
     """
     from training.report.report import write_report
 

@@ -25,7 +25,7 @@ def rules(
 ) -> None:
     """Mine rules for explanations and add them to a bundle that an older release wrote.
 
-    Needs no checkpoint (but mulde[training]). Every other file stays as it is.
+    Needs no checkpoint (but the training extra). Every other file stays as it is.
     """
     from training.rules.add import add_rules
 

@@ -35,7 +35,7 @@ def shrink(
 ) -> None:
     """Store a bundle's numbers in fewer bits, and measure what that cost.
 
-    Needs no checkpoint (but mulde[training]). Prints size and test MRR before and after.
+    Needs no checkpoint (but the training extra). Prints size and test MRR before and after.
     """
     from mulde.bundle.bundle import read_manifest
     from training.export.table.shrink import shrink as make
