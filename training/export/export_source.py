@@ -81,12 +81,13 @@ def provenance_of(source: ExportSource, licence: str, priors: RelationPriors) ->
         licence=licence or _licence(source.folder),
         departures=tuple(departures(source.recipe)),
         self_loops=None if kept is None else tuple(source.graph.relation_ids[r] for r in kept),
-        priors=tuple(_slots(source.graph, group) for group in priors.slots),
+        priors=tuple(slots_of(source.graph, group) for group in priors.slots),
         update=identity.get("update", {}),
     )
 
 
-def _slots(graph: Graph, group: tuple[int, ...]) -> str:
+def slots_of(graph: Graph, group: tuple[int, ...]) -> str:
+    """A group of relation rows as a reader writes them: (.., r, ?) or (?, r, ..)."""
     return " or ".join(_slot(graph, row) for row in group)
 
 

@@ -29,16 +29,25 @@ def calibrate(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
     data: Annotated[Path, typer.Option(help="Graph folder that it was trained on.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new bundle.")],
+    choose_priors: Annotated[
+        bool,
+        typer.Option(help="Choose relation priors and self-loop exclusion again on valid."),
+    ] = False,
 ) -> None:
     """Fit a bundle's probabilities again, for one that an older release wrote.
 
-    Needs no checkpoint (but the training extra). Table and encoder stay as they are.
+    Needs no checkpoint (but the training extra). Table and encoder stay as they are, but for the
+    numbers of the relation priors with --choose-priors; the card says what was chosen.
     """
     from training.export.calibration.recalibrate import recalibrate
 
     console = Console(stderr=True)
     manifest = recalibrate(
-        bundle, out, read_folder(data), report=lambda step: console.print(step, highlight=False)
+        bundle,
+        out,
+        read_folder(data),
+        priors=choose_priors,
+        report=lambda step: console.print(step, highlight=False),
     )
     table = Table("measured on test", "", title=shown(str(out)))
     for name, text in _CHECKS.items():

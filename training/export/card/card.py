@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,26 +112,33 @@ def _self_loops(manifest: Manifest, provenance: Provenance) -> list[str]:
     """The self-loop rule and what it changes; nothing where all relations keep self-loops."""
     if provenance.self_loops is None or "mrr_with_self_loops" not in manifest.checks:
         return []
-    named = ", ".join(markdown(name) for name in provenance.self_loops)
+    return [self_loops(manifest, provenance.self_loops, manifest.checks["mrr_trained"])]
+
+
+def self_loops(manifest: Manifest, relations: Iterable[str], mrr: float) -> str:
+    """The self-loop rule, the relations without it, and what it does for valid MRR."""
+    named = ", ".join(map(markdown, relations))
     kept = f" Relations that keep it: {named}." if named else ""
-    return [
+    return (
         "For relations with few or no self-loops in train, the query's entity is left out of its "
         f"own answers. Without this rule valid MRR would be "
-        f"{manifest.checks['mrr_with_self_loops']:.4f} instead of "
-        f"{manifest.checks['mrr_trained']:.4f}.{kept}"
-    ]
+        f"{manifest.checks['mrr_with_self_loops']:.4f} instead of {mrr:.4f}.{kept}"
+    )
 
 
 def _priors(manifest: Manifest, provenance: Provenance) -> list[str]:
     """The relation priors and what they change; nothing where there are none."""
-    if not provenance.priors:
-        return []
-    named = " and ".join(markdown(name) for name in provenance.priors)
-    return [
+    return [priors(manifest, provenance.priors)] if provenance.priors else []
+
+
+def priors(manifest: Manifest, slots: Iterable[str]) -> str:
+    """The relation priors and what they do for valid MRR."""
+    named = " and ".join(map(markdown, slots))
+    return (
         "Relation priors: the ranking also uses whether train gives the candidate as an answer to "
         f"{named}, with a weight for each relation that was chosen on valid. Without them valid "
         f"MRR would be {manifest.checks['mrr_without_priors']:.4f}."
-    ]
+    )
 
 
 def _text(manifest: Manifest) -> list[str]:
