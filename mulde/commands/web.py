@@ -41,6 +41,18 @@ def web(
             "--insecure", help="Listen beyond loopback without TLS.", rich_help_panel=_WEB
         ),
     ] = False,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of metrics for Prometheus; none by default.",
+            rich_help_panel=_WEB,
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address of the metrics.", rich_help_panel=_WEB)
+    ] = "127.0.0.1",
     *,
     server: ServerOptions,
 ) -> None:
@@ -64,5 +76,7 @@ def web(
         key=tls_key,
         cors=tuple(cors or ()),
         insecure=insecure,
+        metrics_port=metrics_port,
+        metrics_host=metrics_host,
     )
     serve(settings)

@@ -23,6 +23,7 @@ from mulde.errors import MuldeError, Unauthenticated
 from serving.gateway.calls import Calls, problem_response
 from serving.gateway.contract import Method, methods
 from serving.gateway.guard import Guard
+from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.problems import plain_problem
 from serving.gateway.settings import GatewaySettings
 
@@ -32,7 +33,7 @@ OPENAPI = FOLDER / "openapi.json"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def application(settings: GatewaySettings) -> Starlette:
+def application(settings: GatewaySettings, metrics: GatewayMetrics) -> Starlette:
     """The gateway; it connects when it starts."""
     calls: list[Calls] = []
     clients: list[AsyncClient] = []
@@ -46,7 +47,7 @@ def application(settings: GatewaySettings) -> Starlette:
 
     def endpoint(method: Method) -> Endpoint:
         async def answer(http: Request) -> Response:
-            return await calls[0].answer(method, http)
+            return await metrics.measure(method.name, partial(calls[0].answer, method, http))
 
         return answer
 

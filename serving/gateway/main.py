@@ -11,6 +11,7 @@ import uvicorn
 
 from mulde.errors import ConfigError
 from serving.gateway.application import application
+from serving.gateway.metrics import GatewayMetrics
 from serving.gateway.settings import GatewaySettings
 
 _MOST_CONNECTIONS = 1024
@@ -43,8 +44,11 @@ def serve(settings: GatewaySettings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"{'https' if settings.cert else 'http'}://{host}:{port}/"
     line = {"event": "serving", "url": url, "port": port, "server": settings.server.address}
+    metrics = GatewayMetrics()
+    if settings.metrics_port is not None:
+        line["metrics_port"] = metrics.listen(settings.metrics_host, settings.metrics_port)
     config = uvicorn.Config(
-        application(settings),
+        application(settings, metrics),
         log_level="warning",
         access_log=False,
         server_header=False,

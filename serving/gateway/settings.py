@@ -25,6 +25,8 @@ class GatewaySettings:
         insecure: listen beyond loopback without TLS and without asking for tokens.
         max_body_bytes: of a request.
         timeout_s: for a call of the server.
+        metrics_port: of the metrics for Prometheus, 0 for a free one; None for no metrics.
+        metrics_host: of the metrics; they name methods and statuses, no caller and no entity.
     """
 
     server: Connection
@@ -36,6 +38,8 @@ class GatewaySettings:
     insecure: bool = False
     max_body_bytes: int = MAX_BODY_BYTES
     timeout_s: float = 30.0
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
 
     @property
     def is_exposed(self) -> bool:

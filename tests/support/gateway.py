@@ -22,7 +22,12 @@ class GatewayProcess:
     """A gateway that has said where it listens."""
 
     process: subprocess.Popen[str]
-    url: str
+    ready: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return str(self.ready["url"])
 
     def send(
         self, path: str, body: bytes | None = None, /, verb: str | None = None, **headers: str
@@ -58,7 +63,7 @@ def gateway(server: str, *flags: str) -> Iterator[GatewayProcess]:
     try:
         line = process.stdout.readline()
         assert line, "the gateway did not start"
-        yield GatewayProcess(process, json.loads(line)["url"])
+        yield GatewayProcess(process, json.loads(line))
     finally:
         end(process)
         process.stdout.close()
