@@ -2,6 +2,6 @@
 
 import os
 
-# ONNX Runtime reports to its maker unless it is told not to before it is loaded. Whoever wants that
-# sets the variable to 0.
+# ONNX Runtime reports to its maker unless it is told not to before it is loaded. A user who wants
+# the reports sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

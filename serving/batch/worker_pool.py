@@ -28,7 +28,7 @@ _predictor: Predictor | None = None
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What every process of a crew needs; see ``Predictor``.
+    """What every process of a pool needs; see ``Predictor``.
 
     Attributes:
         digest: of the one bundle that all answer from, see ``open_bundle``.

@@ -92,7 +92,7 @@ class Repository:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """Folders in a folder that may be names or versions; links are followed by nobody."""
+    """Folders in a folder that may be names or versions; links are not followed."""
     return [
         path
         for path in folder.iterdir()

@@ -17,7 +17,8 @@ from training.recipe import decisive
 from training.recipe_file import read_recipe, to_toml, variant
 from training.train import load_scorer, stages, train_stage
 
-RECIPES = sorted((Path(__file__).parents[2] / "models" / "recipes").glob("*/*.toml"))
+FOLDERS = [Path(__file__).parents[2] / "models" / "recipes" / kind for kind in ("best", "paper")]
+RECIPES = sorted(path for folder in FOLDERS for path in folder.glob("*.toml"))
 EPOCHS = 4
 
 

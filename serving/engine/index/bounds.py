@@ -1,8 +1,8 @@
 """Bounds that every row of a table and its inverted lists keeps: measured, or stored and verified.
 
-Measuring reads each row once. A bundle may store the result (``measures.bin``); whoever verifies
-the bundle reads each row anyway and refuses stored bounds that a row exceeds. A process that opens
-what was just verified does not read the table.
+Measuring reads each row once. A bundle may store the result (``measures.bin``). A
+process that verifies the bundle reads each row and refuses stored bounds that a row exceeds. One
+that opens what was just verified does not read the table.
 
 For a query q, a row v and its decoded code v~,
 
