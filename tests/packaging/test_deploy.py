@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,19 @@ def test_a_manifest_fits_the_schema_of_kubernetes(manifest: dict[str, Any]) -> N
 def test_what_compose_mounts_is_there() -> None:
     for service in COMPOSE["services"].values():
         for mount in service.get("volumes", []):
-            source = Path(DEPLOY, mount.split(":")[0])
-            assert source.exists(), source
+            name = mount.split(":")[0]
+            assert name in COMPOSE["volumes"] or Path(DEPLOY, name).exists(), name
+
+
+def test_added_facts_lie_on_a_volume_that_the_server_can_write() -> None:
+    compose = COMPOSE["services"]["mulde"]
+    assert "--state=/state" in compose["command"]
+    assert "state:/state" in compose["volumes"]
+    image = (DEPLOY / "Dockerfile").read_text("utf-8")
+    assert "--owner=65532 --group=65532 --mode=0700 /state" in image
+    folder = tomllib.loads((DEPLOY / "mulde.toml").read_text("utf-8"))["state"]["dir"]
+    unit = (DEPLOY / "mulde.service").read_text("utf-8")
+    assert f"StateDirectory={folder.removeprefix('/var/lib/')}\n" in unit
 
 
 def test_compose_publishes_on_loopback_alone() -> None:
