@@ -19,7 +19,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS facts (
     checksum INTEGER NOT NULL, PRIMARY KEY (head, relation, tail)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS facts_by_sequence ON facts (sequence);
 CREATE TABLE IF NOT EXISTS entities (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS placements (
+    model TEXT NOT NULL, id TEXT NOT NULL, sequence INTEGER NOT NULL, vectors BLOB NOT NULL,
+    checksum INTEGER NOT NULL, PRIMARY KEY (model, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 _TEXTS = "label", "description", "types"
@@ -87,6 +90,19 @@ class NewEntity:
     description: str = ""
     types: tuple[str, ...] = ()
     number: int = 0
+
+
+@dataclass(frozen=True)
+class StoredPlacement:
+    """The vectors of a new entity in one model.
+
+    Attributes:
+        sequence: of the entity's last change when it was placed; later changes make it stale.
+        vectors: bytes whose meaning is the model's.
+    """
+
+    sequence: int
+    vectors: bytes
 
 
 class FactStore:
@@ -229,6 +245,26 @@ class FactStore:
             for name, label, description, types, number in rows
         ]
 
+    def placements(self, model: str) -> dict[str, StoredPlacement]:
+        """Return the placements of new entities in a model, by id; damaged ones are left out."""
+        query = "SELECT id, sequence, vectors, checksum FROM placements WHERE model = ?"
+        with self._lock, self._told():
+            rows = self._base.execute(query, (model,)).fetchall()
+        return {
+            name: StoredPlacement(sequence, vectors)
+            for name, sequence, vectors, checksum in rows
+            if zlib.crc32(vectors, sequence) == checksum
+        }
+
+    def keep_placements(self, model: str, placements: Mapping[str, StoredPlacement]) -> None:
+        """Write placements, which a model can compute again, in the place of former ones."""
+        rows = [
+            (model, name, one.sequence, one.vectors, zlib.crc32(one.vectors, one.sequence))
+            for name, one in placements.items()
+        ]
+        with self._lock, self._told(), self._transaction():
+            self._base.executemany("REPLACE INTO placements VALUES (?, ?, ?, ?, ?)", rows)
+
     @property
     def compacted(self) -> int:
         """The greatest sequence of the changes that were dropped; 0 if none was."""
@@ -249,6 +285,7 @@ class FactStore:
             rows = [(sequence,) for sequence in carried]
             self._base.executemany("DELETE FROM facts WHERE sequence = ?", rows)
             self._base.execute(f"DELETE FROM entities WHERE {unnamed}")
+            self._base.execute(f"DELETE FROM placements WHERE {unnamed}")
             latest = "UPDATE counters SET value = max(value, ?) WHERE name = 'compacted'"
             self._base.execute(latest, (max(carried, default=0),))
 

@@ -212,6 +212,7 @@ class Server:
 
     def look_after(self) -> float:
         """Count, return memory, and close idle connections; seconds until the next time."""
+        self.metrics.rank_added()
         self.metrics.settle()
         is_idle = self._runs and not self.admission.requests
         if is_idle or self.settings.models.low_memory:

@@ -16,7 +16,8 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.facts.amended_facts import AmendedFacts
-from mulde.storage.fact_store import Change, FactStore, NewEntity
+from mulde.bundle.files import ENTITIES
+from mulde.storage.fact_store import Change, FactStore, NewEntity, StoredPlacement
 from mulde.typing import Mask, Rows
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
@@ -49,6 +50,9 @@ class LiveFacts:
         self._triples = np.zeros((0, 3), np.int64)
         self._removed = np.zeros(0, bool)
         self._slots: PriorSlots | None = None
+        self._model_id = bundle.manifest.files[ENTITIES].sha256
+        self._changed_last: dict[int, int] = {}  # sequence of the last change of each new entity
+        self._placed_last: set[int] = set()  # entities whose vectors are not stored yet
 
     def refresh(self, engine: Engine, placer: Placer) -> tuple[Engine, NewEntities] | None:
         """Read what is new in the store.
@@ -68,12 +72,55 @@ class LiveFacts:
             if generation == self._generation:
                 return None
             number, touched = self._number, self._read()
-            self._generation = generation
             overlay = engine.amendments.overlay
             if len(touched) or number != self._number:
                 overlay = self._placed(overlay, touched, placer)
                 self.entities = NewEntities(overlay.first, self._texts, overlay.is_candidate)
+            self._generation = generation
             return engine.amended(self._amendments(overlay, engine.loaded.table)), self.entities
+
+    def keep(self, overlay: Overlay) -> None:
+        """Write the vectors of entities that were placed since the last time.
+
+        Args:
+            overlay: of the model, as it is now.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        with self._lock:
+            rows = [row for row in self._placed_last if row < overlay.stop]
+            self._placed_last -= set(rows)
+            places = [row - overlay.first for row in rows]
+            found = {
+                self._texts[place].id: StoredPlacement(
+                    self._changed_last[place + overlay.first],
+                    np.stack([overlay.as_query[place], overlay.as_answer[place]]).tobytes(),
+                )
+                for place in places
+                if overlay.is_candidate[place]
+            }
+            if found:
+                self.store.keep_placements(self._model_id, found)
+
+    def _stored(self, overlay: Overlay, waiting: Rows) -> Rows:
+        """Take over vectors that are stored, and return the entities that still wait."""
+        is_start = self._generation is None
+        found = self.store.placements(self._model_id) if is_start else {}
+        size, width = 2 * 4 * overlay.as_query.shape[1], overlay.as_query.shape[1]
+        left = []
+        for row in waiting.tolist():
+            place = row - overlay.first
+            one = found.get(self._texts[place].id)
+            stale = one is None or one.sequence != self._changed_last.get(row)
+            if one is None or stale or len(one.vectors) != size:
+                left.append(row)
+                continue
+            vectors = np.frombuffer(one.vectors, np.float32).reshape(2, width)
+            overlay.as_query[place], overlay.as_answer[place] = vectors
+            overlay.is_candidate[place] = True
+            self._placed_last.discard(row)
+        return np.array(left, np.int64)
 
     def _read(self) -> Rows:
         """Read what is new; the overlay entities that are to be placed."""
@@ -117,7 +164,11 @@ class LiveFacts:
         kept = kept[matters[kept]]
         self._triples, self._removed = triples[kept], states[kept]
         about = rows[:, [0, 2]]
-        return np.unique(about[about >= self._bundle.manifest.entities])
+        beyond = about >= self._bundle.manifest.entities
+        sequences = np.array([change.sequence for change in changes])[usable]
+        by_sequence = np.repeat(sequences[:, None], 2, axis=1)
+        self._changed_last |= zip(about[beyond].tolist(), by_sequence[beyond].tolist(), strict=True)
+        return np.unique(about[beyond])
 
     def _rows_of_facts(self, changes: Sequence[Change]) -> Rows:
         """Return rows [n, 3] of heads, relations and tails; -1 for unknown names."""
@@ -195,7 +246,8 @@ class LiveFacts:
         both, removed = self._both()
         facts = both[~removed]
         facts = facts[facts[:, 0] >= former.first]
-        waiting = touched
+        self._placed_last.update(touched.tolist())
+        waiting = self._stored(overlay, touched)
         while len(waiting):  # an entity may be placed by others that are placed first
             placed = [row for row in waiting.tolist() if self._place(row, facts, overlay, placer)]
             if not placed:

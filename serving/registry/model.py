@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -59,6 +60,7 @@ class Model:
         self.placer = Placer(bundle, self.engine.loaded)
         self.new = NewEntities(bundle.manifest.entities, (), np.zeros(0, bool))
         self._live: LiveFacts | None = None
+        self._refreshing = threading.Lock()
         # Nothing below refers back to the model, so that it is freed at once.
         vocabulary, nearest = bundle.vocabulary, _nearest(bundle.search)
         self.resolver = EntityResolver(vocabulary, tuning.max_name_bytes, nearest)
@@ -104,13 +106,25 @@ class Model:
         Raises:
             StoreError: if it cannot be read.
         """
-        found = None if self._live is None else self._live.refresh(self.engine, self.placer)
-        if self._live is not None and found is not None:
-            # Names of answers first, names of questions last: no row is met before it is known.
-            engine, new = found
-            self.entities.follow(new.ids, new.labels)
-            self.engine, self.new = engine, new
-            self.resolver.follow(new.rows)
+        if self._live is None:
+            return
+        with self._refreshing:  # what is read is put on top of the engine of the last time
+            found = self._live.refresh(self.engine, self.placer)
+            if found is not None:
+                # Names of answers first, names of questions last: no row is met before it is known.
+                engine, new = found
+                self.entities.follow(new.ids, new.labels)
+                self.engine, self.new = engine, new
+                self.resolver.follow(new.rows)
+
+    def keep(self) -> None:
+        """Write what was computed for new entities, so that another start need not.
+
+        Raises:
+            StoreError: if the store cannot be written.
+        """
+        if self._live is not None:
+            self._live.keep(self.engine.amendments.overlay)
 
     def __str__(self) -> str:
         """name/version."""

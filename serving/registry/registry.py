@@ -119,10 +119,11 @@ class Registry:
         """Have the models take over changes of facts that other processes made.
 
         Raises:
-            StoreError: if a store cannot be read.
+            StoreError: if a store cannot be read or written.
         """
         for model in self.snapshot.models.values():
             model.refresh()
+            model.keep()
 
     def commit(self, served_models: ServedModels) -> None:
         """Switch to what was prepared, and close what is not in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
@@ -26,7 +26,7 @@ _PAGE = 1000
 _MOST_LABEL, _MOST_TEXT, _MOST_TYPES = 1024, 10_000, 100
 """Bytes of a label or a type, bytes of a description, and types of a new entity."""
 _RANKED, _RANKED_EVERY_S = 4, 0.1
-"""Added facts that are ranked before they are added, at most so many in so many seconds."""
+"""Added facts that are ranked by the model before them, at most so many in so many seconds."""
 
 
 class FactChanges:
@@ -57,7 +57,7 @@ class FactChanges:
         facts, entities = batch.facts(fresh), batch.new_entities(request.entities)
         if facts or entities:
             if time.monotonic() >= self._next_ranked_s:
-                call.ranks = batch.ranks(fresh)
+                call.ranks = batch.sample(fresh)
                 self._next_ranked_s = time.monotonic() + _RANKED_EVERY_S
             model.live.store.change(facts, removed=False, entities=entities)
             model.refresh()
@@ -208,8 +208,11 @@ class _Batch:
         """Distinct facts, by id, among some of the batch."""
         return list(dict.fromkeys(self._names[i] for i in np.flatnonzero(wanted).tolist()))
 
-    def ranks(self, wanted: Mask) -> list[float]:
-        """Ranks, as tails and as heads, of a few facts of entities with a row in the table."""
+    def sample(self, wanted: Mask) -> Callable[[], Sequence[float]] | None:
+        """Return what ranks a few facts of entities with a row in the table; None without any.
+
+        Ranks are those of tails and heads, by the model as it is now.
+        """
         engine = self._model.engine
         inside = (self._rows >= 0) & (
             self._rows < [engine.num_entities, 2**62, engine.num_entities]
@@ -217,11 +220,15 @@ class _Batch:
         rows = self._rows[wanted & inside.all(axis=1)]
         head, relation, tail = rows[:: max(1, len(rows) // _RANKED)][:_RANKED].T
         if not len(head):
-            return []
+            return None
         entities, targets = np.concatenate([head, tail]), np.concatenate([tail, head])
         relations = np.concatenate([relation, relation + engine.num_relations])
-        found: list[float] = engine.ranks(entities, relations, targets).tolist()
-        return found
+
+        def ranks() -> Sequence[float]:
+            found: list[float] = engine.ranks(entities, relations, targets).tolist()
+            return found
+
+        return ranks
 
     def check_placeable(self) -> None:
         """Refuse new entities that no fact connects with an entity that has a row.

@@ -49,7 +49,7 @@ class Call:
         queries: number of queries.
         failed: how many of them failed.
         reserved: bytes of the response that are counted in ``admission``.
-        ranks: of a sample of added facts, before they were added.
+        ranks: returns the ranks of a sample of added facts, before they were added; None for none.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Call:
         self.model = self.token = ""
         self.seconds: dict[str, float] = {}
         self.queries = self.failed = self.reserved = 0
-        self.ranks: Sequence[float] = ()
+        self.ranks: Callable[[], Sequence[float]] | None = None
 
     def check(self) -> None:
         """Go on only while the caller waits.

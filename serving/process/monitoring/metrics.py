@@ -31,6 +31,8 @@ from serving.registry.model import Model
 from serving.rpc.handlers import Call
 
 _SECONDS = (2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_MOST_SAMPLES = 8
+"""Samples of added facts that wait to be ranked; newer ones replace older ones."""
 _MOST_NOTES = 256
 """Calls that are counted at once, by the caller who finds so many: a few milliseconds of work."""
 _QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -142,17 +144,24 @@ class Metrics:
         self._flight = flight
         self._notes: deque[Note] = deque()
         self._runs: deque[int] = deque()
+        self._ranks: deque[Callable[[], Sequence[float]]] = deque(maxlen=_MOST_SAMPLES)
         self._told: dict[str, tuple[str, str, str, str]] = {}
 
     def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
         """Note a call, to be counted a little later, outside of the call."""
-        for rank in call.ranks:
-            self._reciprocal_ranks.observe(1 / rank)
+        if call.ranks is not None:
+            self._ranks.append(call.ranks)
         short = method.rpartition(".")[2]
         name, queries = code.name, call.queries
         self._notes.append((short, call.model, name, seconds, queries, call.failed, call.seconds))
         if len(self._notes) >= _MOST_NOTES:
             self.settle()
+
+    def rank_added(self) -> None:
+        """Rank the samples of added facts that were noted last, outside of calls."""
+        for ranks in _drain(self._ranks):
+            for rank in ranks():
+                self._reciprocal_ranks.observe(1 / rank)
 
     def settle(self) -> None:
         """Count what was noted."""
@@ -178,6 +187,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
+        self.rank_added()
         self.settle()
         return exposition(self.registry)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mulde.placement.solver import Placement
 from mulde.storage.fact_store import FactStore, Names, NewEntity
+from mulde.typing import Floats, Rows
 from serving.engine.engine import Engine
+from serving.engine.placement import Placer
 from serving.registry.live_facts import LiveFacts
 from serving.registry.model import Model, Tuning
 from serving.registry.repository import Place
@@ -109,3 +113,63 @@ def test_changes_that_the_bundle_has_already_count_for_nothing(toy: Toy, store: 
     model.refresh()
     assert model.changes() == {"facts added": 0, "facts removed": 0, "entities": 0}
     assert model.live.carries(store.changes()).tolist() == [True, True]
+
+
+def add_entities(store: FactStore, names: list[str]) -> None:
+    facts = [(name, f"P{place % R}", f"Q{place:07d}") for place, name in enumerate(names)]
+    store.change(facts, removed=False, entities=[NewEntity(name) for name in names])
+
+
+def test_another_start_takes_the_stored_vectors(
+    toy: Toy, store: FactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = model_of(toy, store)
+    add_entities(store, ["a", "b", "c"])
+    one.refresh()
+    one.keep()
+    store.change([("c", "P1", "Q0000100")], removed=False)  # its stored vectors are of before
+    one.refresh()
+    placed: list[int] = []
+    place = Placer.place
+
+    def counted(self: Placer, neighbours: Floats, relations: Rows) -> Placement:
+        placed.append(len(relations))
+        return place(self, neighbours, relations)
+
+    monkeypatch.setattr(Placer, "place", counted)
+    other = model_of(toy, store)
+    assert placed == [2]  # "c" alone, by its two facts
+    for which in ("as_query", "as_answer"):
+        found, expected = (getattr(m.engine.amendments.overlay, which) for m in (other, one))
+        np.testing.assert_array_equal(found, expected)
+    assert other.engine.amendments.overlay.is_candidate.all()
+
+
+def test_vectors_of_another_model_are_not_taken(toy: Toy, store: FactStore, tmp_path: Path) -> None:
+    one = model_of(toy, store)
+    add_entities(store, ["a", "b"])
+    one.refresh()
+    one.keep()
+    other = toy_bundle(tmp_path / "other", entities=E, relations=R, seed=5)
+    overlay = model_of(other, store).engine.amendments.overlay
+    assert overlay.is_candidate.all()
+    assert (overlay.as_query != one.engine.amendments.overlay.as_query).any()
+
+
+def test_two_threads_that_refresh_lose_no_entity(toy: Toy, store: FactStore) -> None:
+    model, ended = model_of(toy, store), threading.Event()
+
+    def follow() -> None:
+        while not ended.is_set():
+            model.refresh()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    names = [f"new{number}" for number in range(30)]
+    for name in names:
+        add_entities(store, [name])
+        model.refresh()
+    ended.set()
+    thread.join()
+    assert model.engine.amendments.overlay.is_candidate.all()
+    assert len(model.engine.amendments.overlay) == len(names)
