@@ -45,9 +45,7 @@ Nations and Kinships have no recipe of their own and take that of UMLS. Written 
 from `benchmarks/records/fit/`; not to be edited. Not tested on a GPU.
 
 WN18RR and FB15k-237 were not measured. The machine was shared with much other work, which raises
-seconds of the processor too. These fits are older than two changes of the race: it now leaves
-out candidates that the time is too short for, and begins with RotH where entities have few facts;
-wordnet-core, whose race saw two epochs of each candidate, was the reason.
+seconds of the processor too.
 """
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)

@@ -164,7 +164,7 @@ def _complex(size: Size, dimension: int) -> Iterator[Candidate]:
     """ComplEx with cross entropy over all entities and the N3 penalty."""
     batch = size.batch(250)
     training = Training(
-        epochs=size.epochs(3000, batch, 20, 80),
+        epochs=size.epochs(2000, batch, 20, 80),
         batch=batch,
         loss="cross-entropy",
         optimiser="adagrad",

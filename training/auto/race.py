@@ -35,7 +35,9 @@ _KEPT = 1 / 3
 _FIRST_RUNG = 0.5
 """Most of the race that the first rung is planned to take."""
 
-_LEAST_ENTRANTS = 2
+_TIMING_S = 4.0
+"""Seconds after which a timing of two epochs ends with the first; torch takes one to start."""
+
 _REFINED = 0.5
 """Share of the time, in rungs, for the neighbours of the best candidate."""
 
@@ -106,12 +108,15 @@ def run_race(
     timed: dict[str, Result] = {}
     for one in entrants:
         if one.model.scorer not in timed and (clock.left_s or not timed):
-            timed[one.model.scorer] = trial(one, 2, 0, clock)
+            timed[one.model.scorer] = trial(one, 2, 0, Clock.of(_TIMING_S, clock.now))
     least = min(one.overhead_s for one in timed.values())  # the first one warms torch up
     timed = {name: replace(one, overhead_s=least) for name, one in timed.items()}
-    remaining = _affordable(entrants, timed, rungs[0], _FIRST_RUNG * clock.left_s)
+    remaining = _affordable(entrants, timed, rungs, _FIRST_RUNG * clock.left_s)
+    if len(remaining) == 1:
+        rungs = rungs[-1:]  # nothing to compare it with
     for rung, share in enumerate(rungs):
-        part = clock.share(1 / (len(rungs) - rung + _REFINED) if rung else _FIRST_RUNG)
+        first = rung == 0 and len(rungs) > 1
+        part = clock.share(_FIRST_RUNG if first else 1 / (len(rungs) - rung + _REFINED))
         for place, one in enumerate(remaining):
             if clock.left_s == 0 and any(found.checkpoint for found in results.values()):
                 break
@@ -129,18 +134,21 @@ def run_race(
 
 
 def _affordable(
-    entrants: Sequence[Candidate], timed: dict[str, Result], share: float, seconds: float
+    entrants: Sequence[Candidate],
+    timed: dict[str, Result],
+    rungs: Sequence[float],
+    seconds: float,
 ) -> list[Candidate]:
-    """Candidates in their order whose first rung fits into a time; two at least.
+    """Candidates in their order whose first rung fits into a time; one less than rungs at least.
 
     Fewer candidates that train long enough are compared better than many that hardly begin: a
     family that starts slowly may end as the best.
     """
     found: list[Candidate] = []
     for one in (one for one in entrants if one.model.scorer in timed):
-        epochs = math.ceil(one.training.epochs * share)
+        epochs = math.ceil(one.training.epochs * rungs[0])
         seconds -= timed[one.model.scorer].cost_s(epochs)
-        if seconds >= 0 or len(found) < _LEAST_ENTRANTS:
+        if seconds >= 0 or len(found) < len(rungs) - 1:
             found.append(one)
     return found
 

@@ -1,0 +1,58 @@
+"""The race: what is compared, for how long, and what it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from mulde.graph.graph import read_folder
+from tests.training.auto.conftest import Ticks
+from training.auto.candidates import Candidate, Size, candidates
+from training.auto.clock import Clock
+from training.auto.race import RUNGS, SHORT_RUNGS, Result, run_race
+
+ENTRANTS = candidates(Size(40, 240, 3, 104), 8)
+
+
+COMPLEX = [one for one in ENTRANTS if one.model.scorer == "ComplEx"]
+
+
+def race(
+    data: Path,
+    folder: Path,
+    ticks: Ticks,
+    entrants: list[Candidate],
+    seconds: float,
+    rungs: tuple[float, ...],
+) -> list[Result]:
+    """Race on the ring; an epoch takes a twentieth of a second of the clock's time."""
+    return run_race(
+        read_folder(data),
+        entrants,
+        Clock.of(seconds, ticks),
+        folder,
+        torch.device("cpu"),
+        1,
+        ticks.report,
+        rungs,
+    )
+
+
+def test_the_winner_of_a_race_with_time_trained_for_its_whole_schedule(
+    data: Path, tmp_path: Path, ticks: Ticks
+) -> None:
+    found = race(data, tmp_path, ticks, COMPLEX, 14.0, RUNGS)
+    assert found[0].epochs >= found[0].candidate.training.epochs
+    assert len(found) > 3
+    assert ticks.seconds < 1.1 * 14.0
+
+
+def test_where_only_one_candidate_can_train_long_enough_it_gets_the_whole_race(
+    data: Path, tmp_path: Path, ticks: Ticks
+) -> None:
+    epochs = ENTRANTS[0].training.epochs
+    seconds = 0.05 * epochs * 0.64  # half of it, less the timings, is no third of the epochs
+    (one,) = race(data, tmp_path, ticks, ENTRANTS, seconds, SHORT_RUNGS)
+    assert one.candidate.name == ENTRANTS[0].name
+    assert one.epochs > 1.1 * epochs / 3
