@@ -94,6 +94,7 @@ def automatic(
         chosen = read_recipe(Path(folder) / "run" / "recipe.toml")
     found = _figures(manifest) | {
         "seconds": told.seconds["all"],
+        "parts": {name: round(spent, 1) for name, spent in told.seconds.items()},
         "budget_s": budget,
         "chosen": told.chosen,
         "race": told.race,

@@ -126,7 +126,7 @@ def schedule(candidate: Candidate) -> Training:
 def choose_teachers(results: Sequence[Result], seconds: float, memory: Memory) -> list[Taught]:
     """Return the best set of teachers that there is time for; at least one teacher.
 
-    Where a second family is about as good, its smallest teacher joins.
+    Where a second family is about as good, one of its teachers joins.
 
     Args:
         results: of the race, the best first.
@@ -184,12 +184,13 @@ def _cost_s(found: Sequence[Taught]) -> float:
 
 
 def _joining(first: Result, rest: Sequence[Result], seconds: float, memory: Memory) -> list[Taught]:
-    """The smallest teacher of the second family, if it is good enough and there is time."""
-    found: list[Taught] = []
+    """The largest teacher of the second family that there is time for, if that is good enough."""
     for second in rest[:1]:
         if second.mrr >= _SECOND_FAMILY * first.mrr:
-            found = _made(second, SETS[second.candidate.model.scorer][-1][:1], memory.size.entities)
-    return [one for one in found if one.cost_s <= seconds and _fits(one, memory)]
+            largest = [larger[0] for larger in SETS[second.candidate.model.scorer]]
+            made = _made(second, largest, memory.size.entities)
+            return [one for one in made if one.cost_s <= seconds and _fits(one, memory)][:1]
+    return []
 
 
 def _best_of_families(results: Sequence[Result]) -> list[Result]:

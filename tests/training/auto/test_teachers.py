@@ -50,6 +50,8 @@ def test_a_second_family_joins_only_if_it_is_about_as_good() -> None:
     first = result("ComplEx", 0.4)
     good = choose_teachers([first, result("RESCAL", 0.39)], 500.0, AMPLE)
     assert dimensions(good)[-1] == ("RESCAL", 64)
+    mixed = choose_teachers([result("RESCAL", 0.4), first], 500.0, AMPLE)
+    assert dimensions(mixed)[-1] == ("ComplEx", 512)
     poor = choose_teachers([first, result("RESCAL", 0.3)], 500.0, AMPLE)
     assert dimensions(poor) == [("ComplEx", 512), ("ComplEx", 256)]
 
