@@ -101,7 +101,7 @@ class Results:
     @property
     def owners(self) -> Rows:
         """The query of each answer, [A]."""
-        return np.repeat(np.arange(len(self)), self.counts)
+        return np.arange(len(self)).repeat(self.counts)
 
     @property
     def totals(self) -> Float64:
@@ -117,7 +117,7 @@ def _joined(parts: list[Results], name: str) -> Array | None:
 def offsets_of(counts: Rows) -> Offsets:
     """Return offsets [B + 1] of parts of ``counts`` [B] elements."""
     offsets = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=offsets[1:])
+    counts.cumsum(out=offsets[1:])
     return offsets
 
 
@@ -135,13 +135,13 @@ def rank_pairs(
         priors: [n], of each pair, kept beside it.
     """
     order = _order(owners, rows, scores)
-    starts = owners.searchsorted(np.arange(queries + 1))
-    fetched = starts[1:] - starts[:-1]
+    fetched = np.bincount(owners, minlength=queries)
     counts = np.minimum(fetched, k)
     offsets = offsets_of(counts)
-    if len(order) > offsets[-1]:
-        skipped = starts[:-1] - offsets[:-1]
-        order = order.take(np.arange(offsets[-1]) + skipped.repeat(counts))
+    kept = int(offsets[-1])
+    if len(order) > kept:
+        skipped = offsets_of(fetched - counts)[:-1]
+        order = order.take(np.arange(kept) + skipped.repeat(counts))
     return Results(
         offsets,
         rows.take(order),

@@ -128,8 +128,9 @@ class LinearScorer(Scorer):
 
     def of_pairs(self, query: Query, owners: Rows, rows: Float64) -> Float64:
         """See ``Scorer``."""
-        vectors = query.vector.astype(np.float64)[owners]
-        result: Float64 = np.vecdot(rows, vectors) + (query.offset + query.bias)[owners]
+        vectors = query.vector.astype(np.float64).take(owners, axis=0)
+        result: Float64 = np.vecdot(rows, vectors)
+        result += (query.offset + query.bias).take(owners)
         return result
 
     def scores(self, query: Query, rows: Floats) -> Float64:
@@ -240,7 +241,7 @@ def products(query: Query, rows: Floats) -> Float64:
 
 def priors_of(query: Query, owners: Rows, rows: Float64, layout: Layout) -> Float64:
     """Return relation priors [n] of rows [n, W] for their queries: <w_r, prior columns>."""
-    weights = query.vector[:, layout.priors].astype(np.float64)[owners]
+    weights = query.vector[:, layout.priors].astype(np.float64).take(owners, axis=0)
     prior: Float64 = np.vecdot(rows[:, layout.priors], weights)
     return prior
 

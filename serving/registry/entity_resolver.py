@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,17 +194,20 @@ class _Column:
         """The strings of rows [B]."""
         if self.overlay and (rows >= len(self.strings)).any():
             return self._take_both(rows)
-        if len(rows) > _FEW:
-            return self.strings.take(rows)
         listed, kept = rows.tolist(), self._kept
-        try:
-            return [kept[row] for row in listed]
-        except KeyError:
-            texts = self.strings.take(rows)
-        if len(kept) > _RECENT:
+        texts = [kept.get(row) for row in listed]
+        places = [place for place, text in enumerate(texts) if text is None]
+        if not places:
+            return cast(list[str], texts)
+        missing = list(dict.fromkeys(listed[place] for place in places))
+        fresh = dict(zip(missing, self.strings.take(np.array(missing, np.int64)), strict=True))
+        if len(kept) + len(fresh) > _RECENT:
             kept.clear()
-        kept.update(zip(listed, texts, strict=True))
-        return texts
+        if len(fresh) <= _RECENT:
+            kept.update(fresh)
+        for place in places:
+            texts[place] = fresh[listed[place]]
+        return cast(list[str], texts)
 
 
 class LabelCache:

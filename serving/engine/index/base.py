@@ -54,6 +54,8 @@ class Exclusions:
     @classmethod
     def of_pairs(cls, owners: Rows, rows: Rows, queries: int) -> Exclusions:
         """Return pairs that come in any order."""
+        if queries == 1:
+            return cls(queries, owners, rows)
         order = owners.argsort(kind="stable")
         return cls(queries, owners[order], rows[order])
 

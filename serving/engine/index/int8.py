@@ -108,8 +108,12 @@ class Int8Index:
                 owners, rows = np.divmod(pairs, width)
                 if allowed is not None:
                     rows = allowed[rows]
+                if last - first == len(query):
+                    unseen = partial(bounds.most_below, wanted)
+                    yield Candidates(start, query, owners, rows, unseen)
+                    continue
                 unseen = partial(bounds.take(first, last).most_below, wanted[first:last])
-                part = query.take(slice(first, last)) if len(query) > last - first else query
+                part = query.take(slice(first, last))
                 yield Candidates(start + first, part, owners - first, rows, unseen)
 
     def _answers(self, products: Products, excluded: Exclusions, allowed: Rows | None) -> Products:
