@@ -106,6 +106,7 @@ def python() -> str:
     from mulde.graph.splitting.split import split_graph
     from serving.engine.engine import Engine
     from serving.engine.results import Results
+    from serving.engine.triples import TripleScorer
     from serving.local.model import LocalModel
     from training.auto.python import fit
 
@@ -121,7 +122,8 @@ def python() -> str:
         "`AsyncClient` has the same methods as coroutines.",
         *_documented(Client, Connection, Answers, Scores),
         "## The engine",
-        *_documented(Engine, Results),
+        "`Engine` has the methods of `TripleScorer` too.",
+        *_documented(Engine, TripleScorer, Results),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import grpc
@@ -25,7 +24,7 @@ from serving.process.connections import IdleConnections, descriptor_limit, max_c
 from serving.process.memory import give_back, keep_little
 from serving.process.monitoring.health import Health
 from serving.process.monitoring.logs import Log
-from serving.process.monitoring.metrics import Metrics
+from serving.process.monitoring.metrics import CallLog, Metrics
 from serving.process.monitoring.traces import EndSpan, open_traces
 from serving.process.reload import reloaded
 from serving.process.settings import AuthSettings, Settings
@@ -36,7 +35,7 @@ from serving.registry.registry import Registry, Snapshot
 from serving.registry.served_models import ServedModels
 from serving.rpc.admin import Changes
 from serving.rpc.admission import AdmissionController
-from serving.rpc.handlers import Call, Services
+from serving.rpc.handlers import Services
 from serving.rpc.methods import SERVICES, all_methods
 from serving.rpc.request import Limits
 
@@ -53,40 +52,6 @@ _HANDSHAKE_MS = 10_000
 _IDLE_MS = 300_000
 _EVERY = 2**31 - 1
 _MAX_STREAMS = 1000
-
-
-@dataclass
-class CallLog:
-    """Counts calls, and logs and traces each where that was asked for."""
-
-    metrics: Metrics
-    log: Log
-    log_requests: bool
-    end_span: EndSpan | None
-
-    def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
-        """See ``handlers.Observer``."""
-        self.metrics.ended(method, code, call, seconds)
-        if self.end_span is not None:
-            self.end_span(method, code, call, seconds)
-        if self.log_requests:
-            self.log.info(
-                "request",
-                method=method.rpartition(".")[2],
-                code=code.name,
-                model=call.model,
-                queries=call.queries,
-                failed_queries=call.failed,
-                ms=round(seconds * 1e3, 3),
-                request_id=call.id,
-                peer=call.context.peer(),
-                **({"token": call.token} if call.token else {}),
-                **({"traceparent": call.trace} if call.trace else {}),
-            )
-
-    def failed(self, method: str, call: Call, error: BaseException) -> None:
-        """See ``handlers.Observer``."""
-        self.log.error("internal error", method=method, request_id=call.id, exc_info=error)
 
 
 class Server:
@@ -118,11 +83,11 @@ class Server:
         self._end_span: EndSpan | None = None if traces is None else traces[0]
         self._send_spans: Callable[[], None] | None = None if traces is None else traces[1]
         self._tokens = self._read_tokens(settings.auth)
-        self._runs = 0
-        self._batcher = Batcher(max_batch=settings.limits.max_batch_size, observe=self._count_batch)
+        self.metrics, self._runs = Metrics(lambda: self.admission.requests), 0
+        max_batch = settings.limits.max_batch_size
+        self._batcher = Batcher(max_batch=max_batch, observe=self.metrics.batch)
         self.admission = admission_of(settings, self._batcher.waited_s)
         self._auth = AuthInterceptor(self._tokens, log, settings.auth.max_failures_per_minute)
-        self.metrics = Metrics(lambda: self.admission.requests)
         self._stores = stores_of(settings)
         follow = None if self._stores is None else self._stores.attach
         self.registry = Registry(tuning_of(settings), self._tell_models, follow)
@@ -214,16 +179,13 @@ class Server:
         """Count, return memory, and close idle connections; seconds until the next time."""
         self.metrics.rank_added()
         self.metrics.settle()
-        is_idle = self._runs and not self.admission.requests
+        runs = self.metrics.runs
+        is_idle = runs > self._runs and not self.admission.requests
         if is_idle or self.settings.models.low_memory:
-            self._runs = 0
+            self._runs = runs
             give_back()
         is_crowded = self._idle is not None and self._idle.look()
         return LOOK_AFTER_CROWDED_S if is_crowded else LOOK_AFTER_S
-
-    def _count_batch(self, queries: int) -> None:
-        self._runs += 1
-        self.metrics.batch(queries)
 
     def _bind(self, port: int) -> None:
         where = address(self.settings.server.host, port)

@@ -41,13 +41,13 @@ class Context:
     rows: dict[str, int] = field(default_factory=dict)
     placements: list[prediction_pb2.Placement] = field(default_factory=list)
 
-    def entities(self, where: str, names: Sequence[str], resolved: Resolved) -> Rows:
+    def entities(self, field: str, names: Sequence[str], resolved: Resolved) -> Rows:
         """Return rows [B] of entities, placed ones too; see ``EntityResolver.entities``."""
-        rows = self.model.resolver.entities(where, names, resolved)
+        rows = self.model.resolver.entities(field, names, resolved)
         if not self.rows:
             return rows
         for place, error in list(resolved.errors.items()):
-            own = isinstance(error, UnknownEntity) and error.field == f"{where}[{place}]"
+            own = isinstance(error, UnknownEntity) and error.field == f"{field}[{place}]"
             if own and names[place] in self.rows:
                 rows[place] = self.rows[names[place]]
                 del resolved.errors[place]

@@ -10,7 +10,7 @@ from serving.registry.registry import Registry
 from serving.rpc.admin import Administration, Changes
 from serving.rpc.facts import FactChanges
 from serving.rpc.handlers import Run
-from serving.rpc.prediction import LinkPrediction
+from serving.rpc.link_prediction import LinkPrediction
 from serving.rpc.request import Limits
 from serving.rpc.vocabulary import VocabularySearch
 

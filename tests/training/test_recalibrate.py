@@ -17,7 +17,7 @@ from mulde.cli import app
 from mulde.errors import BundleError
 from mulde.graph.graph import Graph, read_folder
 from serving.engine.engine import Engine
-from serving.engine.plausibility import plausibilities
+from serving.engine.triples import plausibilities
 from tests.support.tiny import write_split
 from tests.support.toy import toy_bundle
 from training.export.calibration.corruption import corrupt

@@ -15,7 +15,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph
 from mulde.typing import Float64, Mask, Rows
 from serving.engine.engine import Engine
-from serving.engine.plausibility import entity_biases
+from serving.engine.triples import entity_biases
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from mulde.typing import Float64, Mask, Rows
 from serving.engine.engine import Engine
 from serving.engine.explanation.paths import Check, FoundPaths, find_paths
 from serving.engine.explanation.similar_facts import SimilarFacts, find_similar_facts
-from serving.engine.plausibility import plausibilities
 from serving.engine.scoring import priors_of
+from serving.engine.triples import plausibilities
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TypeVar
 
 import grpc
@@ -21,12 +21,11 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     Summary,
-    generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector
 
+from serving.process.monitoring.logs import Log
+from serving.process.monitoring.processes import MemoryCollector, exposition
+from serving.process.monitoring.traces import EndSpan
 from serving.registry.model import Model
 from serving.rpc.handlers import Call
 
@@ -45,7 +44,11 @@ T = TypeVar("T")
 
 
 class Metrics:
-    """What one process counts."""
+    """What one process counts.
+
+    Attributes:
+        runs: of the engine, so far.
+    """
 
     def __init__(self, flight: Callable[[], int]) -> None:
         """Register everything, with no model loaded.
@@ -143,7 +146,8 @@ class Metrics:
         self._stage_of = cache(self._stages.labels)
         self._flight = flight
         self._notes: deque[Note] = deque()
-        self._runs: deque[int] = deque()
+        self._batches: deque[int] = deque()
+        self.runs = 0
         self._ranks: deque[Callable[[], Sequence[float]]] = deque(maxlen=_MOST_SAMPLES)
         self._told: dict[str, tuple[str, str, str, str]] = {}
 
@@ -169,7 +173,7 @@ class Metrics:
         for loaded in self._loaded:
             for what, count in loaded.changes().items():
                 self._changed.labels(str(loaded), what).set(count)
-        for queries in _drain(self._runs):
+        for queries in _drain(self._batches):
             self._batch.observe(queries)
         for method, model, code, seconds, queries, failed, stages in _drain(self._notes):
             self._requests_of(method, model, code).inc()
@@ -183,7 +187,8 @@ class Metrics:
 
     def batch(self, queries: int) -> None:
         """Take note of a run of the engine."""
-        self._runs.append(queries)
+        self.runs += 1
+        self._batches.append(queries)
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads."""
@@ -222,74 +227,35 @@ def _drain(notes: deque[T]) -> Iterator[T]:
             return
 
 
-class MemoryCollector:
-    """Memory of some processes, as the system counts it: what is private, and what is shared."""
+@dataclass
+class CallLog:
+    """Counts calls, and logs and traces each where that was asked for."""
 
-    def __init__(self, pids: Callable[[], Sequence[int]]) -> None:
-        self._pids = pids
+    metrics: Metrics
+    log: Log
+    log_requests: bool
+    end_span: EndSpan | None
 
-    def collect(self) -> Iterator[Metric]:
-        """Bytes that are resident, by kind; shared pages count once for each process."""
-        family = GaugeMetricFamily(
-            "mulde_memory_bytes",
-            "Resident memory of the serving processes added up, private or shared.",
-            labels=["kind"],
-        )
-        totals = {"private": 0, "shared": 0}
-        for pid in self._pids():
-            for kind, size in resident(pid).items():
-                totals[kind] += size
-        for kind, size in totals.items():
-            family.add_metric([kind], size)
-        yield family
+    def ended(self, method: str, code: grpc.StatusCode, call: Call, seconds: float) -> None:
+        """See ``handlers.Observer``."""
+        self.metrics.ended(method, code, call, seconds)
+        if self.end_span is not None:
+            self.end_span(method, code, call, seconds)
+        if self.log_requests:
+            self.log.info(
+                "request",
+                method=method.rpartition(".")[2],
+                code=code.name,
+                model=call.model,
+                queries=call.queries,
+                failed_queries=call.failed,
+                ms=round(seconds * 1e3, 3),
+                request_id=call.id,
+                peer=call.context.peer(),
+                **({"token": call.token} if call.token else {}),
+                **({"traceparent": call.trace} if call.trace else {}),
+            )
 
-
-def resident(pid: int) -> dict[str, int]:
-    """Private and shared resident bytes of a process; zeros where the system does not tell."""
-    totals = {"private": 0, "shared": 0}
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()[1:]
-    except OSError:
-        return totals
-    for line in lines:
-        name, size, *_ = line.split()
-        kind = name.partition("_")[0].lower()
-        if name.endswith(("_Clean:", "_Dirty:")) and kind in totals:
-            totals[kind] += int(size) * 1024
-    return totals
-
-
-def exposition(registry: CollectorRegistry) -> bytes:
-    """The text that Prometheus reads."""
-    text: bytes = generate_latest(registry)
-    return text
-
-
-def shared_registry(folder: Path, pids: Callable[[], Sequence[int]]) -> CollectorRegistry:
-    """A registry that adds up what all processes wrote into ``folder``."""
-    registry = CollectorRegistry()
-    registry.register(MemoryCollector(pids))
-    MultiProcessCollector(registry, path=str(folder))  # type: ignore[no-untyped-call]
-    return registry
-
-
-def merge_dead_process(pid: int, folder: Path) -> None:
-    """Add what a dead process counted to the files of process 0, and remove its own files.
-
-    What it measured of itself, such as calls in flight, is dropped.
-    """
-    for path in folder.glob(f"*_{pid}.db"):
-        kind = path.name.partition("_")[0]
-        if kind in ("counter", "histogram"):
-            _add_values(path, folder / f"{kind}_0.db")
-        path.unlink()
-
-
-def _add_values(source: Path, target: Path) -> None:
-    values = MmapedDict(str(target))  # type: ignore[no-untyped-call]
-    try:
-        for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(source)):  # type: ignore[no-untyped-call]
-            former, _ = values.read_value(key)  # type: ignore[no-untyped-call]
-            values.write_value(key, former + value, timestamp)  # type: ignore[no-untyped-call]
-    finally:
-        values.close()  # type: ignore[no-untyped-call]
+    def failed(self, method: str, call: Call, error: BaseException) -> None:
+        """See ``handlers.Observer``."""
+        self.log.error("internal error", method=method, request_id=call.id, exc_info=error)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from mulde.errors import MuldeError
 from serving.process.monitoring.logs import Log
-from serving.process.monitoring.metrics import exposition, merge_dead_process, shared_registry
+from serving.process.monitoring.processes import exposition, merge_dead_process, shared_registry
 from serving.process.monitoring.systemd import notify
 from serving.process.reload import reloaded
 from serving.process.settings import Settings
