@@ -1,9 +1,9 @@
 """Take the pictures of the web page in ``docs/images/web``: each view on a desk and on a phone.
 
 Usage: ``python -m scripts.take_screenshots URL [FOLDER]``. URL is a gateway before a folder with
-``wordnet-32/1``, a copy of ``models/wordnet-32``, and ``wordnet-32-int4/1``, what ``mulde shrink
---precision int4`` makes of it. With FOLDER, every view goes there at both widths in both schemes.
-Needs Chromium, and Pillow to make the files small.
+two models: ``wordnet-32/1``, a copy of ``models/wordnet-32``, and ``wordnet-core-32/1``, a copy
+of what ``make run`` leaves in ``runs/demo/bundle``. With FOLDER, every view goes there, at both
+widths in both schemes. Needs Chromium, and Pillow to make the files small.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VIEWS = {
     "answers": f"#/ask?{ASKED}",
     "map": f"#/map?{ASKED}&lit=lion.n.01",
     "decisions": "#/decisions",
-    "compare": f"#/compare?{ASKED}&left=wordnet-32&right=wordnet-32-int4",
+    "compare": f"#/compare?{ASKED}&left=wordnet-32&right=wordnet-core-32",
 }
 _SETTLE_MS = 2500
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,18 @@ def hasty_bundle(folder: Path) -> None:
     baseline = stages(replace(recipe, junior_training=hasty), folder)[-1]
     best = train_stage(baseline, recipe, graph, torch.device("cpu"))
     export(best, WORDNET, folder / "bundle", recipe=RECIPE)
+
+
+def test_the_badges_say_what_the_package_declares() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    badges = ROOT / "docs" / "images" / "badges"
+    expected = {
+        "python": f"Python: {' | '.join(named)}",
+        "licence": f"licence: {project['license']}",
+    }
+    for name, words in expected.items():
+        assert f"<title>{words}</title>" in (badges / f"{name}.svg").read_text("utf-8")
 
 
 @pytest.mark.timeout(600)

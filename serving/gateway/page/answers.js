@@ -37,7 +37,8 @@ export function rows({ answers }) {
   }));
 }
 
-export function table(fields, answer, key = chosen()) {
+// others: places in another list by id, which each answer is compared with.
+export function table(fields, answer, key = chosen(), others = null) {
   const { answers } = answer;
   if (answers.errors.length) return problemBox(answers.errors[0].status);
   const found = rows(answer);
@@ -48,7 +49,7 @@ export function table(fields, answer, key = chosen()) {
     make("caption", {}, exactness(answers.exact[0]), ` ${answer.model.name}/${answer.model.version}`),
     make("thead", {}, make("tr", {},
       ["#", "answer", what, "score", "decision"].map((name, i) => make("th", { scope: "col", class: i === 0 ? "number" : undefined }, name)))),
-    make("tbody", {}, found.map((one, i) => row(fields, one, i, answer.model.name, key))),
+    make("tbody", {}, found.map((one, i) => row(fields, one, i, answer.model.name, key, others))),
   );
 }
 
@@ -58,10 +59,11 @@ function exactness(exact) {
     : make("span", { class: "badge loose", title: "A better candidate may have been missed" }, "approximate");
 }
 
-function row(fields, one, place, model, key) {
+function row(fields, one, place, model, key, others) {
   const name = fields.kind === "relations" ? named(one.label) : link(one.label, to("entity", { id: one.id }));
   const chance = one.chance === undefined ? "not calibrated" : [bar(one.chance), percent(one.chance)];
-  const cell = make("td", {}, name, one.label === one.id ? null : [" ", named(one.id, { class: "id" })], one.known ? [" ", make("span", { class: "badge" }, "known")] : null);
+  const cell = make("td", {}, name, one.label === one.id ? null : [" ", named(one.id, { class: "id" })], one.known ? [" ", make("span", { class: "badge" }, "known")] : null,
+    others ? make("div", { class: "soft" }, others.has(one.id) ? `place ${others.get(one.id)} in the other list` : "not in the other list") : null);
   return make(
     "tr", {},
     make("td", { class: "number" }, String(place + 1)),

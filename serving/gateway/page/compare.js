@@ -19,12 +19,13 @@ export async function compareView(fields) {
   const labels = await labelsOf(fields).catch(() => ({ [fields.entity]: fields.entity }));
   const answers = await Promise.all(keys.map((key) => ask(fields, key).catch((error) => error)));
   const whole = answers.every((answer) => answer.answers);
+  const places = answers.map((answer) => whole ? new Map(rows(answer).map((one, i) => [one.id, i + 1])) : null);
   return [
     title, form, make("h2", {}, sentence(fields, relations, labels)),
     whole ? make("p", { class: "soft" }, shared(answers)) : null,
     make("div", { class: "columns" }, answers.map((answer, i) =>
       make("section", { "aria-label": keys[i] }, make("h2", {}, keys[i]),
-        answer.answers ? table(fields, answer, keys[i]) : problemBox(answer.body ?? { title: String(answer) })))),
+        answer.answers ? table(fields, answer, keys[i], places[1 - i]) : problemBox(answer.body ?? { title: String(answer) })))),
   ];
 }
 

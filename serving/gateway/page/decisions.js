@@ -3,6 +3,7 @@
 import { make, named } from "./dom.js";
 
 const KEPT = "mulde.decisions";
+const COLUMNS = ["head", "relation", "tail", "decision", "model"];
 const load = () => {
   try {
     return JSON.parse(localStorage.getItem(KEPT) ?? "[]");
@@ -43,9 +44,9 @@ export function decisionsView() {
     make("div", { class: "acts" }, download("accept", "Export accepted"), download("reject", "Export rejected"),
       make("button", { type: "button", onclick: clear }, "Clear all")),
     make("table", { class: "stack" },
-      make("thead", {}, make("tr", {}, ["head", "relation", "tail", "decision", "model"].map((name) => make("th", { scope: "col" }, name)))),
+      make("thead", {}, make("tr", {}, COLUMNS.map((name) => make("th", { scope: "col" }, name)))),
       make("tbody", {}, decisions.map((one) => make("tr", {},
-        one.triple.map((name) => make("td", {}, named(name))), make("td", {}, one.verdict === "accept" ? "accepted" : "rejected"), make("td", {}, named(one.model)))))),
+        [...one.triple, one.verdict === "accept" ? "accepted" : "rejected", one.model].map((text, i) => make("td", { "data-column": COLUMNS[i] }, named(text))))))),
   ];
 }
 

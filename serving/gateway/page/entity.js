@@ -16,6 +16,7 @@ export async function entityView({ id }) {
   return [
     make("h1", {}, named(card.label)),
     card.label === card.id ? null : make("p", { class: "id" }, named(card.id)),
+    card.description ? make("p", {}, named(card.description)) : null,
     card.types.length ? make("ul", { class: "types", "aria-label": "Types" }, card.types.map((type) => make("li", {}, named(type)))) : null,
     make("p", {}, make("a", { href: to("map", { lit: card.id }) }, "Show on the map")),
     make("section", { "aria-labelledby": "ask" }, make("h2", { id: "ask" }, "Ask"), questionForm(card, relations)),

@@ -121,6 +121,11 @@ def test_two_models_are_compared(browser: Browser, tmp_path: Path) -> None:
         find(page, "thing 12")
         expect(page.locator("table.answers")).to_have_count(2)
         expect(page.get_by_text("answers are in both lists")).to_be_visible()
+        names = page.locator("table.answers tbody tr").locator("a:first-child").all_inner_texts()
+        left, right = names[:10], names[10:]
+        for place, row in enumerate(page.locator("table.answers").first.locator("tbody tr").all()):
+            there = f"place {right.index(left[place]) + 1} in" if left[place] in right else "not in"
+            expect(row).to_contain_text(f"{there} the other list")
         page.get_by_role("combobox", name="Question").select_option("heads")
         expect(page.get_by_role("heading", level=2).first).to_contain_text("? →")
 
