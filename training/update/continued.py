@@ -86,8 +86,10 @@ def continue_training(
         problem = "was trained elsewhere, with a loss that is not known here"
         raise CheckpointError(base, f"{problem}; distil it with mulde distill and update that")
     model, seed = ScorerSettings(**found["model"]), found["seed"]
-    scorer = grow(old, new_scorer(model, growth.graph, seed), growth, seed).to(device)
     training = shortened(Training(**found["training"]), settings)
+    solved = training.loss == "cross-entropy"
+    fresh = new_scorer(model, growth.graph, seed)
+    scorer = grow(old, fresh, growth, seed, solved=solved).to(device)
     identity: dict[str, Any] = {
         "graph": growth.graph.digest,
         "model": decisive(model),

@@ -2,7 +2,8 @@
 
 Rows that the old graph has keep their numbers. A new relation starts as a copy of the known
 direction that ranks its facts best. A new entity starts at the mean of the query vectors of its
-neighbours: where the model expects the answer of (neighbour, relation, ?).
+neighbours, where the model expects the answer of (neighbour, relation, ?); after a training of a
+bilinear scorer by cross entropy, at what ``training.update.solve`` makes of it.
 
 Shape letters: E entities, R relations, D dimension, n facts, S sampled facts, N negatives.
 """
@@ -18,22 +19,26 @@ from training.distillation.queries import both_directions
 from training.ops import hyperbolic
 from training.scorers import BilinearScorer, HyperbolicScorer, Scorer
 from training.update.growth import NEW, Growth
+from training.update.solve import KnownQueries, solve
 
 ENTITY_TABLES = ("entity", "head_bias", "tail_bias")
 _FACTS, _NEGATIVES = 256, 256
+_GUARD, _GUARD_STRENGTH = 1000, 3.0
+"""Known queries that new entities should not answer, and their weight; 1 is the training's."""
 _ROUNDS = 3
 """Rounds of placing: entities whose neighbours are all new are placed after these."""
 
 
 @torch.no_grad()
-def grow(old: Scorer, fresh: Scorer, growth: Growth, seed: int) -> Scorer:
+def grow(old: Scorer, fresh: Scorer, growth: Growth, seed: int, *, solved: bool = False) -> Scorer:
     """Return ``fresh`` with the old rows, and starting values for the new ones.
 
     Args:
         old: trained on ``growth.old``.
         fresh: the same model for ``growth.graph``, before its first step.
         growth: which rows are new.
-        seed: of the sampled negatives.
+        seed: of the sampled negatives and queries.
+        solved: whether new entities of a bilinear scorer start at solved vectors.
     """
     both = np.where(growth.relations == NEW, NEW, growth.relations + growth.old.num_relations)
     directions = np.concatenate([growth.relations, both])
@@ -49,6 +54,8 @@ def grow(old: Scorer, fresh: Scorer, growth: Growth, seed: int) -> Scorer:
         _start_relations(fresh, growth, seed)
     if len(growth.new_entities):
         _start_entities(fresh, growth)
+        if solved and isinstance(fresh, BilinearScorer):
+            _solve_entities(fresh, growth, seed)
     return fresh
 
 
@@ -117,6 +124,34 @@ def _start_entities(scorer: Scorer, growth: Growth) -> None:
             vectors *= length / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
         entity[rows] = vectors
         placed[rows.numpy()] = True
+
+
+def _solve_entities(scorer: BilinearScorer, growth: Growth, seed: int) -> None:
+    """Solve for the new entities that have facts with known ones."""
+    placed, relations = growth.entities != NEW, growth.graph.num_relations
+    facts = both_directions(growth.graph.train, relations).astype(np.int64)
+    facts = facts[placed[facts[:, 0]]]
+    old = placed[facts[:, 2]]
+    asked = np.unique(facts[old][:, :2], axis=0)
+    usable = torch.from_numpy(facts[~old])
+    if not len(usable) or not len(asked):
+        return
+    drawn = np.random.default_rng(seed).choice(len(asked), min(_GUARD, len(asked)), replace=False)
+    known = torch.from_numpy(np.flatnonzero(placed))
+    new, owners = torch.unique(usable[:, 2], return_inverse=True)
+    shared = KnownQueries(
+        scorer.entity[known],
+        scorer.tail_bias[known],
+        _encoded(scorer, torch.from_numpy(asked[np.sort(drawn)])),
+        _GUARD_STRENGTH * len(asked) / len(drawn),
+        float(scorer.tail_bias[known].mean()),
+    )
+    scorer.entity[new] = solve(shared, _encoded(scorer, usable), owners, scorer.entity[new])
+
+
+def _encoded(scorer: BilinearScorer, pairs: Tensor) -> Tensor:
+    """Query vectors [n, D] of entities and relations, the first columns of ``pairs`` [n, 2..]."""
+    return scorer.query(pairs[:, 0], pairs[:, 1]).encoded
 
 
 def _mean_queries(scorer: Scorer, facts: Triples | Rows) -> tuple[Tensor, Tensor]:

@@ -136,3 +136,19 @@ def test_changed_queries_are_those_that_gained_or_lost_an_answer(tmp_path: Path)
     assert found == asked
     assert len(growth.removed) == 1
     assert len(growth.added) == 1
+
+
+@pytest.mark.parametrize("name", ["ComplEx", "RESCAL"])
+def test_solving_moves_new_entities_alone(growth: Growth, name: ScorerName) -> None:
+    """The new entity is row 0."""
+    settings = ScorerSettings(name, 8, "bilinear", spread=0.3)
+    old = new_scorer(settings, growth.old, 1)
+    mean, solved = (
+        grow(old, new_scorer(settings, growth.graph, 2), growth, 0, solved=way).state_dict()
+        for way in (False, True)
+    )
+    for table, values in mean.items():
+        if table == "entity":
+            assert (values[0] - solved[table][0]).norm() > 0.1 * values[0].norm()
+        part = slice(1, None) if table == "entity" else slice(None)
+        assert torch.equal(values[part], solved[table][part])
