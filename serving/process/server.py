@@ -266,6 +266,7 @@ def admission_of(settings: Settings, waited_s: Callable[[], float]) -> Admission
         server.max_unsent_bytes,
         server.max_wait_ms / 1e3,
         waited_s,
+        settings.limits.max_message_bytes,
     )
 
 

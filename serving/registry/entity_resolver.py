@@ -26,7 +26,8 @@ _EXPLAINED = 10
 """Failures of a request that come with the nearest spellings, which cost more than answers."""
 _FEW = 64
 """Names that are looked for among the recent ones first."""
-_RECENT = 16_384
+RECENT = 16_384
+"""Names that are kept of each kind."""
 _STEP = 2048
 _MOST_RELATIONS = 10_000
 
@@ -54,14 +55,18 @@ class Resolved:
 class EntityResolver:
     """Looks names up in one model's vocabulary. Threads may share it."""
 
-    def __init__(self, vocabulary: Vocabulary, max_name_bytes: int, nearest: Nearest) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, max_name_bytes: int, nearest: Nearest, recent: int = RECENT
+    ) -> None:
         """Look up nothing yet.
 
         Args:
             vocabulary: of the model.
             max_name_bytes: longest name.
             nearest: entity ids or labels spelled like a name that is none.
+            recent: most names that are kept of each kind.
         """
+        self._most_recent = recent
         self._vocabulary, self._max_bytes, self._nearest = vocabulary, max_name_bytes, nearest
         self._recent: dict[str, dict[str, int]] = {"entity": {}, "relation": {}}
         self._overlay: dict[str, int] = {}
@@ -131,7 +136,7 @@ class EntityResolver:
         if failed:
             return np.maximum(rows, 0)
         if len(wanted) <= _FEW:
-            if len(recent) > _RECENT:
+            if len(recent) > self._most_recent:
                 recent.clear()
             recent.update(zip(wanted, rows.tolist(), strict=True))
         return rows
@@ -178,8 +183,8 @@ def _nothing(name: str) -> Sequence[str]:
 class _Column:
     """One column of names, in front of the mapped file."""
 
-    def __init__(self, strings: StringColumn) -> None:
-        self.strings = strings
+    def __init__(self, strings: StringColumn, recent: int) -> None:
+        self.strings, self._most_recent = strings, recent
         self._kept: dict[int, str] = {}
         self.overlay: list[str] = []
 
@@ -201,9 +206,9 @@ class _Column:
             return cast(list[str], texts)
         missing = list(dict.fromkeys(listed[place] for place in places))
         fresh = dict(zip(missing, self.strings.take(np.array(missing, np.int64)), strict=True))
-        if len(kept) + len(fresh) > _RECENT:
+        if len(kept) + len(fresh) > self._most_recent:
             kept.clear()
-        if len(fresh) <= _RECENT:
+        if len(fresh) <= self._most_recent:
             kept.update(fresh)
         for place in places:
             texts[place] = fresh[listed[place]]
@@ -213,13 +218,14 @@ class _Column:
 class LabelCache:
     """Ids of rows, and labels where they differ. Threads may share it."""
 
-    def __init__(self, names: NameTable) -> None:
-        self.ids = _Column(names.ids)
-        self.labels = self.ids if names.labels is names.ids else _Column(names.labels)
+    def __init__(self, names: NameTable, recent: int = RECENT) -> None:
+        self._recent = recent
+        self.ids = _Column(names.ids, recent)
+        self.labels = self.ids if names.labels is names.ids else _Column(names.labels, recent)
 
     def follow(self, ids: list[str], labels: list[str]) -> None:
         """Know entities beyond the vocabulary, in the order of their rows."""
         if self.labels is self.ids and ids != labels:
-            self.labels = _Column(self.ids.strings)
+            self.labels = _Column(self.ids.strings, self._recent)
         self.labels.overlay = labels
         self.ids.overlay = ids

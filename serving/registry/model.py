@@ -15,12 +15,14 @@ from mulde.errors import NotEnabled, Unsupported
 from mulde.typing import Rows
 from serving.engine.engine import Engine
 from serving.engine.placement import Placer
-from serving.registry.entity_resolver import EntityResolver, LabelCache, Nearest
+from serving.registry.entity_resolver import RECENT, EntityResolver, LabelCache, Nearest
 from serving.registry.live_facts import LiveFacts
 from serving.registry.new_entities import NewEntities
 from serving.registry.repository import Place
 
 _WARM_UP = (1, 8, 256)
+_FEW_RECENT = 512
+"""Names that are kept of each kind where memory is low."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,10 @@ class Model:
         self._refreshing = threading.Lock()
         # Nothing below refers back to the model, so that it is freed at once.
         vocabulary, nearest = bundle.vocabulary, _nearest(bundle.search)
-        self.resolver = EntityResolver(vocabulary, tuning.max_name_bytes, nearest)
-        self.entities = LabelCache(vocabulary.entities)
-        self.relations = LabelCache(vocabulary.relations)
+        recent = _FEW_RECENT if tuning.low_memory else RECENT
+        self.resolver = EntityResolver(vocabulary, tuning.max_name_bytes, nearest, recent)
+        self.entities = LabelCache(vocabulary.entities, recent)
+        self.relations = LabelCache(vocabulary.relations, recent)
 
     @classmethod
     def load(cls, place: Place, tuning: Tuning) -> Model:

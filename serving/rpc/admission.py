@@ -3,7 +3,8 @@
     max_concurrent_requests  requests from arrival to response, of any size; more are refused too
                              while one that is not bulk has waited longer than max_wait_ms
     max_bulk_requests        requests in flight that take more than one chunk (``batcher.py``), or
-                             whose message is large
+                             whose message is large; one of more than its share, max_message_bytes /
+                             max_bulk_requests, counts as several
     max_unsent_bytes         bytes of responses being built, or not yet taken by their callers
 
 The error says which limit refused a request.
@@ -35,6 +36,7 @@ class AdmissionController:
         max_bytes: int,
         max_wait_s: float = 0.05,
         waited_s: Callable[[], float] = lambda: 0.0,
+        max_message_bytes: int = 16 << 20,
     ) -> None:
         """Begin empty.
 
@@ -44,7 +46,9 @@ class AdmissionController:
             max_bytes: bytes of responses under way.
             max_wait_s: longest wait of a request, beyond which others are refused.
             waited_s: tells how long the first of the queue has waited.
+            max_message_bytes: of one request.
         """
+        self._bulk_bytes = max(1, max_message_bytes // max_bulk)
         self._max_wait_s, self._waited_s = max_wait_s, waited_s
         self._max_requests, self._max_bulk, self._max_bytes = max_requests, max_bulk, max_bytes
         self._max_receiving = max(_LEAST_RECEIVING, max_requests // 2)
@@ -53,7 +57,7 @@ class AdmissionController:
         self._bytes = 0
         self._in_flight: set[grpc.ServicerContext] = set()
         self._callers: set[str] = set()
-        self._bulk: set[grpc.ServicerContext] = set()
+        self._bulk: dict[grpc.ServicerContext, int] = {}
         self._receiving: dict[object, tuple[float, grpc.ServicerContext]] = {}
         self._unsent: dict[object, tuple[int, grpc.ServicerContext]] = {}
 
@@ -108,7 +112,7 @@ class AdmissionController:
         """Count a request as ended."""
         with self._lock:
             self._in_flight.discard(context)
-            self._bulk.discard(context)
+            self._bulk.pop(context, None)
 
     def peers(self) -> set[str]:
         """Callers with a request in flight or a response under way, as gRPC writes them."""
@@ -155,16 +159,18 @@ class AdmissionController:
             raise Overloaded(self._max_receiving, "requests that are being received")
         return message
 
-    def enter_bulk(self, context: grpc.ServicerContext) -> None:
-        """Count a request in flight as a bulk request too.
+    def enter_bulk(self, context: grpc.ServicerContext, message_bytes: int = 0) -> None:
+        """Count a request in flight as a bulk request too, or as several by its message's size.
 
         Raises:
             Overloaded: if too many are in flight.
         """
         with self._lock:
-            if len(self._bulk - {context}) >= self._max_bulk:
+            own = self._bulk.get(context, 0)
+            count = min(self._max_bulk, max(1, own, -(-message_bytes // self._bulk_bytes)))
+            if sum(self._bulk.values()) - own + count > self._max_bulk:
                 raise Overloaded(self._max_bulk, "bulk requests in flight")
-            self._bulk.add(context)
+            self._bulk[context] = count
 
     def reserve(self, size: int) -> None:
         """Count bytes of a response that is being built, until ``send`` or ``release``.

@@ -94,13 +94,13 @@ class Call:
         """Whether the caller still waits: it neither cancelled nor ran out of time."""
         return bool(self.context.is_active())
 
-    def enter_bulk(self) -> None:
-        """Count the call as a bulk request until it ends.
+    def enter_bulk(self, message_bytes: int = 0) -> None:
+        """Count the call as a bulk request until it ends, by its message's size as several.
 
         Raises:
             Overloaded: if too many are in flight.
         """
-        self.admission.enter_bulk(self.context)
+        self.admission.enter_bulk(self.context, message_bytes)
 
     def reserve(self, size: int) -> None:
         """Count bytes of the response.
@@ -204,7 +204,7 @@ def _admitted(run: Run, data: bytes, request_class: type[Message], call: Call) -
     admission.enter(call.context)
     try:
         if len(data) > _LARGE_BYTES:
-            call.enter_bulk()
+            call.enter_bulk(len(data))
         request = _decode(request_class, data)
         del data  # may be large
         made = run(request, call)

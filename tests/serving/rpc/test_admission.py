@@ -89,6 +89,23 @@ def test_only_so_many_bulk_requests_are_in_flight_at_once() -> None:
     admission.enter_bulk(second)
 
 
+def test_a_large_message_counts_as_several_bulk_requests() -> None:
+    admission = AdmissionController(8, 4, 1 << 20, max_message_bytes=4000)
+    large, small, other = a_call(), a_call(), a_call()
+    for context in (large, small, other):
+        admission.enter(context)
+    admission.enter_bulk(large, 2500)  # three shares of 1,000 bytes
+    admission.enter_bulk(large)  # a second time, for its chunks: it counts no less
+    admission.enter_bulk(small, 1000)
+    with pytest.raises(Overloaded, match="4 bulk requests"):
+        admission.enter_bulk(other)
+    admission.leave(large)
+    with pytest.raises(Overloaded, match="4 bulk requests"):
+        admission.enter_bulk(other, 4000)
+    admission.leave(small)
+    admission.enter_bulk(other, 1 << 20)  # alone, whatever its size
+
+
 def test_requests_are_refused_while_one_has_waited_too_long() -> None:
     waited_s = [0.0]
     admission = AdmissionController(8, 1, 1, 0.05, lambda: waited_s[0])

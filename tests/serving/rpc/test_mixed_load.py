@@ -70,7 +70,8 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 
 def call(channel: grpc.Channel, method: str, request: Message, timeout: float) -> grpc.StatusCode:
-    ask = method_of_bytes(channel, SERVICE + method)
+    path = method if method.startswith("/") else SERVICE + method
+    ask = method_of_bytes(channel, path)
     try:
         ask(request.SerializeToString(), timeout=timeout)
     except grpc.RpcError as error:
