@@ -100,7 +100,11 @@ def heavy(bundle: Path) -> list[tuple[str, Message]]:
 
     many: dict[str, Any] = {"heads": names(1024), "relations": [relation] * 1024}
     few = {name: values[:16] for name, values in many.items()}
-    triples = {"heads": names(100), "relations": [relation] * 100, "tails": names(100)}
+    triples: dict[str, Any] = {
+        "heads": names(100),
+        "relations": [relation] * 100,
+        "tails": names(100),
+    }
     typed = vocabulary.entities.labels.take(generator.integers(len(vocabulary.entities), size=1024))
     filters = {"allow": {"names": names(_FILTERED)}}, {"deny": names(_FILTERED)}
     context = [
@@ -115,7 +119,10 @@ def heavy(bundle: Path) -> list[tuple[str, Message]]:
         prediction_pb2.ExplainRequest,
         vocabulary_pb2.SearchEntitiesRequest,
     )
-    heads = {"heads": [f"new {place}" for place in range(40)], "relations": [relation] * 40}
+    heads: dict[str, Any] = {
+        "heads": [f"new {place}" for place in range(40)],
+        "relations": [relation] * 40,
+    }
     small = [tails(heads=names(64), relations=[relation] * 64, options={"k": 20}) for _ in range(8)]
     return [
         ("PredictTails", tails(**many, options={"k": 1000, "exact": True})),
