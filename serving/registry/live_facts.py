@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 
 from mulde.bundle.bundle import Bundle
-from mulde.bundle.facts.amended_facts import AmendedFacts
 from mulde.bundle.files import ENTITIES
 from mulde.storage.fact_store import Change, FactStore, NewEntity, StoredPlacement
 from mulde.typing import Mask, Rows
@@ -23,11 +22,13 @@ from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
 from serving.engine.overlay import Amendments, Overlay
 from serving.engine.placement import Placer
+from serving.registry.changed_facts import ChangedFacts
 from serving.registry.new_entities import NewEntities
 from serving.registry.prior_slots import PriorSlots
 
 MOST_FACTS_OF_ENTITY = 100
 """Facts that an entity is placed by, its newest."""
+_NO_ROWS = np.zeros(0, np.int64)
 
 
 class LiveFacts:
@@ -47,9 +48,9 @@ class LiveFacts:
         self._generation: tuple[int, int] | None = None
         self._sequence = self._number = 0
         self._places: dict[str, int] = {}
-        self._triples = np.zeros((0, 3), np.int64)
-        self._removed = np.zeros(0, bool)
+        self._facts = ChangedFacts(bundle)
         self._slots: PriorSlots | None = None
+        self._changed: list[Rows] = [_NO_ROWS]  # entities of facts just read
         self._model_id = bundle.manifest.files[ENTITIES].sha256
         self._changed_last: dict[int, int] = {}  # sequence of the last change of each new entity
         self._placed_last: set[int] = set()  # entities whose vectors are not stored yet
@@ -77,7 +78,8 @@ class LiveFacts:
                 overlay = self._placed(overlay, touched, placer)
                 self.entities = NewEntities(overlay.first, self._texts, overlay.is_candidate)
             self._generation = generation
-            return engine.amended(self._amendments(overlay, engine.loaded.table)), self.entities
+            found = self._amendments(engine.amendments, overlay, engine.loaded.table)
+            return engine.amended(found), self.entities
 
     def keep(self, overlay: Overlay) -> None:
         """Write the vectors of entities that were placed since the last time.
@@ -129,7 +131,8 @@ class LiveFacts:
         lost = self.store.compacted > self._sequence > 0  # some may have been dropped unread
         if lost:
             changes = self.store.changes()
-            self._triples, self._removed = self._triples[:0], self._removed[:0]
+            self._changed.append(self._facts.entities)
+            self._facts = ChangedFacts(self._bundle)
         touched = self._take(changes)
         if changes:
             self._sequence = changes[-1].sequence
@@ -157,13 +160,9 @@ class LiveFacts:
         removed = np.array([change.removed for change in changes])
         usable = (rows >= 0).all(axis=1)  # the model of another version may know other relations
         rows, removed = rows[usable], removed[usable]
-        triples = np.concatenate([self._triples, rows])
-        states = np.concatenate([self._removed, removed])
-        matters = np.concatenate([np.ones(len(self._triples), bool), self._knows(rows) == removed])
-        kept = _last_of_each(triples)
-        kept = kept[matters[kept]]
-        self._triples, self._removed = triples[kept], states[kept]
+        self._facts.take(rows, removed)
         about = rows[:, [0, 2]]
+        self._changed.append(about.ravel())
         beyond = about >= self._bundle.manifest.entities
         sequences = np.array([change.sequence for change in changes])[usable]
         by_sequence = np.repeat(sequences[:, None], 2, axis=1)
@@ -178,26 +177,17 @@ class LiveFacts:
             [self.rows_of(heads), names.rows_of_ids(relations), self.rows_of(tails)]
         )
 
-    def _knows(self, rows: Rows) -> Mask:
-        """Return which facts [n, 3] the bundle knows by itself."""
-        count, known = self._bundle.manifest.entities, np.zeros(len(rows), bool)
-        inside = ((rows >= 0) & (rows < [count, 2**62, count])).all(axis=1)
-        if self._bundle.known is not None and inside.any():
-            known[inside] = self._bundle.known.contains(*rows[inside].T)
-        return known
-
     def carries(self, changes: Sequence[Change]) -> Mask:
         """Return which changes are part of the bundle, so that it needs no store for them."""
         removed = np.array([change.removed for change in changes], bool)
         if not changes:
             return removed
-        carried: Mask = self._knows(self._rows_of_facts(changes)) != removed
+        carried: Mask = self._facts.knows(self._rows_of_facts(changes)) != removed
         return carried
 
     def counts(self) -> dict[str, int]:
         """Facts added and removed, and entities added, of the last change of each."""
-        removed = int(self._removed.sum())
-        added = len(self._removed) - removed
+        added, removed = self._facts.counts()
         return {"facts added": added, "facts removed": removed, "entities": len(self._texts)}
 
     def rows_of(self, ids: Sequence[str]) -> Rows:
@@ -209,25 +199,21 @@ class LiveFacts:
             rows[place] = -1 if own is None else first + own
         return rows
 
-    def _both(self) -> tuple[Rows, Mask]:
-        """Return changed facts [2 n, 3] as (entity, relation in [0, 2R), tail), and the states."""
-        back = self._triples[:, ::-1] + [0, self._bundle.manifest.relations, 0]
-        return np.concatenate([self._triples, back]), np.tile(self._removed, 2)
-
-    def _amendments(self, overlay: Overlay, table: EntityTable) -> Amendments:
-        """Return what changed, with the prior columns of the overlay's entities."""
-        bundle = self._bundle
-        if not len(self._triples):
-            return Amendments(bundle.known, overlay)
-        known = AmendedFacts(bundle.known, bundle.manifest.entities, *self._both())
-        priors, layout = None, bundle.manifest.layout
-        if layout.prior_count:
-            self._slots = self._slots or PriorSlots(bundle, table)
-            priors, columns = self._slots.changed(*self._both(), known, len(overlay))
-            if len(columns):
-                as_answer = overlay.as_answer.copy()  # requests may be reading the former
-                as_answer[:, layout.priors] = columns
-                overlay = replace(overlay, as_answer=as_answer)
+    def _amendments(self, former: Amendments, overlay: Overlay, table: EntityTable) -> Amendments:
+        """Return what changed; of the prior columns, those of the entities that were changed."""
+        layout, known = self._bundle.manifest.layout, self._facts.known
+        changed, self._changed = np.unique(np.concatenate(self._changed)), [_NO_ROWS]
+        if not (layout.prior_count and len(changed)):
+            return Amendments(known, overlay, former.priors)
+        self._slots = self._slots or PriorSlots(self._bundle, table)
+        facts, removed = self._facts.of(changed)
+        columns = self._slots.columns(changed, facts, removed, known)
+        inside = int(changed.searchsorted(overlay.first))
+        if inside < len(changed):
+            as_answer = overlay.as_answer.copy()  # requests may be reading the former
+            as_answer[changed[inside:] - overlay.first, layout.priors] = columns[inside:]
+            overlay = replace(overlay, as_answer=as_answer)
+        priors = self._slots.changed(former.priors, changed[:inside], columns[:inside])
         return Amendments(known, overlay, priors)
 
     def _placed(self, former: Overlay, touched: Rows, placer: Placer) -> Overlay:
@@ -243,9 +229,8 @@ class LiveFacts:
         overlay.as_query[:done], overlay.as_answer[:done] = former.as_query, former.as_answer
         overlay.is_candidate[:done] = former.is_candidate
         overlay.is_candidate[touched - former.first] = False
-        both, removed = self._both()
-        facts = both[~removed]
-        facts = facts[facts[:, 0] >= former.first]
+        own, removed = self._facts.of(touched)
+        facts = own[~removed]
         self._placed_last.update(touched.tolist())
         waiting = self._stored(overlay, touched)
         while len(waiting):  # an entity may be placed by others that are placed first
@@ -269,14 +254,6 @@ class LiveFacts:
         overlay.as_query[place], overlay.as_answer[place] = placement.as_query, placement.as_answer
         overlay.is_candidate[place] = True
         return True
-
-
-def _last_of_each(triples: Rows) -> Rows:
-    """Return the places [m], ascending, of the last of each group of equal triples [n, 3]."""
-    order = np.lexsort(triples.T)  # stable
-    ordered = triples[order]
-    is_last = np.append((ordered[1:] != ordered[:-1]).any(axis=1), True)
-    return np.sort(order[is_last])
 
 
 def unplaceable(facts: Mapping[str, set[str]], has_row: set[str]) -> list[str]:

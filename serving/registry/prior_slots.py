@@ -5,7 +5,7 @@ prior column is 1 for entities that fill one of its slots in train. A bundle nam
 the card alone, but its types say which entities fill which slot in train: ``tail:REL`` those of r,
 ``head:REL`` those of r + R. So the slots of a column are those whose entities all have it.
 
-Shape letters: E entities of the table, O of the overlay, R relations, J columns, n changed facts.
+Shape letters: E entities of the table, m some, R relations, J columns, n changed facts.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class PriorSlots:
     def __init__(self, bundle: Bundle, table: EntityTable) -> None:
         """Find the slots; a column that its types do not explain has none and stays as it is."""
         self._bundle, self._table, self._layout = bundle, table, bundle.manifest.layout
+        self._count = bundle.manifest.relations
         columns = self._columns()
         self._values = columns.min(axis=0), columns.max(axis=0)
         filled = columns > np.mean(self._values, axis=0)
@@ -48,47 +49,63 @@ class PriorSlots:
         names = [f"{side}:{name}" for side in ("tail", "head") for name in relations]
         return [types.of(name).astype(np.int64) for name in names]
 
-    def changed(
-        self, facts: Rows, removed: Mask, known: FactLookup | None, more: int
-    ) -> tuple[ChangedPriors | None, Float32]:
-        """Return the columns that changed facts change.
+    def columns(
+        self, entities: Rows, facts: Rows, removed: Mask, known: FactLookup | None
+    ) -> Float32:
+        """Return the columns [m, J] that entities have after changes.
 
         An added fact fills its slots. After a removed one a slot of the entity stays filled if
         another known fact remains in the column's slots.
 
         Args:
-            facts: [n, 3] of entity, relation in [0, 2R) and tail; both directions.
+            entities: [m], ascending, of the table or the overlay.
+            facts: [n, 3], all changes of these entities: entity, relation in [0, 2R), other one.
             removed: [n], whether each is removed; else it is added.
             known: known facts now.
-            more: O.
-
-        Returns:
-            those of the table, None for none, and all columns [O, J] of the overlay.
         """
-        first, priors = self._bundle.manifest.entities, self._layout.priors
         empty, full = self._values
-        rows = np.unique(facts[:, 2])
-        inside = int(rows.searchsorted(first))
-        before = np.tile(empty, (len(rows), 1))
-        before[:inside] = self._table.rows(rows[:inside])[:, priors]
-        now = before.copy()
+        now = self._before(entities)
+        slot_of = (facts[:, 1] + self._count) % (2 * self._count)  # where the entity is an answer
         for place, slots in enumerate(self.slots):
-            here = np.isin(facts[:, 1], slots)
-            gained = np.unique(facts[here & ~removed, 2])
-            lost = np.setdiff1d(facts[here & removed, 2], gained)
+            here = np.isin(slot_of, slots)
+            gained = np.unique(facts[here & ~removed, 0])
+            lost = np.setdiff1d(facts[here & removed, 0], gained)
             lost = lost[~self._fills(lost, slots, known)]
-            now[rows.searchsorted(gained), place] = full[place]
-            now[rows.searchsorted(lost), place] = empty[place]
-        overlay = np.tile(empty, (more, 1))
-        overlay[rows[inside:] - first] = now[inside:]
-        differs = np.flatnonzero((now != before)[:inside].any(axis=1))
-        if not len(differs):
-            return None, overlay
-        return ChangedPriors(self._table, self._layout, rows[differs], now[differs]), overlay
+            now[entities.searchsorted(gained), place] = full[place]
+            now[entities.searchsorted(lost), place] = empty[place]
+        return now
+
+    def _before(self, entities: Rows) -> Float32:
+        """Return the columns [m, J] of the training; nothing is filled beyond the table."""
+        inside = int(entities.searchsorted(self._bundle.manifest.entities))
+        before = np.tile(self._values[0], (len(entities), 1)).astype(np.float32)
+        before[:inside] = self._table.rows(entities[:inside])[:, self._layout.priors]
+        return before
+
+    def changed(
+        self, former: ChangedPriors | None, entities: Rows, columns: Float32
+    ) -> ChangedPriors | None:
+        """Return which entities of the table have other columns than it; None for none.
+
+        Args:
+            former: of before.
+            entities: [m], ascending, whose columns may have changed since.
+            columns: [m, J], theirs now.
+        """
+        differs = (columns != self._before(entities)).any(axis=1)
+        rows, now = entities[differs], columns[differs]
+        if former is not None:
+            kept = ~np.isin(former.rows, entities)
+            rows = np.concatenate([former.rows[kept], rows])
+            now = np.concatenate([former.columns[kept], now])
+        if not len(rows):
+            return None
+        order = rows.argsort()
+        return ChangedPriors(self._table, self._layout, rows[order], now[order])
 
     def _fills(self, entities: Rows, slots: Rows, known: FactLookup | None) -> Mask:
         """Return whether known facts have each entity as an answer in one of the slots."""
-        fills, count = np.zeros(len(entities), bool), self._bundle.manifest.relations
+        fills, count = np.zeros(len(entities), bool), self._count
         if known is None:
             return fills
         for slot in slots.tolist():

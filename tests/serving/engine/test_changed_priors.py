@@ -51,7 +51,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     states = np.tile(np.arange(len(added) + len(removed)) >= len(added), 2)
     known = AmendedFacts(engine.bundle.known, E, changes, states)
     slots = PriorSlots(engine.bundle, engine.loaded.table)
-    priors, _ = slots.changed(changes, states, known, 0)
+    entities = np.unique(changes[:, 0])
+    priors = slots.changed(None, entities, slots.columns(entities, changes, states, known))
     assert priors is not None
     assert set(np.unique(priors.columns)) == {0.0, 1.0}
     assert len(priors.rows) > 50
@@ -109,6 +110,6 @@ def test_a_bundle_without_types_that_explain_a_column_keeps_it(tmp_path: Path) -
     engine = Engine.open(toy.path)
     slots = PriorSlots(engine.bundle, engine.loaded.table)
     changes = both_directions(np.array([[1, 0, 2]]))
-    priors, overlay = slots.changed(changes, np.zeros(2, bool), engine.bundle.known, 3)
-    assert priors is None
-    assert overlay.tolist() == [[0.0, 0.0]] * 3
+    entities = np.array([1, 2])
+    columns = slots.columns(entities, changes, np.zeros(2, bool), engine.bundle.known)
+    assert slots.changed(None, entities, columns) is None
