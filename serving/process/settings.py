@@ -106,7 +106,7 @@ class LogSettings(_Section):
 
 _LOW_MEMORY: dict[str, dict[str, int]] = {
     "server": {"max_concurrent_requests": 8, "max_bulk_requests": 2, "max_unsent_bytes": 4 * _MIB},
-    "limits": {"max_message_bytes": _MIB},
+    "limits": {"max_message_bytes": _MIB // 2},
 }
 """The largest values with ``--low-memory``."""
 

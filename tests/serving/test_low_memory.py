@@ -32,7 +32,7 @@ WN18RR, WORDNET = (ROOT / "models" / name for name in ("wn18rr-32", "wordnet-32"
 _WORDNET_ENTITIES = 116_650
 _LIMIT = 96 * MIB
 _MOST_MIXED = 100 * MIB
-_FILTERED = 60_000
+_FILTERED = 30_000
 """Names of a filter: as many as fit into the largest message."""
 
 
