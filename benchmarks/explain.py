@@ -167,7 +167,10 @@ def _summary(rows: list[tuple[float, float, int]]) -> dict[str, float]:
 
 
 def _timed(engine: Engine, generator: np.random.Generator) -> dict[str, float]:
-    """Milliseconds of a core for explanations of ten answers to one query, in the engine."""
+    """Milliseconds of a core for explanations of ten answers to one query, in the engine.
+
+    The first explanation of a process reads the bundle's pages in, and is told apart.
+    """
     known = engine.bundle.known
     assert known is not None
     seconds = []
@@ -180,8 +183,9 @@ def _timed(engine: Engine, generator: np.random.Generator) -> dict[str, float]:
         start = thread_time()
         explain(engine, head, relation, answers, paths=3, similar=3, check=lambda: None)
         seconds.append(thread_time() - start)
-    values = np.percentile(np.array(seconds) * 1e3, [50, 99])
-    return {"p50": float(values[0]), "p99": float(values[1])}
+    first, *others = (1e3 * one for one in seconds)
+    p50, p99, most = np.percentile(others, [50, 99, 100])
+    return {"first": first, "p50": float(p50), "p99": float(p99), "max": float(most)}
 
 
 @app.command()
@@ -269,10 +273,12 @@ def _page(records: list[dict[str, Any]]) -> str:
                 f"{row['named_falls_more']:.0%} |"
             )
     lines += ["", "Time of one core that the engine takes for ten answers to one query:", ""]
-    lines += ["| graph | p50, ms | p99, ms |", "|---|---|---|"]
+    lines += ["| graph | first of a process, ms | p50, ms | p99, ms | largest, ms |"]
+    lines += ["|---|---|---|---|---|"]
     for record in timed:
         ms = record["ms"]
-        lines.append(f"| {record['graph']} | {ms['p50']:.1f} | {ms['p99']:.1f} |")
+        figures = " | ".join(f"{ms[name]:.1f}" for name in ("first", "p50", "p99", "max"))
+        lines.append(f"| {record['graph']} | {figures} |")
     lines += [
         "",
         "Rules alone as a ranker (`training/rules/mine.py`: a logistic regression over the paths",
