@@ -9,14 +9,14 @@ Shape letters: n changed facts, O entities of the overlay, W width, R relations.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import ENTITIES
-from mulde.storage.fact_store import Change, FactStore, NewEntity, StoredPlacement
+from mulde.storage.fact_store import Change, FactStore, NewEntity
 from mulde.typing import Mask, Rows
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
@@ -24,10 +24,9 @@ from serving.engine.overlay import Amendments, Overlay
 from serving.engine.placement import Placer
 from serving.registry.changed_facts import ChangedFacts
 from serving.registry.new_entities import NewEntities
+from serving.registry.placed_entities import PlacedEntities
 from serving.registry.prior_slots import PriorSlots
 
-MOST_FACTS_OF_ENTITY = 100
-"""Facts that an entity is placed by, its newest."""
 _NO_ROWS = np.zeros(0, np.int64)
 
 
@@ -51,9 +50,7 @@ class LiveFacts:
         self._facts = ChangedFacts(bundle)
         self._slots: PriorSlots | None = None
         self._changed: list[Rows] = [_NO_ROWS]  # entities of facts just read
-        self._model_id = bundle.manifest.files[ENTITIES].sha256
-        self._changed_last: dict[int, int] = {}  # sequence of the last change of each new entity
-        self._placed_last: set[int] = set()  # entities whose vectors are not stored yet
+        self._placed = PlacedEntities(store, bundle.manifest.files[ENTITIES].sha256)
 
     def refresh(self, engine: Engine, placer: Placer) -> tuple[Engine, NewEntities] | None:
         """Read what is new in the store.
@@ -75,7 +72,11 @@ class LiveFacts:
             number, touched = self._number, self._read()
             overlay = engine.amendments.overlay
             if len(touched) or number != self._number:
-                overlay = self._placed(overlay, touched, placer)
+                own, removed = self._facts.of(touched)
+                is_start = self._generation is None
+                overlay = self._placed.placed(
+                    overlay, self._texts, touched, own[~removed], placer, stored=is_start
+                )
                 self.entities = NewEntities(overlay.first, self._texts, overlay.is_candidate)
             self._generation = generation
             found = self._amendments(engine.amendments, overlay, engine.loaded.table)
@@ -91,38 +92,7 @@ class LiveFacts:
             StoreError: if the store cannot be written.
         """
         with self._lock:
-            rows = [row for row in self._placed_last if row < overlay.stop]
-            self._placed_last -= set(rows)
-            places = [row - overlay.first for row in rows]
-            found = {
-                self._texts[place].id: StoredPlacement(
-                    self._changed_last[place + overlay.first],
-                    np.stack([overlay.as_query[place], overlay.as_answer[place]]).tobytes(),
-                )
-                for place in places
-                if overlay.is_candidate[place]
-            }
-            if found:
-                self.store.keep_placements(self._model_id, found)
-
-    def _stored(self, overlay: Overlay, waiting: Rows) -> Rows:
-        """Take over vectors that are stored, and return the entities that still wait."""
-        is_start = self._generation is None
-        found = self.store.placements(self._model_id) if is_start else {}
-        size, width = 2 * 4 * overlay.as_query.shape[1], overlay.as_query.shape[1]
-        left = []
-        for row in waiting.tolist():
-            place = row - overlay.first
-            one = found.get(self._texts[place].id)
-            stale = one is None or one.sequence != self._changed_last.get(row)
-            if one is None or stale or len(one.vectors) != size:
-                left.append(row)
-                continue
-            vectors = np.frombuffer(one.vectors, np.float32).reshape(2, width)
-            overlay.as_query[place], overlay.as_answer[place] = vectors
-            overlay.is_candidate[place] = True
-            self._placed_last.discard(row)
-        return np.array(left, np.int64)
+            self._placed.keep(overlay, self._texts)
 
     def _read(self) -> Rows:
         """Read what is new; the overlay entities that are to be placed."""
@@ -166,7 +136,7 @@ class LiveFacts:
         beyond = about >= self._bundle.manifest.entities
         sequences = np.array([change.sequence for change in changes])[usable]
         by_sequence = np.repeat(sequences[:, None], 2, axis=1)
-        self._changed_last |= zip(about[beyond].tolist(), by_sequence[beyond].tolist(), strict=True)
+        self._placed.changed(about[beyond], by_sequence[beyond])
         return np.unique(about[beyond])
 
     def _rows_of_facts(self, changes: Sequence[Change]) -> Rows:
@@ -215,57 +185,3 @@ class LiveFacts:
             overlay = replace(overlay, as_answer=as_answer)
         priors = self._slots.changed(former.priors, changed[:inside], columns[:inside])
         return Amendments(known, overlay, priors)
-
-    def _placed(self, former: Overlay, touched: Rows, placer: Placer) -> Overlay:
-        """Return an overlay in which the touched entities are placed anew."""
-        count, width = len(self._texts), self._bundle.manifest.width
-        overlay = Overlay(
-            former.first,
-            np.zeros((count, width), np.float32),
-            np.zeros((count, width), np.float32),
-            np.zeros(count, bool),
-        )
-        done = len(former)
-        overlay.as_query[:done], overlay.as_answer[:done] = former.as_query, former.as_answer
-        overlay.is_candidate[:done] = former.is_candidate
-        overlay.is_candidate[touched - former.first] = False
-        own, removed = self._facts.of(touched)
-        facts = own[~removed]
-        self._placed_last.update(touched.tolist())
-        waiting = self._stored(overlay, touched)
-        while len(waiting):  # an entity may be placed by others that are placed first
-            placed = [row for row in waiting.tolist() if self._place(row, facts, overlay, placer)]
-            if not placed:
-                break
-            waiting = np.setdiff1d(waiting, placed)
-        return overlay
-
-    def _place(self, row: int, facts: Rows, overlay: Overlay, placer: Placer) -> bool:
-        """Place one entity by its facts with entities that have rows; whether it has any."""
-        own = facts[facts[:, 0] == row]
-        beyond = own[:, 2] - overlay.first
-        has_row = beyond < 0
-        has_row[beyond >= 0] = overlay.is_candidate[beyond[beyond >= 0]]
-        own = own[has_row][-MOST_FACTS_OF_ENTITY:]
-        if not len(own):
-            return False
-        placement = placer.place(placer.query_rows(overlay, own[:, 2]), own[:, 1])
-        place = row - overlay.first
-        overlay.as_query[place], overlay.as_answer[place] = placement.as_query, placement.as_answer
-        overlay.is_candidate[place] = True
-        return True
-
-
-def unplaceable(facts: Mapping[str, set[str]], has_row: set[str]) -> list[str]:
-    """Return the new entities that no chain of facts connects with an entity that has a row.
-
-    Args:
-        facts: new entity -> entities that its facts name.
-        has_row: entities among them that have a row already.
-    """
-    reached, waiting = set(has_row), dict(facts)
-    while found := [name for name, others in waiting.items() if others & reached]:
-        reached.update(found)
-        for name in found:
-            del waiting[name]
-    return sorted(waiting)

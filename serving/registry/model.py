@@ -127,7 +127,8 @@ class Model:
             StoreError: if the store cannot be written.
         """
         if self._live is not None:
-            self._live.keep(self.engine.amendments.overlay)
+            with self._refreshing:
+                self._live.keep(self.engine.amendments.overlay)
 
     def __str__(self) -> str:
         """name/version."""

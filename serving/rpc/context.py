@@ -16,8 +16,8 @@ from mulde.typing import Rows
 from mulde.v1 import prediction_pb2
 from serving.engine.engine import Engine
 from serving.registry.entity_resolver import Resolved
-from serving.registry.live_facts import MOST_FACTS_OF_ENTITY
 from serving.registry.model import Model
+from serving.registry.placed_entities import MOST_FACTS_OF_ENTITY
 from serving.rpc.handlers import Call
 
 MOST_FACTS = 10_000

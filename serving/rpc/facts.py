@@ -13,8 +13,8 @@ from mulde.storage.fact_store import MOST_ENTITIES, Names, NewEntity
 from mulde.typing import Mask, Rows
 from mulde.v1 import facts_pb2
 from serving.registry.entity_resolver import Resolved
-from serving.registry.live_facts import unplaceable
 from serving.registry.model import Model
+from serving.registry.placed_entities import unplaceable
 from serving.rpc.handlers import Call, Run
 from serving.rpc.prediction import Models
 from serving.rpc.request import check_same_length, next_token, read_page_size, read_token
