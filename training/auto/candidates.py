@@ -26,6 +26,9 @@ _SLOW_START = 2_000
 """Entities of a sparse graph above which few candidates race, for longer: RotH begins slowly."""
 
 _SLOW_ENTRANTS = 4
+_BILINEAR_FIRST = 4
+"""ComplEx and RESCAL candidates before RotH where facts are many."""
+
 
 _VALIDATIONS = 10
 """Of a training: a model of a small graph may be best early, and its best epoch is kept."""
@@ -114,12 +117,13 @@ def candidates(size: Size, dimension: int) -> list[Candidate]:
         size: of the graph.
         dimension: D of the Junior.
     """
-    families = [_roth(size, dimension)]
+    hyperbolic, bilinear = _roth(size, dimension), list[Iterator[Candidate]]()
     if size.entities <= _LARGEST_CROSS_ENTROPY:
-        families += [_complex(size, dimension), _rescal(size, dimension)]
-    if not size.sparse:
-        families = [*families[1:], families[0]]
+        bilinear = [_complex(size, dimension), _rescal(size, dimension)]
+    families = [hyperbolic, *bilinear] if size.sparse else bilinear
     found = [one for turn in zip_longest(*families) for one in turn if one is not None]
+    if not size.sparse:
+        found[_BILINEAR_FIRST:_BILINEAR_FIRST] = hyperbolic
     return found[:_SLOW_ENTRANTS] if size.slow else found
 
 

@@ -26,6 +26,12 @@ def test_roth_races_first_and_few_candidates_do_where_entities_have_few_facts() 
     assert candidates(Size(1_000, 2_000, 15, facts=9_000), 32)[0].model.scorer == "ComplEx"
 
 
+def test_where_facts_are_many_two_penalties_of_each_bilinear_family_race_before_roth() -> None:
+    found = candidates(Size(1_000, 2_000, 15, facts=9_000), 32)
+    first = [one.model.scorer for one in found[:5]]
+    assert first == ["ComplEx", "RESCAL", "ComplEx", "RESCAL", "RotH"]
+
+
 def test_candidates_have_different_names() -> None:
     names = [one.name for one in candidates(Size(1000, 5000), 32)]
     assert len(set(names)) == len(names)
