@@ -45,7 +45,9 @@ Nations and Kinships have no recipe of their own and take that of UMLS. Written 
 from `benchmarks/records/fit/`; not to be edited. Not tested on a GPU.
 
 WN18RR and FB15k-237 were not measured. The machine was shared with much other work, which raises
-seconds of the processor too.
+seconds of the processor too. After these fits the race changed in small ways, and they were not
+repeated: it keeps the best of a candidate's rungs, and on wordnet-core and CoDEx-S the order of
+candidates and the time kept for the export changed too.
 """
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)

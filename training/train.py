@@ -30,6 +30,7 @@ from training.checkpoint import read_checkpoint
 from training.distillation.objective import Distilled, HardLabels
 from training.distillation.queries import QuerySet
 from training.evaluate import self_loop_relations
+from training.hardware import threads_for
 from training.loop import Progress, Run
 from training.recipe import Recipe, ScorerSettings, Training, decisive, digest_of
 from training.scorers import Scorer, build_scorer
@@ -117,7 +118,8 @@ def train_stage(
         stage.seed,
         _as_scored if self_loops else _without_self_loops(graph, recipe),
     )
-    return run.fit(lambda progress: report(stage.name, progress))
+    with threads_for(graph.num_entities):
+        return run.fit(lambda progress: report(stage.name, progress))
 
 
 def _as_scored(scores: Scores) -> Scores:

@@ -39,11 +39,11 @@ REPORT = "report.html"
 _RACE = 0.22
 """The race's share of the whole budget."""
 
-_TEACHING = 0.4
-"""Share of what the race leaves that teachers are planned to take."""
+_TEACHING = 0.43
+"""Share of the training after the race that teachers are planned to take."""
 
-_LEARNING = 0.42
-"""Share of it for the Junior and its trials; the rest is for a baseline, export and measurement."""
+_LEARNING = 0.45
+"""Share of it for the Junior and its trials; the rest is for a baseline."""
 
 _EXPORT = 0.08
 """Share that training leaves for export and measurement."""
@@ -215,16 +215,20 @@ class _Fitting:
         )
         given = "teacher" in wanted
         teachers = [] if given else self._planned_teachers(results, budget, int(wanted["seed"]))
-        seconds = (_TEACHING * given + _LEARNING) * clock.left_s
+        seconds = (_TEACHING * given + _LEARNING) * self._training().left_s
         plan = make_plan(results, teachers, size, seconds, wanted, name, graph.name)
         plan.write(self.run / "plan.json")
         return plan
+
+    def _training(self) -> Clock:
+        """What is left, without the time of the export."""
+        return self.clock.share(1 - _exporting(self.clock.left_s))
 
     def _planned_teachers(
         self, results: Sequence[Result], budget: Memory, seed: int
     ) -> list[Teacher]:
         """The teachers that there is time for, each with the penalty that suits it."""
-        found = choose_teachers(results, _TEACHING * self.clock.left_s, budget)
+        found = choose_teachers(results, _TEACHING * self._training().left_s, budget)
         mrr = {1.0: 0.0}
         for factor, one in penalty_trials(found, self.clock.left_s).items():
             trial = train_candidate(
@@ -262,7 +266,7 @@ class _Fitting:
 
     def train(self, plan: Plan, teacher: Path | None) -> tuple[Path, Recipe]:
         """Train what was planned, and return the best checkpoint with its recipe."""
-        clock, found = self.clock.share(1 - _exporting(self.clock.left_s)), list[_Trained]()
+        clock, found = self._training(), list[_Trained]()
         if plan.baseline is not None:
             *_, baseline = stages(plan.baseline, self.run)
             mrr = self._stage(baseline, plan.baseline, clock.share(0.2))

@@ -116,7 +116,7 @@ def make_plan(
         seed=seed,
         notes=_notes(results),
     )
-    trained = winner.lasting(best.epochs).training.epochs >= winner.training.epochs
+    trained = winner.lasting(best.longest).training.epochs >= winner.training.epochs
     return Plan(
         wanted,
         [_race_row(one) for one in results],

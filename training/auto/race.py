@@ -46,7 +46,7 @@ Report = Callable[[str, Progress], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What a candidate reached in its last rung.
+    """What a candidate reached in its best rung.
 
     Attributes:
         candidate: with its full schedule.
@@ -57,6 +57,7 @@ class Result:
         epoch_s: seconds an epoch, without validation.
         overhead_s: seconds of preparing and validating.
         checkpoint: of the best epoch; None if there is none.
+        longest: the most epochs that it was trained for in any rung.
     """
 
     candidate: Candidate
@@ -67,6 +68,7 @@ class Result:
     epoch_s: float
     overhead_s: float
     checkpoint: Path | None
+    longest: int = 0
 
     def cost_s(self, epochs: int, factor: float = 1.0) -> float:
         """Seconds of a training of so many epochs, for a model that takes ``factor`` as long."""
@@ -87,7 +89,7 @@ def run_race(
     report: Report,
     rungs: Sequence[float] = RUNGS,
 ) -> list[Result]:
-    """Race the candidates and return the last result of each, the best first.
+    """Race the candidates and return the best result of each, the best first.
 
     Args:
         graph: whose valid split decides.
@@ -121,15 +123,22 @@ def run_race(
             if clock.left_s == 0 and any(found.checkpoint for found in results.values()):
                 break
             own = part.share(1 / (len(remaining) - place))
-            epochs = _epochs(one, results.get(one.name, timed[one.model.scorer]), share, own)
-            results[one.name] = trial(one, epochs, rung, own)
-        tried = [one for one in remaining if one.name in results]
-        order = sorted(tried, key=lambda one: -results[one.name].mrr)
+            earlier = results.get(one.name)
+            epochs = _epochs(one, earlier or timed[one.model.scorer], share, own)
+            if earlier is None or epochs > earlier.longest:
+                found = trial(one, epochs, rung, own)
+                best = found if earlier is None or found.mrr >= earlier.mrr else earlier
+                results[one.name] = replace(best, longest=found.epochs)
+        order = sorted(
+            (one for one in remaining if one.name in results),
+            key=lambda one: -results[one.name].mrr,
+        )
         remaining = order[: max(len(rungs) - 1 - rung, math.ceil(len(order) * _KEPT))]
-    found = _ordered(results)
-    for one in neighbours(found[0].candidate):
-        if found[0].cost_s(one.training.epochs) < clock.left_s:
-            results[one.name] = trial(one, one.training.epochs, len(rungs) - 1, clock)
+    best = _ordered(results)[0]
+    for one in neighbours(best.candidate):
+        if best.cost_s(one.training.epochs) < clock.left_s:
+            tried = trial(one, one.training.epochs, len(rungs) - 1, clock)
+            results[one.name] = replace(tried, longest=tried.epochs)
     return _ordered(results)
 
 
@@ -154,8 +163,10 @@ def _affordable(
 
 
 def _ordered(results: dict[str, Result]) -> list[Result]:
-    """The best first. A later rung says more than an earlier one, whatever its figure."""
-    return sorted(results.values(), key=lambda one: (one.checkpoint is None, -one.rung, -one.mrr))
+    """The best first, of equal ones the longest trained; those without a checkpoint last."""
+    return sorted(
+        results.values(), key=lambda one: (one.checkpoint is None, -one.mrr, -one.longest)
+    )
 
 
 def _epochs(one: Candidate, found: Result, share: float, clock: Clock) -> int:

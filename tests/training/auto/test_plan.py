@@ -16,7 +16,7 @@ def result(scorer: str, share: float = 1.0) -> Result:
     """A family's first candidate after a share of its epochs of .25 s each."""
     one = next(one for one in candidates(SIZE, 32) if one.model.scorer == scorer)
     epochs = round(share * one.training.epochs)
-    return Result(one, epochs, 2, 0.4, 17.0, 0.25, 1.0, Path("best.pt"))
+    return Result(one, epochs, 2, 0.4, 17.0, 0.25, 1.0, Path("best.pt"), epochs)
 
 
 def planned(scorer: str, seconds: float = 200.0, share: float = 1.0) -> Plan:

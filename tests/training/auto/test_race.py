@@ -11,6 +11,7 @@ from tests.training.auto.conftest import Ticks
 from training.auto.candidates import Candidate, Size, candidates
 from training.auto.clock import Clock
 from training.auto.race import RUNGS, SHORT_RUNGS, Result, run_race
+from training.loop import Progress
 
 ENTRANTS = candidates(Size(40, 240, 3, 104), 8)
 
@@ -43,8 +44,9 @@ def test_the_winner_of_a_race_with_time_trained_for_its_whole_schedule(
     data: Path, tmp_path: Path, ticks: Ticks
 ) -> None:
     found = race(data, tmp_path, ticks, COMPLEX, 14.0, RUNGS)
-    assert found[0].epochs >= found[0].candidate.training.epochs
+    assert found[0].longest >= found[0].candidate.training.epochs
     assert len(found) > 3
+    assert [one.mrr for one in found] == sorted((one.mrr for one in found), reverse=True)
     assert ticks.seconds < 1.1 * 14.0
 
 
@@ -56,3 +58,21 @@ def test_where_only_one_candidate_can_train_long_enough_it_gets_the_whole_race(
     (one,) = race(data, tmp_path, ticks, ENTRANTS, seconds, SHORT_RUNGS)
     assert one.candidate.name == ENTRANTS[0].name
     assert one.epochs > 1.1 * epochs / 3
+
+
+def test_a_rung_without_time_takes_nothing_from_what_an_earlier_one_reached(
+    data: Path, tmp_path: Path, ticks: Ticks
+) -> None:
+    """Time ends soon after the second rung began, as a third one is left with a few epochs."""
+    seen: dict[str, list[float]] = {}
+
+    def report(name: str, progress: Progress) -> None:
+        ticks.report(name, progress)
+        seen.setdefault(name.split(": ")[1], []).append(progress.best)
+        if name.startswith("race 3"):
+            ticks.seconds += 0.4
+
+    graph, clock, cpu = read_folder(data), Clock.of(8.0, ticks), torch.device("cpu")
+    found = run_race(graph, COMPLEX[:3], clock, tmp_path, cpu, 1, report)
+    for one in found:
+        assert one.mrr >= max(seen[one.candidate.name]) - 1e-9
