@@ -17,7 +17,7 @@ from mulde.bundle.table.entity_table import Layout
 from mulde.errors import BundleError
 from mulde.typing import Float64, Floats, Rows
 from serving.engine.encoder import Encoder
-from serving.engine.entity_table import EntityTable, Extent, scan_table, use_threads
+from serving.engine.entity_table import EntityTable, Extent, scan_table
 from serving.engine.index.base import CandidateIndex
 from serving.engine.index.bounds import StoredBounds, with_margin
 from serving.engine.index.faiss_table import FaissIndex, WholeTable
@@ -45,7 +45,6 @@ class LoadedModel:
 
     def __init__(self, bundle: Bundle, *, threads: int, low_memory: bool) -> None:
         """Load an opened bundle; see ``Engine``."""
-        use_threads(threads)
         manifest, self._threads = bundle.manifest, threads
         self.layout = layout = manifest.layout
         # The table first: its file's size shows that the manifest's numbers can be believed.
@@ -87,7 +86,7 @@ class LoadedModel:
             except InexactProducts:  # this machine cannot multiply bytes exactly
                 index = Index("table")
         parts = self.table, self._extent, self.column_weights
-        return open_faiss(index, codes, *parts, stored)
+        return open_faiss(index, codes, *parts, stored, self._threads)
 
     def _byte_index(self) -> Int8Index:
         """Return an index that encodes, where its numbers are those of the encoder to the bit."""
@@ -135,6 +134,7 @@ def open_faiss(
     extent: Extent,
     weights: Float64,
     stored: StoredBounds | None = None,
+    threads: int = 1,
 ) -> FaissIndex:
     """Open the index that a manifest names, of type ``table`` or ``ivf``.
 
@@ -145,6 +145,7 @@ def open_faiss(
         extent: their largest numbers.
         weights: [W], see ``column_weights``.
         stored: the bundle's bounds of the lists.
+        threads: for one search.
 
     Raises:
         BundleError: if the codes are missing, of another kind or of another table, or a row
@@ -152,8 +153,9 @@ def open_faiss(
     """
     whole = WholeTable(table, extent.row_norm)
     if index.kind == "ivf":
-        return FaissIndex(InvertedLists(codes, table, index, weights, extent, stored), whole)
-    return FaissIndex(whole, whole)
+        lists = InvertedLists(codes, table, index, weights, extent, stored)
+        return FaissIndex(lists, whole, threads)
+    return FaissIndex(whole, whole, threads)
 
 
 def _extent(table: EntityTable, layout: Layout, stored: StoredBounds | None) -> Extent:

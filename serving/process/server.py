@@ -15,7 +15,6 @@ from grpc_reflection.v1alpha import reflection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mulde.errors import ConfigError, StoreError
-from serving.engine.entity_table import use_threads
 from serving.process.access.auth import AuthInterceptor
 from serving.process.access.tls import credentials
 from serving.process.access.tokens import Tokens
@@ -95,7 +94,7 @@ class Server:
         self._idle: IdleConnections | None = None
         # Requests in flight, as many that are being received, and some to refuse others.
         threads = 2 * settings.server.max_concurrent_requests + _SPARE_THREADS
-        pool = ThreadPoolExecutor(threads, "call", partial(use_threads, 1))
+        pool = ThreadPoolExecutor(threads, "call")
         self._server = grpc.server(
             pool,
             # Without a thread left to refuse a call with our status, gRPC refuses it with its own.

@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from mulde.typing import Float32, Float64, Rows
+from serving.engine.entity_table import use_threads
 from serving.engine.index.base import Asked, Candidates, Exclusions
 from serving.engine.index.bounds import DECODING, float32_loss
 
@@ -53,9 +54,9 @@ class FaissIndex:
 
     narrows = is_top = False
 
-    def __init__(self, source: Source, certain: Source) -> None:
-        """Search ``source``, and ``certain`` for everything above a product."""
-        self._source, self._certain = source, certain
+    def __init__(self, source: Source, certain: Source, threads: int = 1) -> None:
+        """Search ``source`` on so many threads, and ``certain`` for everything above a product."""
+        self._source, self._certain, self._threads = source, certain, threads
 
     def nearest(
         self, asked: Asked, k: int, excluded: Exclusions, allowed: Rows | None
@@ -82,11 +83,15 @@ class FaissIndex:
         unseen, parts = np.empty(len(vectors)), []
         for size in np.unique(sizes).tolist():
             which = np.flatnonzero(sizes == size)
-            rows, unseen[which] = self._source.best(vectors[which], size)
+            rows, unseen[which] = self._best(self._source, vectors[which], size)
             parts.append(_pairs(which, rows))
         owners, found = _allowed(*_joined(parts), excluded, self._source.entities)
         order = owners.argsort(kind="stable")
         return owners[order], found[order], unseen
+
+    def _best(self, source: Source, vectors: Float32, count: int) -> tuple[Rows, Float64]:
+        use_threads(self._threads)  # OpenMP counts for each thread that calls
+        return source.best(vectors, count)
 
     def above(
         self, asked: Asked, floors: Float64, excluded: Exclusions, allowed: Rows | None
@@ -103,7 +108,7 @@ class FaissIndex:
         count = _LEAST_REACHED
         while True:
             count = min(count, self._certain.entities)
-            rows, unseen = self._certain.best(vector, count)
+            rows, unseen = self._best(self._certain, vector, count)
             if unseen[0] < floor or count == self._certain.entities:
                 return rows, unseen
             count *= _GROWTH

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 
@@ -37,6 +39,21 @@ def asked() -> tuple[np.ndarray, np.ndarray]:
 def test_the_number_of_threads_changes_no_bit(bundle: Path, asked: Any) -> None:
     one, two = (Engine(open_bundle(bundle), threads=count) for count in (1, 2))
     assert answers(one, *asked) == answers(two, *asked)
+
+
+def test_faiss_uses_the_threads_of_the_engine_whichever_thread_calls(bundle: Path) -> None:
+    """OpenMP keeps the number for each calling thread, and a new one takes that of the machine."""
+    engine, used = Engine(open_bundle(bundle), threads=1, low_memory=True), list[int]()
+
+    def ask() -> None:
+        faiss.omp_set_num_threads(3)
+        engine.predict([0], [0], K)
+        used.append(faiss.omp_get_max_threads())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join(30)
+    assert used == [1]
 
 
 def test_order_and_company_change_no_bit(bundle: Path, asked: Any) -> None:

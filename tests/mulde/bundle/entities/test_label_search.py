@@ -172,3 +172,15 @@ def test_any_changed_byte_is_refused_or_harmless(index: SearchIndex, tmp_path: P
         assert all(
             row < len(LABELS) for text in ("house", "hos", "東") for row in damaged.find(text, 9)
         )
+
+
+def test_labels_that_share_a_hash_are_both_found_by_a_typo() -> None:
+    texts = [f"label {number:x}" for number in range(200_000)]
+    hashes = hash_all(texts)
+    order = np.argsort(hashes, kind="stable")
+    first = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    assert len(first), "200,000 labels have 32-bit hashes in common"
+    pair = [texts[order[first[0] + place]] for place in (0, 1)]
+    index = SearchIndex.build(StringColumn.build([*LABELS, *pair]))
+    for label in pair:
+        assert found(index, label[:-1] + "z")[0] == label
