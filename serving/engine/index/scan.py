@@ -1,4 +1,4 @@
-"""One scan: the integer products of up to 16 queries with every row, and what they say.
+"""One scan: the integer products of up to 32 queries with every row, and what they say.
 
 ONNX Runtime encodes, rounds and multiplies in one run (``scan_graph.py``), into buffers that are
 kept: a fresh array of that size costs the system more (pages, one by one) than the product.
@@ -28,13 +28,13 @@ from serving.engine.index import scan_graph
 from serving.engine.onnx_session import new_session
 from serving.engine.scoring import HeadQueries, Query
 
-MOST_QUERIES = 16
+MOST_QUERIES = 32
 """b at most: more are not multiplied faster, and their products leave the cache."""
 LOWEST = -(1 << 30)
 """Stands for the product of a row that may not be chosen; no product is near it."""
 
-_BUFFER_PRODUCTS = 1 << 20
-"""b N at most, 4 MiB; one query of a larger table takes more."""
+_BUFFER_PRODUCTS = 1 << 21
+"""b N at most, 8 MiB; one query of a larger table takes more."""
 _MOST_BUFFERS = 4
 _SLACK = 1e-12
 """Far above what float64 loses when bounds are computed, far below the bounds."""

@@ -146,7 +146,7 @@ def test_a_scan_gives_the_products_of_any_number_of_queries(tmp_path: Path, coun
     index, _ = table_of(tmp_path, generator.normal(size=(512, LAYOUT.dimension)), np.zeros(512))
     rounded = rounded_of(index, NARROW)
     scans, query = Scans(rounded, LAYOUT.width), queries_of(generator, 16, 1.0)
-    assert scans.most_queries == 16
+    assert scans.most_queries == 32
     exact = query.vector[:, rounded.columns].astype(np.float64) * rounded.steps
     step = np.abs(exact).max(axis=1, keepdims=True) / NARROW.queries
     expected = np.rint(exact / step).astype(np.int64) @ rounded.weights.astype(np.int64)
