@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,13 @@ def test_every_command_of_the_tutorial_runs_and_prints_what_is_shown(tmp_path: P
 def test_every_command_of_a_short_tutorial_runs(page: str, left: str, tmp_path: Path) -> None:
     list(walk(FOLDER / page, tmp_path))
     assert (tmp_path / left).is_file()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(find_spec("pykeen") is None, reason="needs pykeen")
+def test_every_command_of_the_pykeen_tutorial_runs(tmp_path: Path) -> None:
+    list(walk(FOLDER / "from-pykeen.md", tmp_path))
+    assert (tmp_path / "bundles/lines-16/manifest.json").is_file()
 
 
 def shown(notebook: Path) -> list[list[str]]:

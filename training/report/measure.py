@@ -75,11 +75,9 @@ class ModelCurve:
 
 def measure_test(engine: Engine, graph: Graph, report: Report) -> TestQuality:
     """Rank test and compare probabilities with what is true."""
-    served, generator = Served(engine), np.random.default_rng(0)
+    served = Served(engine)
     report("ranking test")
-    order = np.sort(generator.permutation(len(graph.test))[:MOST_TEST])
-    triples = graph.test[order].astype(np.int64)
-    task = _task(RankingTask.of(graph, "test"), order)
+    triples, task = sample_test(graph)
     ranks = task.ranks(served.new_facts)
     calibration = engine.bundle.calibration
     report("comparing probabilities")
@@ -93,6 +91,12 @@ def measure_test(engine: Engine, graph: Graph, report: Report) -> TestQuality:
             None if calibration is None else _plausibility(calibration, served, graph, triples)
         ),
     )
+
+
+def sample_test(graph: Graph) -> tuple[Rows, RankingTask]:
+    """At most ``MOST_TEST`` test triples [n, 3], the same at each call, and their ranking task."""
+    order = np.sort(np.random.default_rng(0).permutation(len(graph.test))[:MOST_TEST])
+    return graph.test[order].astype(np.int64), _task(RankingTask.of(graph, "test"), order)
 
 
 def _task(task: RankingTask, order: Rows) -> RankingTask:

@@ -13,6 +13,7 @@ from mulde.storage.printable import printable
 from training.report.charts import bars, lines, reliability_diagram
 from training.report.examples import Example
 from training.report.measure import GroupQuality, ModelCurve, TestQuality
+from training.report.precisions import PrecisionQuality
 
 MOST_RELATIONS = 30
 
@@ -55,6 +56,7 @@ class ReportContent:
         models: names of the run's models.
         by_model: per relation each model's MRR on valid.
         quality: on test.
+        precisions: what the table is worth as it is stored, and stored coarser.
         right, wrong: examples.
         missing: sentences on what is not shown.
     """
@@ -66,6 +68,7 @@ class ReportContent:
     models: list[str] = field(default_factory=list)
     by_model: list[tuple[str, list[float]]] = field(default_factory=list)
     quality: TestQuality | None = None
+    precisions: list[PrecisionQuality] = field(default_factory=list)
     right: list[Example] = field(default_factory=list)
     wrong: list[Example] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -81,7 +84,7 @@ def render(content: ReportContent) -> str:
         _models(content.models, content.by_model),
         _split_up(content.quality),
         _probabilities(content.quality),
-        _sizes(manifest),
+        _sizes(manifest, content.precisions),
         _examples("Right answers", content.right),
         _examples("Wrong answers", content.wrong),
         _graph(content.graph_lines, manifest),
@@ -220,7 +223,7 @@ def _probabilities(quality: TestQuality | None) -> str:
     )
 
 
-def _sizes(manifest: Manifest) -> str:
+def _sizes(manifest: Manifest, precisions: Sequence[PrecisionQuality]) -> str:
     files = sorted(manifest.files.items(), key=lambda item: -item[1].bytes)
     total = sum(stamp.bytes for _, stamp in files)
     shares = [(f"{name}, {one.bytes / 1e3:,.0f} kB", one.bytes / total) for name, one in files]
@@ -238,8 +241,20 @@ def _sizes(manifest: Manifest) -> str:
     table = _table(("", "valid MRR"), rows, "What storing the numbers costs.") if rows else ""
     tried = _table(("index", "MB", "recall@10", "µs a query"), trials) if trials else ""
     return (
-        "<h2>Size and accuracy</h2>" + bars(shares, "Share of the bundle's bytes.") + table + tried
+        "<h2>Size and accuracy</h2>"
+        + _by_precision(precisions)
+        + bars(shares, "Share of the bundle's bytes.")
+        + table
+        + tried
     )
+
+
+def _by_precision(precisions: Sequence[PrecisionQuality]) -> str:
+    if not precisions:
+        return ""
+    rows = [(f"{one.name}, {one.bytes / 1e6:.2f} MB", one.mrr) for one in precisions]
+    text = "Test MRR by how the table of entities is stored: as it is, then coarser (mulde shrink)."
+    return bars(rows, text)
 
 
 def _examples(title: str, examples: Sequence[Example]) -> str:

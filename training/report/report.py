@@ -15,6 +15,7 @@ from serving.local.client import LocalClient
 from training.report.examples import pick_examples
 from training.report.measure import measure_models, measure_test, read_curves
 from training.report.page import ReportContent, render
+from training.report.precisions import measure_precisions
 
 Report = Callable[[str], None]
 
@@ -76,6 +77,7 @@ def _measure(
     client = LocalClient(bundle)
     model = client.registry.snapshot.pick("", "")
     content.quality = measure_test(model.engine, graph, report)
+    content.precisions = measure_precisions(bundle, graph, report)
     if not examples:
         content.missing.append(_NO_TRIPLES)
         return

@@ -17,6 +17,7 @@ from tests.support.runs import CPU, recipe_of
 from tests.support.tiny import triples, write_split
 from training.export.export import export
 from training.recipe_file import to_toml
+from training.report.precisions import measure_precisions
 from training.report.report import write_report
 from training.train import stages, train_stage
 
@@ -99,6 +100,19 @@ def test_the_page_has_every_section_and_makes_no_request(
     assert "url(" not in text
     for name in ("teacher 1 RotH", "teacher 2 TransH", "junior", "baseline"):
         assert name in text
+
+
+def test_the_table_is_also_measured_as_it_would_be_coarser(bundle: Path, data: Path) -> None:
+    graph = read_folder(data)
+    stored, *coarser = measure_precisions(bundle, graph, lambda step: None)
+    assert [stored.name, *(one.name for one in coarser)] == ["fp16", "int8", "int4"]
+    assert stored.bytes > coarser[0].bytes > coarser[1].bytes
+    total = open_bundle(bundle).manifest.quality["test"]["total"]
+    assert stored.mrr == pytest.approx(total["mrr"], abs=1e-6)
+    assert abs(coarser[0].mrr - stored.mrr) < 0.02
+    write_report(bundle, bundle.parent / "report.html", data=data)
+    text = (bundle.parent / "report.html").read_text("utf-8")
+    assert all(f"{one.name}, {one.bytes / 1e6:.2f} MB" in text for one in coarser)
 
 
 def test_labels_are_never_markup(bundle: Path, data: Path, run: Path, tmp_path: Path) -> None:

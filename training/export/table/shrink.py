@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mulde.bundle import files
 from mulde.bundle.bundle import Bundle, open_bundle
-from mulde.bundle.draft import draft_bundle
+from mulde.bundle.draft import Draft, draft_bundle
 from mulde.bundle.entities.vocabulary import Vocabulary
 from mulde.bundle.job import job_of, own_result
 from mulde.bundle.manifest import FORMAT_VERSION, Index, Manifest
@@ -79,41 +79,54 @@ def shrink(
     made = own_result(out, job)
     if made is not None:
         return made
-    dropped = {DROPPABLE[part] for part in without}
     with draft_bundle(out) as draft:
         report(f"writing the table in {precision}")
-        _write_table(draft.path / files.ENTITIES, opened, precision)
-        _vocabulary(opened, "labels" in without).write(draft.path / files.VOCABULARY)
-        for name in _COPIED:
-            if name in opened.manifest.files:
-                shutil.copyfile(opened.file(name), draft.path / name)
-        parts = {
-            files.KNOWN: opened.known,
-            files.RULES: None if files.KNOWN in dropped else opened.rules,
-            files.TYPES: opened.types,
-            files.SEARCH: opened.search,
-            files.MAP: opened.map,
-        }
-        for name, kept in parts.items():
-            if kept is not None and name not in dropped:
-                kept.write(draft.path / name)
-        manifest = replace(
-            opened.manifest,
-            name=out.name,
-            precision=precision,
-            index=Index(),
-            checks={},
-            quality={},
-            scorer_quality={},
-            format_version=FORMAT_VERSION,
-            job=job,
-        )
-        draft.seal(manifest, rebind=True)
+        manifest = write_shrunk(draft, opened, precision, without, name=out.name, job=job)
         with Engine.open(draft.path) as engine:
             manifest = measure_quality(manifest, engine, graph, ("valid", "test"), report)
         sealed = draft.seal(manifest)
         draft.publish()
     return sealed
+
+
+def write_shrunk(
+    draft: Draft,
+    opened: Bundle,
+    precision: Precision,
+    without: Collection[str] = (),
+    *,
+    name: str,
+    job: str = "",
+) -> Manifest:
+    """Write the files of the smaller bundle, without figures; see ``shrink``."""
+    dropped = {DROPPABLE[part] for part in without}
+    _write_table(draft.path / files.ENTITIES, opened, precision)
+    _vocabulary(opened, "labels" in without).write(draft.path / files.VOCABULARY)
+    for copied in _COPIED:
+        if copied in opened.manifest.files:
+            shutil.copyfile(opened.file(copied), draft.path / copied)
+    parts = {
+        files.KNOWN: opened.known,
+        files.RULES: None if files.KNOWN in dropped else opened.rules,
+        files.TYPES: opened.types,
+        files.SEARCH: opened.search,
+        files.MAP: opened.map,
+    }
+    for part, kept in parts.items():
+        if kept is not None and part not in dropped:
+            kept.write(draft.path / part)
+    manifest = replace(
+        opened.manifest,
+        name=name,
+        precision=precision,
+        index=Index(),
+        checks={},
+        quality={},
+        scorer_quality={},
+        format_version=FORMAT_VERSION,
+        job=job,
+    )
+    return draft.seal(manifest, rebind=True)
 
 
 def _write_table(path: Path, source: Bundle, precision: Precision) -> None:
