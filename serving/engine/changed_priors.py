@@ -65,6 +65,11 @@ class ChangedPriors:
         now[:, self.layout.priors] = self.columns
         return now
 
+    @cached_property
+    def _error(self) -> float:
+        """Twice what a float32 product with a query of length 1 is wrong by, at most."""
+        return 2 * self.layout.width * _ERROR * float(np.linalg.norm(self._now, axis=1).max())
+
     def matter(self, query: Query) -> bool:
         """Return whether a query gives weight to relation priors."""
         return bool(query.vector[:, self.layout.priors].any())
@@ -76,9 +81,10 @@ class ChangedPriors:
     def search(self, retriever: Retriever, query: Query, wanted: Search) -> Results:
         """Return the k best rows of the table, changed ones with their columns of now."""
         results = self._unchanged(retriever, query, wanted)
+        needed = _last_of(results, wanted.k) - query.offset - query.bias
         step = max(1, _STEP_PAIRS // len(self.rows))
         slices = (slice(start, start + step) for start in range(0, len(query), step))
-        own = Results.join([self._own(retriever, query, wanted, part) for part in slices])
+        own = Results.join([self._own(retriever, query, wanted, needed, p) for p in slices])
         return joined(results, own, wanted.k)
 
     def _unchanged(self, retriever: Retriever, query: Query, wanted: Search) -> Results:
@@ -92,24 +98,31 @@ class ChangedPriors:
                 return results.where(kept)
             asked *= 2
 
-    def _own(self, retriever: Retriever, query: Query, wanted: Search, part: slice) -> Results:
-        """Return the k best changed rows of some of the queries.
+    def _own(
+        self, retriever: Retriever, query: Query, wanted: Search, needed: Float64, part: slice
+    ) -> Results:
+        """Return the changed rows that can be among the k best of some of the queries.
 
-        Float32 products leave those that can be among them; these are scored in float64.
+        Float32 products leave those that may reach the product that is needed; these are scored in
+        float64.
         """
         query, first = query.take(part), part.start
         rough = query.vector @ self._now.T
         rough[wanted.excluded.take(first, first + len(query)).within(self.rows)] = -np.inf
         if wanted.allowed is not None:
             rough[:, ~np.isin(self.rows, wanted.allowed)] = -np.inf
-        least = np.full(len(query), -np.inf)
-        if wanted.k < len(self.rows):
-            least = np.partition(rough, -wanted.k, axis=1)[:, -wanted.k].astype(np.float64)
-        lengths = np.linalg.norm(query.vector, axis=1) * np.linalg.norm(self._now, axis=1).max()
-        least -= 2 * self.layout.width * _ERROR * lengths
+        least = needed[part] - self._error * (np.linalg.norm(query.vector, axis=1) + 1)
         owners, places = np.nonzero((rough >= least[:, None]) & (rough > -np.inf))
         rows = self._now[places].astype(np.float64)
         scores = retriever.scorer.of_pairs(query, owners, rows)
         priors = retriever.priors(query, owners, rows)
         own = rank_pairs(owners, self.rows[places], scores, wanted.k, len(query), priors)
         return replace(own, seconds={"search": 0.0, "rescore": 0.0})
+
+
+def _last_of(results: Results, k: int) -> Float64:
+    """Return the score of each query's k-th answer, [B]; minus infinity without one."""
+    last = np.full(len(results), -np.inf)
+    full = results.counts >= k
+    last[full] = results.scores[results.offsets[:-1][full] + k - 1]
+    return last
