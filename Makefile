@@ -192,6 +192,7 @@ bench-update: $(STAMP) ## Update after each snapshot of a graph, beside training
 		$(PY) -m benchmarks.update measure '$(SNAPSHOTS)'/$$set $$way || exit 1; \
 	done; done
 	@$(PY) -m benchmarks.update page
+	@$(PY) -m benchmarks.unseen page
 
 bench-explain: $(STAMP) ## Measure explanations: faithfulness, time, rules as a ranker, and write benchmarks/explain.md
 	@test -d '$(WN18RR)' || $(PY) -m mulde.cli data fetch wn18rr --out '$(WN18RR)'

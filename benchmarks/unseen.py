@@ -23,6 +23,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks import charts
 from benchmarks.record_files import read_records, write_json
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.graph.graph import Graph, read_folder
@@ -215,6 +216,8 @@ def page(records: Path = RECORDS, target: Path = HERE / "unseen.md") -> None:
     write_json(target.with_suffix(".json"), {"records": found})
     lines = [_HEAD, _ROW.format(*_COLUMNS), _ROW.format(*["---"] * len(_COLUMNS))]
     lines += [_line(record) for record in found]
+    _draw(found, target.with_suffix(".svg"))
+    lines += ["", f"![MRR and loss against context facts]({target.stem}.svg)"]
     target.write_text("\n".join(lines) + "\n", "utf-8")
 
 
@@ -241,6 +244,46 @@ query mean is the mean direction of the queries of the context facts, used for b
 has it as a query and a fitted row as an answer. The strength of the guard is a trade: a stronger
 one keeps more of the known answers and finds fewer of the new ones. One seed.
 """
+
+
+def _draw(records: list[dict[str, Any]], path: Path) -> None:
+    """MRR of new entities' facts, and what known ones lose, against the number of context facts."""
+    names = sorted({record["name"] for record in records})
+    figure = charts.figure_of(
+        "Placed entities are found as well as by the query mean; with ComplEx known ones lose far less",
+        11,
+        3.2 * len(names),
+    )
+    for row, name in enumerate(names):
+        own = sorted(
+            (record for record in records if record["name"] == name),
+            key=lambda record: record["context"],
+        )
+        for column, (title, figures) in enumerate(
+            (("MRR of facts of new entities", _both), ("MRR that known entities lose", _loss))
+        ):
+            place = (len(names), 2, 2 * row + column + 1)
+            panel = charts.panel_of(figure, place, f"{name}: {title}")
+            ends = []
+            for way, label, colour in (
+                ("placed", "placed", charts.OURS),
+                ("query_mean", "query mean", charts.BESIDE),
+            ):
+                values = [figures(record[way]) for record in own]
+                panel.plot([record["context"] for record in own], values, "o-", color=colour)
+                ends.append((label, values[-1], colour))
+            panel.set(xlabel="context facts", ylim=(0, None), xticks=CONTEXTS)
+            charts.name_lines(panel, ends)
+    charts.save(figure, path)
+
+
+def _both(way: dict[str, float]) -> float:
+    """MRR of both directions."""
+    return (way["asks"] + way["answers"]) / 2
+
+
+def _loss(way: dict[str, float]) -> float:
+    return way["known_loss"]
 
 
 def _line(record: dict[str, Any]) -> str:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
+from benchmarks import charts
 from benchmarks.record_files import write_json
 from mulde.storage.printable import markdown
-
-mpl.use("svg")
-from matplotlib import pyplot as plt
 
 PREAMBLE = """# Updates of a graph that changes
 
@@ -41,7 +37,7 @@ def write_page(records: list[dict[str, Any]], into: Path) -> None:
     for name in sorted({one["graph"] for one in records}):
         own = [one for one in records if one["graph"] == name]
         picture = f"update-{name}.svg"
-        _draw(own, into / picture)
+        _draw(name, own, into / picture)
         parts.append(_section(name, own))
         pictures.append(f"![MRR and seconds against snapshot, {name}]({picture})")
         parts.append(pictures[-1] + "\n")
@@ -94,21 +90,40 @@ def _line(one: dict[str, Any]) -> str:
     return "| " + " | ".join(map(markdown, cells)) + " |"
 
 
-def _draw(own: list[dict[str, Any]], path: Path) -> None:
+def _draw(name: str, own: list[dict[str, Any]], path: Path) -> None:
     """MRR of the first snapshot's test, of the newest one's, and seconds, against the snapshot."""
-    figure, (old, new, time) = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
-    for one in own:
+    figure = charts.figure_of(_message(name, own), 13, 4)
+    panels = [
+        charts.panel_of(figure, (1, 3, place), title)
+        for place, title in enumerate(
+            ("MRR of the first test", "MRR of the newest test", "processor seconds"), 1
+        )
+    ]
+    colours = (charts.OURS, charts.BESIDE, charts.OTHERS)
+    ends: list[list[tuple[str, float, str]]] = [[], [], []]
+    for one, colour in zip(own, colours, strict=False):
         steps = one["steps"]
         places = [step["snapshot"] for step in steps]
-        style = {"label": one["title"], "marker": "o"}
-        old.plot(places, [s["quality"][0]["then"]["mrr"] for s in steps], **style)
-        new.plot(places, [s["quality"][-1]["then"]["mrr"] for s in steps], **style)
-        time.plot(places, [s["seconds"] for s in steps], **style)
-    old.set(xlabel="snapshot", ylabel="MRR of the first snapshot's test")
-    new.set(xlabel="snapshot", ylabel="MRR of the newest test")
-    time.set(xlabel="snapshot", ylabel="seconds", ylim=(0, None))
-    handles, labels = old.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    mpl.rcParams["svg.hashsalt"] = path.stem
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+        values = (
+            [step["quality"][0]["then"]["mrr"] for step in steps],
+            [step["quality"][-1]["then"]["mrr"] for step in steps],
+            [step["seconds"] for step in steps],
+        )
+        for panel, value, end in zip(panels, values, ends, strict=True):
+            panel.plot(places, value, marker="o", color=colour)
+            end.append((one["title"].partition(",")[0], value[-1], colour))
+    for panel, end in zip(panels, ends, strict=True):
+        panel.set(xlabel="snapshot", ylim=(0, None), xticks=range(5))
+        charts.name_lines(panel, end)
+    charts.save(figure, path)
+
+
+def _message(name: str, own: list[dict[str, Any]]) -> str:
+    """What the picture shows, in one sentence."""
+    updated = next((one for one in own if len(one["steps"]) > 1), own[0])
+    message = f"{name.upper()}: after four updates the mean MRR is "
+    message += f"{mean(updated['steps'][-1], 'then'):.3f}"
+    anew = [one for one in own if len(one["steps"]) == 1]
+    if anew:
+        message += f", {mean(anew[0]['steps'][-1], 'then'):.3f} when trained from nothing"
+    return message
