@@ -29,10 +29,10 @@ from mulde.bundle.files import DIGEST
 from mulde.bundle.manifest import Index, describe
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable, scan_table
-from serving.engine.index.base import Exclusions
+from serving.engine.index.base import Exclusions, Search
 from serving.engine.index.faiss_table import FaissIndex, WholeTable
 from serving.engine.results import Results
-from serving.engine.retriever import Retriever, Search
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import Query, scorer_for
 from serving.index_benchmark import Bench, candidates_to_try, sample_queries
 from training.export.table.codes import write_cells

@@ -22,8 +22,8 @@ from benchmarks.serving_figures import bare
 from mulde.bundle.manifest import Index, describe
 from mulde.typing import Float32, Rows
 from serving.engine.engine import Engine
-from serving.engine.index.base import Exclusions
-from serving.engine.retriever import Retriever, Search
+from serving.engine.index.base import Exclusions, Search
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import Query
 from serving.index_benchmark import candidates_to_try
 from training.export.table.codes import write_cells

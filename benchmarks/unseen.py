@@ -250,7 +250,7 @@ def _draw(records: list[dict[str, Any]], path: Path) -> None:
     """MRR of new entities' facts, and what known ones lose, against the number of context facts."""
     names = sorted({record["name"] for record in records})
     figure = charts.figure_of(
-        "Placed entities are found as well as by the query mean; with ComplEx known ones lose far less",
+        "Placed entities are found as well as by the query mean; ComplEx forgets far less",
         11,
         3.2 * len(names),
     )

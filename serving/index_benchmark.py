@@ -17,9 +17,9 @@ import numpy as np
 from mulde.bundle.files import ENTITIES
 from mulde.bundle.manifest import Index, Trial
 from serving.engine.engine import Engine
-from serving.engine.index.base import Exclusions
+from serving.engine.index.base import Exclusions, Search
 from serving.engine.results import Results
-from serving.engine.retriever import Retriever, Search
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import Query
 
 TOP = 10

@@ -38,7 +38,7 @@ from mulde.bundle.files import (
 )
 from mulde.bundle.manifest import Manifest
 from mulde.bundle.model_id import FIRST_FORMAT, check_ids
-from mulde.bundle.table.bounds import Measures
+from mulde.bundle.table.bounds import TableBounds
 from mulde.errors import BundleError
 from mulde.evaluation.calibration import Calibration
 
@@ -71,7 +71,7 @@ class Bundle:
     search: SearchIndex | None
     calibration: Calibration | None
     identity: Identity
-    measures: Measures | None = None
+    measures: TableBounds | None = None
     map: EntityMap | None = None
     rules: PathRules | None = None
     verified: bool = True
@@ -168,8 +168,8 @@ def _map(path: Path, manifest: Manifest, identity: Identity, check: bool) -> Bun
     )
 
 
-def _measures(path: Path, manifest: Manifest) -> Measures:
-    return Measures.read(path, manifest.width, manifest.index.cells)
+def _measures(path: Path, manifest: Manifest) -> TableBounds:
+    return TableBounds.read(path, manifest.width, manifest.index.cells)
 
 
 def _check_sizes(bundle: Bundle) -> None:

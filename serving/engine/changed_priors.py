@@ -18,8 +18,8 @@ import numpy as np
 from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float32, Float64, Floats, Mask, Rows
 from serving.engine.entity_table import EntityTable
+from serving.engine.index.base import Search, TableSearch
 from serving.engine.results import Results, joined, rank_pairs
-from serving.engine.retriever import Retriever, Search
 from serving.engine.scoring import Query
 
 _STEP_PAIRS = 1 << 20
@@ -74,11 +74,11 @@ class ChangedPriors:
         """Return whether a query gives weight to relation priors."""
         return bool(query.vector[:, self.layout.priors].any())
 
-    def rescore(self, retriever: Retriever, query: Query, scores: Float64) -> None:
+    def rescore(self, retriever: TableSearch, query: Query, scores: Float64) -> None:
         """Put the scores of the changed rows into those [B, E] of all rows of the table."""
         scores[:, self.rows] = retriever.scorer.scores(query, self._now[None])
 
-    def search(self, retriever: Retriever, query: Query, wanted: Search) -> Results:
+    def search(self, retriever: TableSearch, query: Query, wanted: Search) -> Results:
         """Return the k best rows of the table, changed ones with their columns of now."""
         results = self._unchanged(retriever, query, wanted)
         needed = _last_of(results, wanted.k) - query.offset - query.bias
@@ -87,7 +87,7 @@ class ChangedPriors:
         own = Results.join([self._own(retriever, query, wanted, needed, p) for p in slices])
         return joined(results, own, wanted.k)
 
-    def _unchanged(self, retriever: Retriever, query: Query, wanted: Search) -> Results:
+    def _unchanged(self, retriever: TableSearch, query: Query, wanted: Search) -> Results:
         """Return the k best unchanged rows of each query, and others, or all that there are."""
         asked = wanted.k
         while True:
@@ -99,7 +99,7 @@ class ChangedPriors:
             asked *= 2
 
     def _own(
-        self, retriever: Retriever, query: Query, wanted: Search, needed: Float64, part: slice
+        self, retriever: TableSearch, query: Query, wanted: Search, needed: Float64, part: slice
     ) -> Results:
         """Return the changed rows that can be among the k best of some of the queries.
 

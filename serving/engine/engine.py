@@ -21,9 +21,8 @@ from numpy.typing import ArrayLike
 
 from mulde.errors import BundleError, InvalidArgument
 from mulde.typing import Float64, Rows
-from serving.engine.index.base import Exclusions
+from serving.engine.index.base import Check, Exclusions, Search, no_check
 from serving.engine.results import Results, rank_table
-from serving.engine.retriever import Check, Search, no_check
 from serving.engine.triples import STEP_TRIPLES, TripleScorer, row_numbers, same_length, slices
 
 _STEP_QUERIES = 256

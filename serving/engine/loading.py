@@ -12,7 +12,7 @@ import numpy as np
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import CANDIDATES, ENCODER, ENTITIES
 from mulde.bundle.manifest import Index
-from mulde.bundle.table.bounds import Measures
+from mulde.bundle.table.bounds import TableBounds
 from mulde.bundle.table.entity_table import Layout
 from mulde.errors import BundleError
 from mulde.typing import Float64, Floats, Rows
@@ -98,7 +98,9 @@ class LoadedModel:
     def _retriever(self, index: CandidateIndex) -> Retriever:
         return Retriever(self.table, self.scorer, self._extent.row_norm, index, self.layout)
 
-    def search_by(self, index: Index, codes: Path, measures: Measures | None = None) -> Retriever:
+    def search_by(
+        self, index: Index, codes: Path, measures: TableBounds | None = None
+    ) -> Retriever:
         """Return a search by another index, to compare them.
 
         Args:
@@ -112,7 +114,7 @@ class LoadedModel:
         stored = None if measures is None else StoredBounds(codes, measures, verified=True)
         return self._retriever(self._open(index, codes, stored))
 
-    def measures(self, codes: Path) -> Measures:
+    def measures(self, codes: Path) -> TableBounds:
         """Return bounds that every row of the table and of inverted lists keeps, to store.
 
         Args:

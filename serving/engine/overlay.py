@@ -16,10 +16,9 @@ from mulde.bundle.facts.amended_facts import FactLookup
 from mulde.typing import Float32, Float64, Floats, Mask, Rows
 from serving.engine.changed_priors import ChangedPriors
 from serving.engine.entity_table import EntityTable
-from serving.engine.index.base import Asked, Exclusions
+from serving.engine.index.base import Asked, Exclusions, Search, TableSearch
 from serving.engine.results import Results, joined, rank_table
-from serving.engine.retriever import Retriever, Search
-from serving.engine.scoring import Query, Scorer
+from serving.engine.scoring import ProductScorer, Query
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Overlay:
         return wanted._replace(excluded=base, allowed=allowed)
 
     def merge(
-        self, retriever: Retriever, query: Query, wanted: Search, results: Results
+        self, retriever: TableSearch, query: Query, wanted: Search, results: Results
     ) -> Results:
         """Rank the overlay's entities among results of the table.
 
@@ -111,7 +110,7 @@ class Overlay:
         own.priors = retriever.priors(query, own.owners, self.as_answer[own.rows - self.first])
         return joined(results, own, wanted.k)
 
-    def scores(self, scorer: Scorer, query: Query) -> Float64:
+    def scores(self, scorer: ProductScorer, query: Query) -> Float64:
         """Return scores [B, O]; minus infinity for those that are no candidates."""
         scores = scorer.scores(query, self.as_answer[None])
         scores[:, ~self.is_candidate] = -np.inf
@@ -137,7 +136,7 @@ class Amendments:
         picked = self.overlay.answer_rows(table, rows)
         return picked if self.priors is None else self.priors.put(rows, picked)
 
-    def search(self, retriever: Retriever, asked: Asked, wanted: Search) -> Results:
+    def search(self, retriever: TableSearch, asked: Asked, wanted: Search) -> Results:
         """Search the table, and what is beside it."""
         if not len(self.overlay) and self.priors is None:
             return retriever.search(asked, wanted)
@@ -150,7 +149,7 @@ class Amendments:
             return results
         return self.overlay.merge(retriever, query, wanted, results)
 
-    def scores(self, retriever: Retriever, query: Query) -> Float64:
+    def scores(self, retriever: TableSearch, query: Query) -> Float64:
         """Return scores [B, E + O] of every entity."""
         scores = retriever.scores(query)
         if self.priors is not None and self.priors.matter(query):

@@ -20,10 +20,9 @@ from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import RECIPE
 from mulde.placement.solver import FrozenModel, Placement, place, query_mean, row_of
 from mulde.typing import Float64, Floats, Rows
-from serving.engine.index.base import Exclusions
+from serving.engine.index.base import Exclusions, Search
 from serving.engine.loading import LoadedModel
 from serving.engine.overlay import Overlay
-from serving.engine.retriever import Search
 from serving.engine.scoring import Query
 
 _GUARD_QUERIES = 2000

@@ -16,29 +16,26 @@ Shape letters: B queries, E entities, K candidates, W width, n pairs of a query 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from time import perf_counter
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float64, Floats, Ints, Rows
-from serving.engine.index.base import Asked, CandidateIndex, Candidates, Exclusions
+from serving.engine.index.base import Asked, CandidateIndex, Candidates, Search
 from serving.engine.results import Results, rank_pairs, rank_table
-from serving.engine.scoring import Query, Scorer, priors_of, safe_floors
+from serving.engine.scoring import ProductScorer, Query, priors_of, safe_floors
 
 _STEP_PAIRS = 1 << 17
 _SCORED_PAIRS = 1 << 12
 _SCORED_ROWS = 1 << 12
 _FEW_ROWS = 1 << 10
 
-Check = Callable[[], None]
-"""Called between two steps; what it raises ends the work."""
 
-
-class Table(Protocol):
+class ScoredTable(Protocol):
     """The rows that are scored (``EntityTable``)."""
 
     entities: int
@@ -47,35 +44,13 @@ class Table(Protocol):
         """Return rows of the table, [..., W] for ``rows`` [...]."""
 
 
-def no_check() -> None:
-    """Go on."""
-
-
-class Search(NamedTuple):
-    """What is wanted of a batch of B queries.
-
-    Attributes:
-        k: answers to each, at least 1.
-        excluded: rows that are no answers.
-        allowed: ascending rows, the only ones that are answers; None for all.
-        exact: certify each answer, whatever that takes.
-        check: called between two steps; what it raises ends the work.
-    """
-
-    k: int
-    excluded: Exclusions
-    allowed: Rows | None = None
-    exact: bool = True
-    check: Check = no_check
-
-
 class Retriever:
     """Search over one entity table."""
 
     def __init__(
         self,
-        table: Table,
-        scorer: Scorer,
+        table: ScoredTable,
+        scorer: ProductScorer,
         row_norm: float,
         index: CandidateIndex,
         layout: Layout | None = None,

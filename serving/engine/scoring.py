@@ -96,7 +96,7 @@ class HeadQueries:
         return replace(query, vector=np.where(self.taken, query.vector, np.float32(0)))
 
 
-class Scorer(ABC):
+class ProductScorer(ABC):
     """How an inner product becomes a score (docs/explanation/bundle-format.md, "encoder.onnx").
 
     Attributes:
@@ -121,28 +121,28 @@ class Scorer(ABC):
         """
 
 
-class LinearScorer(Scorer):
+class LinearScorer(ProductScorer):
     """score = <query, row> + offset + bias."""
 
     is_monotone = True
 
     def of_pairs(self, query: Query, owners: Rows, rows: Float64) -> Float64:
-        """See ``Scorer``."""
+        """See ``ProductScorer``."""
         vectors = query.vector.astype(np.float64).take(owners, axis=0)
         result: Float64 = np.vecdot(rows, vectors)
         result += (query.offset + query.bias).take(owners)
         return result
 
     def scores(self, query: Query, rows: Floats) -> Float64:
-        """See ``Scorer``."""
+        """See ``ProductScorer``."""
         return products(query, rows) + (query.offset + query.bias)[:, None]
 
     def floors(self, query: Query, scores: Float64) -> Float64:
-        """See ``Scorer``."""
+        """See ``ProductScorer``."""
         return scores - (query.offset + query.bias)
 
 
-class DistanceScorer(Scorer):
+class DistanceScorer(ProductScorer):
     """score = b_t - f(u) + bias, with f(u) = acosh(1 + u)^2 / c.
 
     u = (b_t - <query, row> - offset) / slope.
@@ -157,7 +157,7 @@ class DistanceScorer(Scorer):
         self._largest_bias = largest_bias
 
     def scores(self, query: Query, rows: Floats) -> Float64:
-        """See ``Scorer``."""
+        """See ``ProductScorer``."""
         tail_bias = rows[..., self._tail_bias].sum(axis=-1, dtype=np.float64)
         tangent = products(query, rows) + query.offset[:, None]
         u = np.maximum(tail_bias - tangent, 0.0) / query.slope[:, None]
@@ -169,7 +169,7 @@ class DistanceScorer(Scorer):
         return np.square(_acosh1p(u)) / self._curvature
 
     def floors(self, query: Query, scores: Float64) -> Float64:
-        """See ``Scorer``.
+        """See ``ProductScorer``.
 
         For a given product p = b_t - slope u, the score p + slope u - f(u) is convex in u, because
         f is concave; so it is greatest at an end of u's range, [0, (b_max - p) / slope]. There it
@@ -183,7 +183,7 @@ class DistanceScorer(Scorer):
         return floors - query.offset
 
 
-class NeighbourScorer(Scorer):
+class NeighbourScorer(ProductScorer):
     """score = -d(X, Y) = -acosh(1 + u) / sqrt(c), for entities as queries.
 
     u = x + (1 + x) y - <X', Y'> is computed from the points, not from the query's product: there
@@ -210,7 +210,7 @@ class NeighbourScorer(Scorer):
         return Query(vector, -points.excess, none, none + 1)
 
     def scores(self, query: Query, rows: Floats) -> Float64:
-        """See ``Scorer``."""
+        """See ``ProductScorer``."""
         x = -query.offset[:, None]
         y = rows[..., self._layout.excess].sum(axis=-1, dtype=np.float64)
         points = np.ascontiguousarray(rows[..., self._layout.spatial], dtype=np.float64)
@@ -220,7 +220,7 @@ class NeighbourScorer(Scorer):
         return result
 
     def floors(self, query: Query, scores: Float64) -> Float64:
-        """See ``Scorer``."""
+        """See ``ProductScorer``."""
         with np.errstate(over="ignore"):
             floors: Float64 = 1.0 - np.cosh(np.sqrt(self._curvature) * scores) - query.offset
         return floors
@@ -246,7 +246,7 @@ def priors_of(query: Query, owners: Rows, rows: Float64, layout: Layout) -> Floa
     return prior
 
 
-def safe_floors(scorer: Scorer, query: Query, scores: Float64, row_norm: float) -> Float64:
+def safe_floors(scorer: ProductScorer, query: Query, scores: Float64, row_norm: float) -> Float64:
     """Return products [B] below which an entity scores less than ``scores`` [B].
 
     Those of the scorer, less what float64 may lose in them.
@@ -265,7 +265,7 @@ def safe_floors(scorer: Scorer, query: Query, scores: Float64, row_norm: float) 
     return floors
 
 
-def scorer_for(score: Score, layout: Layout, largest_bias: float) -> Scorer:
+def scorer_for(score: Score, layout: Layout, largest_bias: float) -> ProductScorer:
     """Return the scorer that a manifest names."""
     if score.kind == "linear":
         return LinearScorer()

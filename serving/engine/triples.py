@@ -22,9 +22,9 @@ from mulde.evaluation.calibration import BASE_RATE
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.evaluation.self_loops import lower
 from mulde.typing import Float64, Floats, Ints, Mask, Offsets, Rows
+from serving.engine.index.base import Check, no_check
 from serving.engine.loading import LoadedModel
 from serving.engine.overlay import Amendments, Overlay
-from serving.engine.retriever import Check, no_check
 from serving.engine.scoring import HeadQueries, Query
 
 STEP_TRIPLES = 1 << 13

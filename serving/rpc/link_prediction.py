@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from mulde.typing import Rows
 from mulde.v1 import common_pb2, prediction_pb2
 from serving.engine.engine import Engine
+from serving.engine.index.base import Check
 from serving.engine.results import Results
-from serving.engine.retriever import Check
 from serving.engine.triples import plausibilities
 from serving.registry.entity_resolver import Resolved
 from serving.rpc.context import read_context

@@ -38,7 +38,7 @@ from mulde.bundle.files import (
     VOCABULARY,
 )
 from mulde.bundle.manifest import Manifest
-from mulde.bundle.table.bounds import Measures
+from mulde.bundle.table.bounds import TableBounds
 from mulde.errors import BundleError, DatasetError
 from mulde.evaluation.calibration import Calibration
 from mulde.graph import read_graph
@@ -190,18 +190,18 @@ def table(bundle: Path, scratch: Path) -> TryBytes:
 def measures(bundle: Path, scratch: Path) -> TryBytes:
     """``measures.bin`` of a table that is cut into cells."""
 
-    def look(found: Measures) -> None:
+    def look(found: TableBounds) -> None:
         assert found.means.shape == (COLUMNS, CELLS)
         assert np.isfinite(found.error[found.error != -np.inf]).all()
 
-    return bundle_file(MEASURES, scratch, lambda f: Measures.read(f, COLUMNS, CELLS), look)
+    return bundle_file(MEASURES, scratch, lambda f: TableBounds.read(f, COLUMNS, CELLS), look)
 
 
 def _measured(path: Path) -> bytes:
     each = {"weights": COLUMNS, "error": COLUMNS, "reach": CELLS}
     wide = {name: np.linspace(0.5, 1.0, size) for name, size in each.items()}
     spread, means = np.ones(CELLS, np.float32), np.zeros((COLUMNS, CELLS), np.float32)
-    Measures(2.0, 0.5, 0.1, 1.5, **wide, spread=spread, means=means).write(path)
+    TableBounds(2.0, 0.5, 0.1, 1.5, **wide, spread=spread, means=means).write(path)
     return path.read_bytes()
 
 

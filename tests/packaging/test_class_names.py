@@ -9,9 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "mulde" / "v1"
 
-RENAME = {"Scorer", "Table"}
-"""Names that two classes still have."""
-
 
 def class_names() -> Counter[str]:
     files = (file for package in ("mulde", "serving", "training") for file in _files(package))
@@ -34,4 +31,4 @@ def test_no_class_name_occurs_twice() -> None:
     counts = class_names()
     assert len(counts) > 100
     twice = {name for name, count in counts.items() if count > 1}
-    assert twice - RENAME == set()
+    assert twice == set()

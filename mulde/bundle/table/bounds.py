@@ -33,7 +33,7 @@ _LENGTHS = 4
 
 
 @dataclass(frozen=True)
-class Measures:
+class TableBounds:
     """Bounds that every row of the table keeps.
 
     Attributes:
@@ -67,7 +67,7 @@ class Measures:
         write_sections(path, MAGIC, VERSION, arrays)
 
     @classmethod
-    def read(cls, path: Path, width: int, cells: int) -> Measures:
+    def read(cls, path: Path, width: int, cells: int) -> TableBounds:
         """Map a ``measures.bin``; the engine checks it against the table.
 
         Args:

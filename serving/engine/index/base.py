@@ -21,13 +21,55 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from mulde.typing import Float64, Rows
-from serving.engine.scoring import HeadQueries, Query
+from mulde.typing import Float64, Floats, Rows
+from serving.engine.results import Results
+from serving.engine.scoring import HeadQueries, ProductScorer, Query
 
 _NO_ROWS = np.zeros(0, np.int64)
 
 Asked: TypeAlias = Query | HeadQueries
 """B queries, encoded or not."""
+
+
+Check = Callable[[], None]
+"""Called between two steps; what it raises ends the work."""
+
+
+def no_check() -> None:
+    """Go on."""
+
+
+class Search(NamedTuple):
+    """What is wanted of a batch of B queries.
+
+    Attributes:
+        k: answers to each, at least 1.
+        excluded: rows that are no answers.
+        allowed: ascending rows, the only ones that are answers; None for all.
+        exact: certify each answer, whatever that takes.
+        check: called between two steps; what it raises ends the work.
+    """
+
+    k: int
+    excluded: Exclusions
+    allowed: Rows | None = None
+    exact: bool = True
+    check: Check = no_check
+
+
+class TableSearch(Protocol):
+    """Search over one entity table (``Retriever``)."""
+
+    scorer: ProductScorer
+
+    def search(self, asked: Asked, wanted: Search) -> Results:
+        """Return the k best rows of each query."""
+
+    def scores(self, query: Query, rows: Rows | None = None) -> Float64:
+        """Return scores [B, K] of ``rows`` [K], or of all entities."""
+
+    def priors(self, query: Query, owners: Rows, rows: Floats) -> Float64 | None:
+        """Return relation priors [n] of rows [n, W] for their queries; None without any."""
 
 
 @dataclass(slots=True)  # a frozen one takes four times as long to make

@@ -25,7 +25,7 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import MEASURES
-from mulde.bundle.table.bounds import Measures
+from mulde.bundle.table.bounds import TableBounds
 from mulde.errors import BundleError
 from mulde.typing import Bytes, Float32, Float64, Floats, Ints, Rows
 
@@ -46,7 +46,7 @@ Member = tuple[Rows, Bytes]
 Members = Callable[[], Iterator[Member]]
 
 
-class Table(Protocol):
+class MeasuredTable(Protocol):
     """The table (``EntityTable``)."""
 
     entities: int
@@ -71,7 +71,7 @@ class CodeLoss:
         self.error, self.length, self.norm = np.zeros(width), 0.0, 0.0
 
     @classmethod
-    def of(cls, measures: Measures) -> CodeLoss:
+    def of(cls, measures: TableBounds) -> CodeLoss:
         """Return what was measured before."""
         loss = cls(len(measures.error))
         loss.error, loss.length, loss.norm = measures.error, measures.length, measures.norm
@@ -109,7 +109,7 @@ class StoredBounds:
     """
 
     path: Path
-    measures: Measures
+    measures: TableBounds
     verified: bool
 
     @classmethod
@@ -128,13 +128,13 @@ class Decoder(Protocol):
 
 
 def measure_cells(
-    table: Table,
+    table: MeasuredTable,
     extent: tuple[float, float],
     members: Members,
     decoder: Decoder,
     weights: Float64,
     means: Float32 | None = None,
-) -> Measures:
+) -> TableBounds:
     """Look at each row, cell by cell.
 
     Args:
@@ -146,7 +146,7 @@ def measure_cells(
         means: [W, C], what to measure the reach from; by default the cells' own.
 
     Returns:
-        Measures that hold for every row, and would not if they were less.
+        TableBounds that hold for every row, and would not if they were less.
     """
     loss = CodeLoss(table.width)
     for _, rows, codes in _parts(members()):
@@ -162,7 +162,7 @@ def measure_cells(
         reach[cell] = max(reach[cell], float(np.sqrt(apart.max())) * (1 + _SLACK))
         spread[cell] += apart.sum()
         sizes[cell] += len(rows)
-    return Measures(
+    return TableBounds(
         row_norm=extent[0],
         tail_bias=extent[1],
         length=loss.length,
@@ -186,7 +186,7 @@ def _parts(members: Iterable[Member]) -> Iterator[tuple[int, Rows, Bytes]]:
             yield cell, rows[start : start + _PART], codes[start : start + _PART]
 
 
-def _means(table: Table, members: Iterable[Member]) -> Float32:
+def _means(table: MeasuredTable, members: Iterable[Member]) -> Float32:
     """The mean of each cell, [W, C]; 0 where a cell is empty."""
     means = [
         table.rows(rows).astype(np.float64).mean(axis=0) if len(rows) else np.zeros(table.width)
@@ -195,10 +195,10 @@ def _means(table: Table, members: Iterable[Member]) -> Float32:
     return np.ascontiguousarray(np.stack(means, axis=1).astype(np.float32))
 
 
-def with_margin(measures: Measures) -> Measures:
+def with_margin(measures: TableBounds) -> TableBounds:
     """The same, a little wider, to be written and to hold on every machine."""
     more = 1 + _MARGIN
-    return Measures(
+    return TableBounds(
         row_norm=measures.row_norm * more,
         tail_bias=measures.tail_bias + _MARGIN * abs(measures.tail_bias),
         length=measures.length * more,
@@ -211,7 +211,7 @@ def with_margin(measures: Measures) -> Measures:
     )
 
 
-def check_stored(path: Path, stored: Measures, found: Measures) -> None:
+def check_stored(path: Path, stored: TableBounds, found: TableBounds) -> None:
     """Refuse stored bounds that a row exceeds.
 
     Args:

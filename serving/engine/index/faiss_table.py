@@ -114,7 +114,7 @@ class FaissIndex:
             count *= _GROWTH
 
 
-class Table(Protocol):
+class MappedTable(Protocol):
     """The mapped table (``EntityTable``)."""
 
     entities: int
@@ -133,7 +133,7 @@ class WholeTable:
 
     spare = 6
 
-    def __init__(self, table: Table, row_norm: float) -> None:
+    def __init__(self, table: MappedTable, row_norm: float) -> None:
         """Search a table whose rows have a Euclidean norm of at most ``row_norm``."""
         self._table, self._row_norm = table, max(row_norm, table.magnitude)
         self.entities, self.width = table.entities, table.width

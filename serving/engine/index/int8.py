@@ -20,7 +20,7 @@ import numpy as np
 from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float64, Products, Rows
 from serving.engine.index.base import Asked, Candidates, Exclusions
-from serving.engine.index.quantised import Table, exact_range, quantise
+from serving.engine.index.quantised import DecodedTable, exact_range, quantise
 from serving.engine.index.scan import LOWEST, JoinableEncoder, Scans
 from serving.engine.scoring import HeadQueries, Query
 
@@ -40,7 +40,11 @@ class Int8Index:
     narrows = is_top = True
 
     def __init__(
-        self, table: Table, layout: Layout, threads: int = 1, encoder: JoinableEncoder | None = None
+        self,
+        table: DecodedTable,
+        layout: Layout,
+        threads: int = 1,
+        encoder: JoinableEncoder | None = None,
     ) -> None:
         """Round the table.
 

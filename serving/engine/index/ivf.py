@@ -23,13 +23,13 @@ import faiss
 import numpy as np
 
 from mulde.bundle.manifest import Index
-from mulde.bundle.table.bounds import Measures
+from mulde.bundle.table.bounds import TableBounds
 from mulde.errors import BundleError
 from mulde.typing import Bytes, Float32, Float64, Rows
 from serving.engine.index.bounds import (
     CodeLoss,
+    MeasuredTable,
     StoredBounds,
-    Table,
     check_stored,
     measure_cells,
 )
@@ -44,7 +44,7 @@ class InvertedLists:
     def __init__(
         self,
         path: Path,
-        table: Table,
+        table: MeasuredTable,
         index: Index,
         weights: Float64,
         extent: tuple[float, float],
@@ -76,11 +76,11 @@ class InvertedLists:
 
     def _bounds(
         self,
-        table: Table,
+        table: MeasuredTable,
         weights: Float64,
         extent: tuple[float, float],
         stored: StoredBounds | None,
-    ) -> Measures:
+    ) -> TableBounds:
         """Return the stored bounds, verified; else the measured ones."""
         if stored is not None and stored.verified:
             return stored.measures
@@ -148,7 +148,7 @@ class InvertedLists:
         return unseen
 
 
-def _mapped(path: Path, table: Table) -> Any:
+def _mapped(path: Path, table: MeasuredTable) -> Any:
     """Map an inverted file of codes of 8 bits.
 
     Raises:

@@ -40,7 +40,7 @@ _TRIED_QUERIES = (1, 2, 3, 4, 5, 8, 16)
 _TRIED_COLUMNS, _TRIED_ROWS = (7, 68), 300
 
 
-class Table(Protocol):
+class DecodedTable(Protocol):
     """The rows to round: E of them, decoded in parts."""
 
     entities: int
@@ -53,7 +53,7 @@ class InexactProducts(Exception):  # noqa: N818 - a state of the machine, not an
     """Byte products on this machine are not exact."""
 
 
-def quantise(table: Table, layout: Layout, span: ByteRange, padded: int) -> ByteTable:
+def quantise(table: DecodedTable, layout: Layout, span: ByteRange, padded: int) -> ByteTable:
     """Round a table.
 
     Args:
@@ -118,7 +118,7 @@ def _is_exact(span: ByteRange, threads: int) -> bool:
     return True
 
 
-def _columns_of(table: Table, layout: Layout) -> Iterator[tuple[int, Float64]]:
+def _columns_of(table: DecodedTable, layout: Layout) -> Iterator[tuple[int, Float64]]:
     """Return the first row and [n, C + 2] of parts of the table; halves of scalars are added."""
     for start in range(0, table.entities, _DECODED_ROWS):
         points = layout.unpack(table.decode(start, min(start + _DECODED_ROWS, table.entities)))
@@ -126,7 +126,7 @@ def _columns_of(table: Table, layout: Layout) -> Iterator[tuple[int, Float64]]:
         yield start, np.concatenate([points.spatial, points.traits, *scalars], axis=1)
 
 
-def _ranges(table: Table, layout: Layout) -> tuple[Float64, Float64]:
+def _ranges(table: DecodedTable, layout: Layout) -> tuple[Float64, Float64]:
     """Return the least and the greatest number in each column."""
     columns = len(layout.whole) + 2
     low, high = np.full(columns, np.inf), np.full(columns, -np.inf)

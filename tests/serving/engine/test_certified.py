@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from serving.engine.index.base import Exclusions
+from serving.engine.index.base import Exclusions, Search
 from serving.engine.results import Results
-from serving.engine.retriever import Search
 from serving.engine.scoring import Query
 from tests.serving.engine.test_retriever import LAYOUT, Asked, World, neighbours, queries
 

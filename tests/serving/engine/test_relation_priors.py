@@ -15,8 +15,7 @@ from mulde.bundle.manifest import Index, IndexType
 from mulde.bundle.table.entity_table import Precision
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
-from serving.engine.index.base import Exclusions
-from serving.engine.retriever import Search
+from serving.engine.index.base import Exclusions, Search
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle
 

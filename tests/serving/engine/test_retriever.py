@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from mulde.bundle.manifest import Score
 from mulde.bundle.table.entity_table import Layout, Precision
 from serving.engine.entity_table import EntityTable
-from serving.engine.index.base import Exclusions
+from serving.engine.index.base import Exclusions, Search
 from serving.engine.index.faiss_table import FaissIndex, WholeTable
 from serving.engine.index.int8 import Int8Index
 from serving.engine.results import Results
-from serving.engine.retriever import Retriever, Search
-from serving.engine.scoring import NeighbourScorer, Query, Scorer, scorer_for
+from serving.engine.retriever import Retriever
+from serving.engine.scoring import NeighbourScorer, ProductScorer, Query, scorer_for
 from training.export.table.entity_table import write_table
 
 LAYOUT = Layout(5)
@@ -45,7 +45,7 @@ class World:
         self.index = EntityTable(path, len(table), LAYOUT.width)
         wide = table.astype(np.float64)
         largest = float(wide[:, LAYOUT.tail_bias].sum(axis=1).max())
-        self.scorer: Scorer
+        self.scorer: ProductScorer
         if kind == "nearest":
             self.scorer = NeighbourScorer(LAYOUT, CURVATURE)
         else:

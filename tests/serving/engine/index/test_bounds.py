@@ -1,4 +1,4 @@
-"""Measures of a table: they hold for every row, lies are refused, and the rest is believed."""
+"""Bounds of a table: they hold for every row, lies are refused, and the rest is believed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.synthetic.graph import SyntheticGraph
 from mulde.bundle.bundle import Bundle, open_bundle
 from mulde.bundle.draft import write_bundle
 from mulde.bundle.files import MEASURES
-from mulde.bundle.table.bounds import Measures
+from mulde.bundle.table.bounds import TableBounds
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
 
@@ -27,7 +27,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def measures_of(bundle: Bundle) -> Measures:
+def measures_of(bundle: Bundle) -> TableBounds:
     assert bundle.measures is not None
     return bundle.measures
 
@@ -92,7 +92,7 @@ def test_measures_of_another_size_or_not_finite_are_refused(bundle: Path, tmp_pa
     path = bundle / MEASURES
     width, cells = claimed.means.shape
     with pytest.raises(BundleError, match="expected measures"):
-        Measures.read(path, width, cells + 1)
+        TableBounds.read(path, width, cells + 1)
     replace(claimed, norm=float("nan")).write(tmp_path / "nan")
     with pytest.raises(BundleError, match="not finite"):
-        Measures.read(tmp_path / "nan", width, cells)
+        TableBounds.read(tmp_path / "nan", width, cells)

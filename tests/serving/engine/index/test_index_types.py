@@ -19,10 +19,10 @@ from mulde.bundle.table.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
 from mulde.typing import Float64, Rows
 from serving.engine.entity_table import EntityTable, scan_table
-from serving.engine.index.base import CandidateIndex, Exclusions
+from serving.engine.index.base import CandidateIndex, Exclusions, Search
 from serving.engine.index.int8 import Int8Index
 from serving.engine.loading import column_weights, open_faiss
-from serving.engine.retriever import Retriever, Search
+from serving.engine.retriever import Retriever
 from serving.engine.scoring import Query, scorer_for
 from tests.support.toy import Kind
 from training.export.table.codes import write_cells
