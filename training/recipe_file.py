@@ -28,6 +28,9 @@ def read_recipe(path: Path | str) -> Recipe:
     Raises:
         ConfigError: if it is missing, is not TOML, or does not fit (see ``parse_recipe``).
     """
+    if Path(path).is_dir():
+        expected = "a recipe file (TOML; for a graph folder alone there is 'mulde fit')"
+        raise ConfigError(str(path), expected, "a folder")
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

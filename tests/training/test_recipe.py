@@ -164,6 +164,11 @@ def test_an_unreadable_file_is_named(tmp_path: Path, raw: bytes | None) -> None:
         read_recipe(path)
 
 
+def test_a_folder_is_answered_with_the_command_that_takes_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a recipe file .*'mulde fit'.* found 'a folder'"):
+        read_recipe(tmp_path)
+
+
 def test_the_digest_ignores_notes() -> None:
     assert parse(notes="tried on a Tuesday").digest == parse().digest
 

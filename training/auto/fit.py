@@ -341,7 +341,8 @@ class _Fitting:
         figures = ", ".join(f"{one.name} {one.mrr:.4f}" for one in [*found, race])
         told.chosen, told.why = best.name, f"distillation helps on valid ({figures})"
         if best.name != "junior":
-            told.why = f"distillation does not help on valid ({figures}): exporting {best.name}"
+            name = "the model of the race" if best is race else f"the {best.name}"
+            told.why = f"distillation does not help on valid ({figures}): exporting {name}"
         if best is race:
             return Path(plan.checkpoint), plan.winner
         return best.folder / "best.pt", best.recipe

@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from mulde.commands.asking.client_options import with_options
 from mulde.commands.learning.layout_options import Files, LayoutOptions
-from mulde.commands.progress import file_progress
-from mulde.storage.printable import printable
+from mulde.commands.progress import file_progress, say
 
 if TYPE_CHECKING:
     from mulde.bundle.manifest import Manifest
     from training.auto.fit import Decisions
-
-_console = Console(stderr=True)
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")]
 Run = Annotated[
@@ -83,13 +79,18 @@ def fit(
 
 def say_result(out: Path, manifest: Manifest, told: Decisions | None = None) -> None:
     """Say how good a bundle is, which model it is, and how to serve it."""
-    test = manifest.quality["test"]["total"]
     chosen = "" if told is None else f" ({told.chosen})"
-    say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}{chosen}")
+    say(f"{quality_line(manifest)}{chosen}")
     say(f"bundle is in {out}; serve it with: mulde serve {out}")
 
 
-def say(sentence: str) -> None:
-    """Write a line to stderr, without markup and never wrapped."""
-    for line in sentence.splitlines():
-        _console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+def quality_line(manifest: Manifest) -> str:
+    """Quality on test: of the scorer alone, and where new facts are ranked."""
+    alone = manifest.scorer_quality or manifest.quality
+    ways = {"scorer alone": alone, "new facts": manifest.quality}
+    figures = [
+        f"{way}: MRR {total['mrr']:.4f}, Hits@10 {total['hits@10']:.4f}"
+        for way, quality in ways.items()
+        for total in [quality["test"]["total"]]
+    ]
+    return f"test, {'; '.join(figures)}"

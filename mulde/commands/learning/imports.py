@@ -17,9 +17,9 @@ from mulde.commands.learning.fit import (
     Overwrite,
     Run,
     Seed,
-    say,
     say_result,
 )
+from mulde.commands.progress import say
 
 Scorer = Annotated[
     str | None, typer.Option(help="For plain arrays: TransE, RotatE, DistMult, ComplEx or RESCAL.")

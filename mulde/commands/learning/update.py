@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from mulde.commands.asking.client_options import with_options
-from mulde.commands.learning.fit import say
+from mulde.commands.learning.fit import quality_line
 from mulde.commands.learning.layout_options import LayoutOptions
-from mulde.commands.progress import file_progress
+from mulde.commands.progress import file_progress, say
 from mulde.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def update(
             report=report,
             say=say,
         )
-    test = manifest.quality["test"]["total"]
-    say(f"test MRR {test['mrr']:.4f}, Hits@10 {test['hits@10']:.4f}")
+    say(quality_line(manifest))
     say(f"version {manifest.version} of {manifest.name} is in {out}")
 
 
