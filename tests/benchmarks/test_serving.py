@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import search, serving
+from benchmarks import former, search, serving
+from benchmarks.record_files import read_by_size
 from benchmarks.serving_page import write_page
 from benchmarks.synthetic_labels import labels, spoilt
 from mulde.bundle.entities.edit_distance import UNLIKE, likelihood
@@ -51,6 +52,6 @@ def test_the_page_is_that_of_the_records(tmp_path: Path) -> None:
     records = [json.loads(path.read_text("utf-8")) for path in paths]
     records.sort(key=lambda record: record["entities"])
     found = json.loads(search.RECORD.read_text("utf-8")) if search.RECORD.exists() else None
-    write_page(records, tmp_path, found)
+    write_page(records, tmp_path, found, read_by_size(former.RECORDS))
     for name in ("serving.md", "serving.json"):
         assert (tmp_path / name).read_text("utf-8") == (HERE / name).read_text("utf-8")
