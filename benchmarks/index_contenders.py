@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.serving_figures import bare
 from mulde.bundle.manifest import Index, describe
-from mulde.typing import Float32, Rows
+from mulde.typing import Float32, Float64, Rows
 from serving.engine.engine import Engine
 from serving.engine.index.base import Exclusions, Search
 from serving.engine.retriever import Retriever
@@ -83,12 +83,7 @@ class Sample:
 
     def recall(self, rows: Rows) -> float:
         """Of rows [B, K], the share that scores as high as the tenth best; -1 finds nothing."""
-        flat = rows.reshape(-1)
-        query = self.query.take(np.repeat(np.arange(len(rows)), K))
-        table = self.engine.loaded.table.rows(np.maximum(flat, 0)[:, None])
-        scores = self.engine.loaded.scorer.scores(query, table).reshape(rows.shape)
-        good = (scores >= self._least[:, None] - _TOLERANCE) & (rows >= 0)
-        return float(good.mean())
+        return self._share(rows, self.query, self._least)
 
     def recall_as_served(self, rows: Rows) -> float:
         """The same of what the engine ranks: the scorer alone, self-loops left out."""
@@ -97,11 +92,15 @@ class Sample:
         loops = np.flatnonzero(engine.manifest.loopless[self.relations])
         excluded = Exclusions.of_pairs(loops, self.entities[loops], SAMPLE)
         found = engine.loaded.retriever.by_scoring_all(query, Search(K, excluded))
-        least = found.scores[found.offsets[1:] - 1]
-        table = engine.loaded.table.rows(rows.reshape(-1)[:, None])
-        pairs = query.take(np.repeat(np.arange(SAMPLE), K))
-        scores = engine.loaded.scorer.scores(pairs, table).reshape(rows.shape)
-        return float((scores >= least[:, None] - _TOLERANCE).mean())
+        return self._share(rows, query, found.scores[found.offsets[1:] - 1])
+
+    def _share(self, rows: Rows, query: Query, least: Float64) -> float:
+        """Of rows [B, K], the share that scores at least ``least`` [B] for its query."""
+        loaded, flat = self.engine.loaded, rows.reshape(-1)
+        pairs = query.take(np.repeat(np.arange(len(rows)), K))
+        table = loaded.table.rows(np.maximum(flat, 0)[:, None])
+        scores = loaded.scorer.scores(pairs, table).reshape(rows.shape)
+        return float(((scores >= least[:, None] - _TOLERANCE) & (rows >= 0)).mean())
 
 
 def contenders(sample: Sample, codes: Path) -> Iterator[Contender]:

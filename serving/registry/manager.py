@@ -26,7 +26,7 @@ class ServedState(Protocol):
         """What is served."""
 
     def switch(self, served_models: ServedModels) -> None:
-        """Load what is new in it, then serve it.
+        """Load the versions that are new, then serve ``served_models``.
 
         Raises:
             BundleError: if it cannot be loaded; nothing has changed then.

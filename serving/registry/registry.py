@@ -83,7 +83,7 @@ class Registry:
         return self.snapshot.pick(selector.name, selector.version)
 
     def apply(self, served_models: ServedModels) -> None:
-        """Load what is new in it, then switch to it.
+        """Load the versions that are new, then switch to ``served_models``.
 
         Raises:
             BundleError: if something cannot be loaded; nothing has changed then.
@@ -92,7 +92,7 @@ class Registry:
         self.commit(served_models)
 
     def prepare(self, served_models: ServedModels) -> None:
-        """Load and warm up what is new in it, beside what answers now.
+        """Load and warm up the versions that are new, beside those that answer now.
 
         Raises:
             BundleError: if something cannot be loaded.
@@ -126,12 +126,12 @@ class Registry:
             model.keep()
 
     def commit(self, served_models: ServedModels) -> None:
-        """Switch to what was prepared, and close what is not in it."""
+        """Switch to the versions that were prepared, and drop all others."""
         self.snapshot, self._staged = Snapshot(served_models, self._staged), {}
         self._changed(self.snapshot)
 
     def abort(self) -> None:
-        """Let go of what was prepared."""
+        """Drop what was prepared."""
         self._staged = {}
 
 

@@ -59,9 +59,9 @@ def add(
     given: Any = {"model": selected.model, "version": selected.version}
     with server.connect() as client:
         for heads, relations, tails in _batches(file):
-            named = {*heads, *tails}
+            named = dict.fromkeys((*heads, *tails))  # not all texts are looked through each time
             own: Any = {
-                field: {name: found[name] for name in found if name in named}
+                field: {name: found[name] for name in named if name in found}
                 for field, found in texts.items()
             }
             reply = client.add_facts(

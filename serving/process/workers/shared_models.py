@@ -98,7 +98,7 @@ class SharedModels:
         return self._folder.served().served_models
 
     def switch(self, served_models: ServedModels) -> None:
-        """Have all workers load what is new in it, then serve it.
+        """Have all workers load the versions that are new, then serve ``served_models``.
 
         Raises:
             BundleError: if a worker cannot load it; nothing has changed then.

@@ -62,7 +62,7 @@ def test_a_failure_is_kept_until_that_version_is_loaded() -> None:
     assert made.with_current(place("2"), pinned=False, keep=True).failures == {}
 
 
-class Shelf:
+class Loaded:
     """Applies states, and fails for some versions."""
 
     def __init__(self, *bad: str) -> None:
@@ -85,21 +85,21 @@ def fill(root: Path, *keys: str) -> Repository:
 
 def test_a_start_takes_the_newest_sound_version_of_each_name(tmp_path: Path) -> None:
     repository = fill(tmp_path, "a/1", "a/2", "a/10", "b/1")
-    manager = ModelManager(repository, LocalModels(Shelf("a/10").apply))
+    manager = ModelManager(repository, LocalModels(Loaded("a/10").apply))
     manager.start()
     assert manager.served_models.keys() == ["a/2", "b/1"]
     assert list(manager.served_models.failures) == [("a", "10")]
 
 
 def test_a_start_with_nothing_sound_raises_the_first_reason(tmp_path: Path) -> None:
-    manager = ModelManager(fill(tmp_path, "a/1", "a/2"), LocalModels(Shelf("a/1", "a/2").apply))
+    manager = ModelManager(fill(tmp_path, "a/1", "a/2"), LocalModels(Loaded("a/1", "a/2").apply))
     with pytest.raises(BundleError, match="a/2"):
         manager.start()
 
 
 def test_a_loaded_version_stays_the_one_that_was_chosen(tmp_path: Path) -> None:
     """A process that loads it later, such as a new worker, has the same or none."""
-    manager = ModelManager(fill(tmp_path, "a/1"), LocalModels(Shelf().apply))
+    manager = ModelManager(fill(tmp_path, "a/1"), LocalModels(Loaded().apply))
     manager.start()
     (tmp_path / "a/1/manifest.sha256").write_text("digest of another\n")
     manager.load("a", "1", True)
@@ -110,7 +110,7 @@ def test_a_loaded_version_stays_the_one_that_was_chosen(tmp_path: Path) -> None:
 
 
 def test_a_failed_change_leaves_what_is_served(tmp_path: Path) -> None:
-    manager = ModelManager(fill(tmp_path, "a/1"), LocalModels(Shelf("a/2").apply))
+    manager = ModelManager(fill(tmp_path, "a/1"), LocalModels(Loaded("a/2").apply))
     manager.start()
     fill(tmp_path, "a/2")
     for change in (lambda: manager.load("a", "2", False), lambda: manager.reload("a")):
@@ -120,7 +120,7 @@ def test_a_failed_change_leaves_what_is_served(tmp_path: Path) -> None:
 
 
 def test_a_pin_holds_against_a_reload_until_the_next_load(tmp_path: Path) -> None:
-    manager = ModelManager(fill(tmp_path, "a/1", "a/2"), LocalModels(Shelf().apply), {"a": "1"})
+    manager = ModelManager(fill(tmp_path, "a/1", "a/2"), LocalModels(Loaded().apply), {"a": "1"})
     manager.start()
     assert manager.reload("a") == ("a", "1", False)
     assert manager.load("a", "", False) == ("a", "2")
