@@ -233,9 +233,10 @@ def _draw(records: Sequence[Record], path: Path) -> None:
     """Queries a second relative to the bare product by batch size, one panel for each bundle."""
     best = [_shares(record, "rpc")[-1] for record in records]
     most = max(records[0]["batches"], key=int)
+    shares = dict.fromkeys(f"{share:.2f}" for share in (min(best), max(best)))
     figure = charts.figure_of(
-        f"In batches of {most} the server answers {min(best):.1f} to {max(best):.1f} times as fast "
-        "as a bare fp32 product",
+        f"In batches of {most} the server answers {' to '.join(shares)} times as many queries as a "
+        "bare fp32 product",
         5.6 * len(records),
         4,
     )
