@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from scripts.wordnet.choose import core
@@ -47,13 +48,17 @@ def main(
     ),
     full: Annotated[Path | None, typer.Option(help="Write all of WordNet here too.")] = None,
 ) -> None:
-    """Make data/wordnet-core, byte for byte the same each time, and with --full all of WordNet."""
+    """Make data/wordnet-core, byte for byte the same each time.
+
+    With --full also all of WordNet, with lemmas as labels and glosses as descriptions.
+    """
     with dictionary_folder(source) as folder:
         database = read_database(folder)
         text = licence(folder)
     _write(into, database, core(database), CORE_HELD_OUT, text)
     if full is not None:
         _write(full, database, database.links, FULL_HELD_OUT, text)
+        (full / "labels.tsv").write_text(entity_labels(database), "utf-8", newline="\n")
 
 
 def _write(folder: Path, database: Database, links: Links, held_out: float, text: str) -> None:
@@ -78,6 +83,13 @@ def labels(splits: Splits) -> str:
     """``relation<TAB>label`` for each relation that occurs."""
     used = {NAMES[number] for part in splits.values() for number in set(part[:, 1].tolist())}
     return "".join(f"{name}\t{LABELS[name]}\n" for name in sorted(used))
+
+
+def entity_labels(database: Database) -> str:
+    """``synset<TAB>lemmas<TAB>gloss`` for each synset that has a link."""
+    linked = np.unique(database.links[:, [0, 2]]).tolist()
+    names, labels_, glosses = database.names, database.labels, database.glosses
+    return "".join(f"{names[row]}\t{labels_[row]}\t{glosses[row]}\n" for row in linked)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde.graph.labels import one_line
+
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 
 # One direction of each inverse pair: hyponyms, holonyms and members of a domain are left out,
@@ -60,12 +62,16 @@ class Database:
         counts: int64 [N], how often the synset was seen in WordNet's tagged texts.
         links: int32 [L, 3], head, relation (a place in ``NAMES``), tail; distinct, sorted, none
             from a synset to itself, symmetric relations in both directions.
+        labels: N texts such as ``dog, domestic dog, Canis familiaris``: all lemmas.
+        glosses: N texts, the definition and its examples.
     """
 
     names: tuple[str, ...]
     categories: NDArray[np.int64]
     counts: NDArray[np.int64]
     links: Links
+    labels: tuple[str, ...]
+    glosses: tuple[str, ...]
 
     def row(self, name: str) -> int:
         """The row of a name; ``ValueError`` if there is none."""
@@ -87,6 +93,8 @@ class _Line:
     letter: str
     words: tuple[tuple[str, int], ...]  # lemma in lower case, lexicographer's id
     pointers: tuple[tuple[str, Key], ...]  # symbol, target
+    label: str  # lemmas as they are written
+    gloss: str
 
 
 def read_database(folder: Path) -> Database:
@@ -105,6 +113,8 @@ def read_database(folder: Path) -> Database:
         categories=np.array([line.category for line in lines]),
         counts=_read_counts(folder / "cntlist.rev", lines),
         links=_links(lines, rows),
+        labels=tuple(line.label for line in lines),
+        glosses=tuple(line.gloss for line in lines),
     )
 
 
@@ -121,10 +131,11 @@ def _read_index(path: Path) -> dict[str, list[int]]:
 
 def _read_data(path: Path, letter: str) -> Iterator[_Line]:
     for line in _lines(path):
-        fields = line.partition(" | ")[0].split()
+        facts, _, gloss = line.partition(" | ")
+        fields = facts.split()
         words_end = 4 + 2 * int(fields[3], 16)
         pointers_end = words_end + 1 + 4 * int(fields[words_end])
-        words = [_SYNTACTIC_MARKER.sub("", word).lower() for word in fields[4:words_end:2]]
+        lemmas = [_SYNTACTIC_MARKER.sub("", word) for word in fields[4:words_end:2]]
         lexical_ids = [int(number, 16) for number in fields[5:words_end:2]]
         targets = zip(
             fields[words_end + 3 : pointers_end : 4],
@@ -136,8 +147,10 @@ def _read_data(path: Path, letter: str) -> Iterator[_Line]:
             key=(letter, int(fields[0])),
             category=int(fields[1]),
             letter=fields[2],
-            words=tuple(zip(words, lexical_ids, strict=True)),
+            words=tuple(zip(map(str.lower, lemmas), lexical_ids, strict=True)),
             pointers=tuple(zip(fields[words_end + 1 : pointers_end : 4], keys, strict=True)),
+            label=", ".join(lemmas).replace("_", " "),
+            gloss=one_line(gloss),
         )
 
 

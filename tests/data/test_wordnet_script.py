@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scripts.wordnet.__main__ import entity_labels
 from scripts.wordnet.choose import largest_component, prune
 from scripts.wordnet.database import NAMES, read_database
 from scripts.wordnet.source import dictionary_folder, licence
@@ -69,6 +70,18 @@ def test_inverse_links_stand_once_symmetric_ones_twice_and_loops_never(dictionar
 
 def test_the_counts_of_all_lemmas_of_a_synset_add_up(dictionary: Path) -> None:
     assert read_database(dictionary).counts.tolist() == [0, 9, 0, 3, 0]
+
+
+def test_a_synset_is_labelled_with_its_lemmas_as_they_are_written_and_described_by_its_gloss(
+    dictionary: Path,
+) -> None:
+    database = read_database(dictionary)
+    assert database.labels == ("animal", "Dog, hound", "fast", "quick", "slow")
+    assert database.glosses == ("a gloss",) * 5
+    assert entity_labels(database).splitlines()[:2] == [
+        "animal.n.01\tanimal\ta gloss",
+        "dog.n.02\tDog, hound\ta gloss",
+    ]
 
 
 def test_a_satellite_counts_as_an_adjective(dictionary: Path) -> None:
