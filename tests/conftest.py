@@ -45,7 +45,7 @@ SLOW = (
     "training/auto/test_python.py",
     "training/auto/test_shapes.py",
     "training/report/",
-    "training/test_choose_again.py",
+    "training/export/test_choose_again.py",
     "training/test_loop.py::test_a_run_killed",
     "training/test_parallel.py",
     "training/test_pipeline.py::test_processes_side_by_side",

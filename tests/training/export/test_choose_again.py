@@ -15,7 +15,7 @@ from mulde.cli import app
 from mulde.errors import BundleError
 from mulde.graph.graph import read_folder
 from serving.engine.engine import Engine
-from tests.training.test_export import ENTITIES, RECIPE, train, write_ring
+from tests.training.export.test_export import ENTITIES, RECIPE, train, write_ring
 from training.export.calibration import train_priors
 from training.export.calibration.recalibrate import recalibrate
 from training.export.export import export

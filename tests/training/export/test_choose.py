@@ -16,7 +16,7 @@ from mulde.cli import app
 from mulde.errors import BundleError, ConfigError
 from serving.engine.engine import Engine
 from serving.index_benchmark import candidates_to_try
-from tests.training.test_export import train, write_ring
+from tests.training.export.test_export import train, write_ring
 from training.export.export import export
 from training.export.table.index_selection import Wish, choose_precision, wish_of
 
