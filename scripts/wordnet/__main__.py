@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from scripts.wordnet.choose import core
-from scripts.wordnet.database import NAMES, Database, Links, read_database
+from scripts.wordnet.database import CATEGORIES, NAMES, Database, Links, read_database
 from scripts.wordnet.source import dictionary_folder, licence
 from scripts.wordnet.split import Splits, split
 
@@ -50,7 +50,7 @@ def main(
 ) -> None:
     """Make data/wordnet-core, byte for byte the same each time.
 
-    With --full also all of WordNet, with lemmas as labels and glosses as descriptions.
+    With --full also all of WordNet: lemmas as labels, glosses as descriptions, categories as types.
     """
     with dictionary_folder(source) as folder:
         database = read_database(folder)
@@ -58,7 +58,8 @@ def main(
     _write(into, database, core(database), CORE_HELD_OUT, text)
     if full is not None:
         _write(full, database, database.links, FULL_HELD_OUT, text)
-        (full / "labels.tsv").write_text(entity_labels(database), "utf-8", newline="\n")
+        for name, content in texts(database).items():
+            (full / name).write_text(content, "utf-8", newline="\n")
 
 
 def _write(folder: Path, database: Database, links: Links, held_out: float, text: str) -> None:
@@ -85,11 +86,18 @@ def labels(splits: Splits) -> str:
     return "".join(f"{name}\t{LABELS[name]}\n" for name in sorted(used))
 
 
-def entity_labels(database: Database) -> str:
-    """``synset<TAB>lemmas<TAB>gloss`` for each synset that has a link."""
-    linked = np.unique(database.links[:, [0, 2]]).tolist()
+def texts(database: Database) -> dict[str, str]:
+    """Return ``labels.tsv`` and ``types.tsv`` of the synsets that have a link.
+
+    Their lines are ``synset<TAB>lemmas<TAB>gloss`` and ``synset<TAB>category``.
+    """
     names, labels_, glosses = database.names, database.labels, database.glosses
-    return "".join(f"{names[row]}\t{labels_[row]}\t{glosses[row]}\n" for row in linked)
+    categories = [CATEGORIES[number] for number in database.categories]
+    linked = np.unique(database.links[:, [0, 2]]).tolist()
+    return {
+        "labels.tsv": "".join(f"{names[n]}\t{labels_[n]}\t{glosses[n]}\n" for n in linked),
+        "types.tsv": "".join(f"{names[n]}\t{categories[n]}\n" for n in linked),
+    }
 
 
 if __name__ == "__main__":

@@ -42,8 +42,19 @@ RELATIONS = {
 NAMES = tuple(RELATIONS.values())
 SYMMETRIC = ("antonym", "derivationally_related_form", "similar_to", "verb_group")
 
-# Field 2 of a data line is the number of the lexicographer's file: a coarse category.
-LOCATION_FILE, OBJECT_FILE = 15, 17
+# Field 2 of a data line numbers the lexicographer's file, a coarse category: lexnames(5WN).
+_NOUNS = (
+    "Tops act animal artifact attribute body cognition communication event feeling food group "
+    "location motive object person phenomenon plant possession process quantity relation shape "
+    "state substance time"
+)
+_VERBS = (
+    "body change cognition communication competition consumption contact creation emotion motion "
+    "perception possession social stative weather"
+)
+_FILES = (("adj", "all pert"), ("adv", "all"), ("noun", _NOUNS), ("verb", _VERBS), ("adj", "ppl"))
+CATEGORIES = tuple(f"{part}.{name}" for part, names in _FILES for name in names.split())
+LOCATION_FILE, OBJECT_FILE = CATEGORIES.index("noun.location"), CATEGORIES.index("noun.object")
 _SENSE_TYPES = {"n": 1, "v": 2, "a": 3, "r": 4, "s": 5}
 _SYNTACTIC_MARKER = re.compile(r"\((a|p|ip)\)$")
 
@@ -58,7 +69,7 @@ class Database:
     Attributes:
         names: N names such as ``dog.n.01``: first lemma, part of speech (``s`` for a satellite
             adjective), place of the synset among the lemma's senses. Distinct.
-        categories: int64 [N], the lexicographer's file.
+        categories: int64 [N], the lexicographer's file, a place in ``CATEGORIES``.
         counts: int64 [N], how often the synset was seen in WordNet's tagged texts.
         links: int32 [L, 3], head, relation (a place in ``NAMES``), tail; distinct, sorted, none
             from a synset to itself, symmetric relations in both directions.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.wordnet.__main__ import entity_labels
+from scripts.wordnet.__main__ import texts
 from scripts.wordnet.choose import largest_component, prune
 from scripts.wordnet.database import NAMES, read_database
 from scripts.wordnet.source import dictionary_folder, licence
@@ -72,16 +72,16 @@ def test_the_counts_of_all_lemmas_of_a_synset_add_up(dictionary: Path) -> None:
     assert read_database(dictionary).counts.tolist() == [0, 9, 0, 3, 0]
 
 
-def test_a_synset_is_labelled_with_its_lemmas_as_they_are_written_and_described_by_its_gloss(
-    dictionary: Path,
-) -> None:
-    database = read_database(dictionary)
-    assert database.labels == ("animal", "Dog, hound", "fast", "quick", "slow")
-    assert database.glosses == ("a gloss",) * 5
-    assert entity_labels(database).splitlines()[:2] == [
+def test_a_synset_has_its_lemmas_as_written_its_gloss_and_its_category(dictionary: Path) -> None:
+    found = texts(read_database(dictionary))
+    assert found["labels.tsv"].splitlines() == [
         "animal.n.01\tanimal\ta gloss",
         "dog.n.02\tDog, hound\ta gloss",
+        "fast.a.01\tfast\ta gloss",
+        "quick.s.01\tquick\ta gloss",
+        "slow.a.01\tslow\ta gloss",
     ]
+    assert found["types.tsv"].splitlines()[1:3] == ["dog.n.02\tnoun.animal", "fast.a.01\tadj.all"]
 
 
 def test_a_satellite_counts_as_an_adjective(dictionary: Path) -> None:
