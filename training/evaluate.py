@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.self_loops import looping, loopless, without_loops
@@ -120,6 +121,6 @@ def popularity(graph: Graph, split: str) -> dict[str, dict[str, float]]:
     """
     rows = both_directions(graph.train, graph.num_relations)
     shape = (2 * graph.num_relations, graph.num_entities)
-    counts: NDArray[np.float32] = np.zeros(shape, dtype=np.float32)
-    np.add.at(counts, (rows[:, 1], rows[:, 2]), 1)
-    return RankingTask.of(graph, split).quality(lambda entity, relation: counts[relation])
+    ones = np.ones(len(rows), np.float32)
+    counts = csr_array((ones, (rows[:, 1], rows[:, 2])), shape=shape)
+    return RankingTask.of(graph, split).quality(lambda entity, relation: counts[relation].toarray())

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+_BARS = 8
+"""Of the latest models; more do not fit into a terminal, and rich would hide the latest ones."""
+
+
 class TrainingReport:
     """A bar per model; call it with a model's name and progress. A context manager.
 
@@ -63,6 +67,8 @@ class TrainingReport:
     def __call__(self, name: str, progress: TrainingProgress) -> None:
         """Show that ``name`` has finished another epoch."""
         if name not in self._tasks:
+            if len(self._tasks) >= _BARS:
+                self._bars.update([*self._tasks.values()][-_BARS], visible=False)
             self._tasks[name] = self._bars.add_task(name, total=progress.epochs, note="")
         error = f" ± {progress.error:.4f}" if progress.error else ""
         figures = f"valid MRR {progress.mrr:.4f}{error} (best {progress.best:.4f})"

@@ -59,6 +59,17 @@ def test_a_terminal_shows_a_bar_with_the_last_figures() -> None:
     assert "valid MRR 0.2500 (best 0.2500)" in text
 
 
+def test_a_terminal_shows_the_bars_of_the_latest_models() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, height=24)
+    with TrainingReport(console) as report:
+        for number in range(40):
+            report(f"model-{number:02}", STEPS[-1])
+    assert isinstance(console.file, io.StringIO)
+    last = console.file.getvalue().rsplit("\x1b[2K", 8)  # each frame erases the lines before it
+    shown = [f"model-{number:02}" for number in range(40) if f"model-{number:02}" in last[-1]]
+    assert shown == [f"model-{number:02}" for number in range(32, 40)]
+
+
 def interrupted(console: Console) -> None:
     """A training that its user stops."""
     with TrainingReport(console) as report:

@@ -132,9 +132,10 @@ def neighbours(one: Candidate) -> list[Candidate]:
     training = one.training
     weight = training.negative_weight
     changed = [
-        ("twice the epochs", lasting(training, 2 * training.epochs)),
-        ("half the rate", replace(training, rate=training.rate / 2)),
-        ("twice the rate", replace(training, rate=2 * training.rate)),
+        (f"{one.setting}, twice the epochs", lasting(training, 2 * training.epochs)),
+        (f"{one.setting}, half the epochs", lasting(training, math.ceil(training.epochs / 2))),
+        (f"{one.setting}, half the rate", replace(training, rate=training.rate / 2)),
+        (f"{one.setting}, twice the rate", replace(training, rate=2 * training.rate)),
     ]
     for factor in (0.6, 1.6):
         if training.penalty:
@@ -143,7 +144,7 @@ def neighbours(one: Candidate) -> list[Candidate]:
         if weight is not None:
             moved = float(f"{factor * weight:.2g}")
             changed.append((f"negative_weight {moved:g}", replace(training, negative_weight=moved)))
-    return [Candidate(one.model, other, f"{one.setting}, {what}") for what, other in changed]
+    return [Candidate(one.model, other, setting) for setting, other in changed]
 
 
 def _roth(size: Size, dimension: int) -> Iterator[Candidate]:

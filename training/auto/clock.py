@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from training.loop import Progress
@@ -49,11 +49,12 @@ class Clock:
     def watch(self, report: Callable[[str, Progress], None]) -> Callable[[str, Progress], None]:
         """Return a report that raises ``OutOfTime`` once a validated training is past the end.
 
-        It does so too where valid MRR has fallen for a third of the schedule.
+        It does so too where valid MRR has fallen for a third of the schedule. Warnings about
+        settings are left out: they are for people who chose the settings themselves.
         """
 
         def watched(name: str, progress: Progress) -> None:
-            report(name, progress)
+            report(name, replace(progress, warning=""))
             late = self.now() >= self.end or _overfits(progress)
             if late and progress.validated and progress.epoch < progress.epochs:
                 raise OutOfTime

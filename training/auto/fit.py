@@ -27,6 +27,7 @@ from training.auto.plan import TRIAL, Plan, make_plan
 from training.auto.race import RUNGS, SHORT_RUNGS, Report, Result, run_race, train_candidate
 from training.auto.teachers import choose_teachers, penalty_trials
 from training.distillation.queries import QuerySet
+from training.evaluate import popularity
 from training.export.export import export
 from training.recipe import Recipe, Teacher, decisive, digest_of
 from training.recipe_file import to_toml
@@ -67,6 +68,7 @@ class Decisions:
         left_out: candidates that were not tried, and why.
         chosen: the model that was exported: ``junior``, ``baseline`` or ``race``.
         why: one sentence.
+        popularity: MRR on test of ranking answers by how often train gives them.
         seconds: of each part.
     """
 
@@ -75,6 +77,7 @@ class Decisions:
     left_out: list[str] = field(default_factory=list)
     chosen: str = ""
     why: str = ""
+    popularity: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -142,6 +145,7 @@ def fit(
     checkpoint, recipe = fitting.train(plan, teacher)
     told.seconds["training"] = now() - started - told.seconds["race"]
     say(told.why)
+    told.popularity = popularity(graph, "test")["total"]["mrr"]
     path = run / "recipe.toml"
     with new_file(path) as draft:
         text = to_toml(recipe, f"chosen by mulde fit on {graph.name}, {minutes:g} minutes")
@@ -232,9 +236,9 @@ class _Fitting:
         mrr = {1.0: 0.0}
         for factor, one in penalty_trials(found, self.clock.left_s).items():
             trial = train_candidate(
+                "teacher's trial",
                 one,
                 one.training.epochs,
-                0,
                 self.graph,
                 self.clock.share(0.1),
                 self.run / "race",
@@ -329,7 +333,7 @@ class _Fitting:
             )
             asked = replace(one.recipe, junior_training=short, distillation=distillation)
             mrr = self._stage(stage, asked, clock.share(0.5 / (len(variants) - place)))
-            trials.append(_Trained("junior", mrr, stage.folder, asked))
+            trials.append(_Trained("trial", mrr, stage.folder, asked))
         best = max(range(len(trials)), key=lambda place: trials[place].mrr)
         self.say(f"trials of the Junior: {variants[best].name} leads ({trials[best].mrr:.4f})")
         return variants[best], [trials[best]]
@@ -340,7 +344,10 @@ class _Fitting:
         best = max([*found, race], key=lambda one: one.mrr)
         figures = ", ".join(f"{one.name} {one.mrr:.4f}" for one in [*found, race])
         told.chosen, told.why = best.name, f"distillation helps on valid ({figures})"
-        if best.name != "junior":
+        if best.name == "trial":
+            told.chosen = "junior"
+            told.why += ": exporting the short trial of the Junior"
+        if told.chosen != "junior":
             name = "the model of the race" if best is race else f"the {best.name}"
             told.why = f"distillation does not help on valid ({figures}): exporting {name}"
         if best is race:

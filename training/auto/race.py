@@ -103,14 +103,17 @@ def run_race(
         rungs: share of a candidate's epochs in each rung.
     """
 
+    def train(title: str, candidate: Candidate, epochs: int, clock: Clock) -> Result:
+        return train_candidate(title, candidate, epochs, graph, clock, folder, device, seed, report)
+
     def trial(candidate: Candidate, epochs: int, rung: int, clock: Clock) -> Result:
-        return train_candidate(candidate, epochs, rung, graph, clock, folder, device, seed, report)
+        return replace(train(f"race {rung + 1}", candidate, epochs, clock), rung=rung)
 
     results: dict[str, Result] = {}
     timed: dict[str, Result] = {}
     for one in entrants:
         if one.model.scorer not in timed and (clock.left_s or not timed):
-            timed[one.model.scorer] = trial(one, 2, 0, Clock.of(_TIMING_S, clock.now))
+            timed[one.model.scorer] = train("timing", one, 2, Clock.of(_TIMING_S, clock.now))
     least = min(one.overhead_s for one in timed.values())  # the first one warms torch up
     timed = {name: replace(one, overhead_s=least) for name, one in timed.items()}
     remaining = _affordable(entrants, timed, rungs, _FIRST_RUNG * clock.left_s)
@@ -176,9 +179,9 @@ def _epochs(one: Candidate, found: Result, share: float, clock: Clock) -> int:
 
 
 def train_candidate(
+    title: str,
     candidate: Candidate,
     epochs: int,
-    rung: int,
     graph: Graph,
     clock: Clock,
     folder: Path,
@@ -186,10 +189,13 @@ def train_candidate(
     seed: int,
     report: Report,
 ) -> Result:
-    """Train one candidate from nothing, or find it trained; one that diverges has no checkpoint."""
+    """Train one candidate from nothing, or find it trained; one that diverges has no checkpoint.
+
+    The title stands before its name where progress is shown. The rung of the result is 0.
+    """
     model, training = candidate.model, candidate.lasting(epochs).training
     name = digest_of([decisive(model), decisive(training)])[:12]
-    stage = Stage(f"race {rung + 1}: {candidate.name}", folder / name, model, training, seed)
+    stage = Stage(f"{title}: {candidate.name}", folder / name, model, training, seed)
     recipe = Recipe(name="race", data="", junior=model, junior_training=training)
     began, marks = clock.now(), list[tuple[float, bool]]()
 
@@ -203,12 +209,12 @@ def train_candidate(
     best, planned = stage.folder / "best.pt", training.epochs
     record = read_record(stage.folder) if best.exists() else []
     if not record:
-        return Result(candidate, planned, rung, 0.0, spent, spent / planned, 0.0, None)
+        return Result(candidate, planned, 0, 0.0, spent, spent / planned, 0.0, None)
     last = record[-1]
     earlier = float(last["seconds"]) / int(last["epoch"])
     epoch_s = _epoch_s(marks) or (spent / len(marks) if marks else earlier)
     overhead_s, mrr = max(0.0, spent - epoch_s * len(marks)), float(last["best"])
-    return Result(candidate, planned, rung, mrr, spent, epoch_s, overhead_s, best)
+    return Result(candidate, planned, 0, mrr, spent, epoch_s, overhead_s, best)
 
 
 def _epoch_s(marks: Sequence[tuple[float, bool]]) -> float:

@@ -29,6 +29,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Of split, race and Junior.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace an existing bundle.")]
 
+_BETTER = 1.1
+"""Least MRR against that of the most frequent answers of a model that has learnt something."""
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's command."""
@@ -81,7 +84,20 @@ def say_result(out: Path, manifest: Manifest, told: Decisions | None = None) -> 
     """Say how good a bundle is, which model it is, and how to serve it."""
     chosen = "" if told is None else f" ({told.chosen})"
     say(f"{quality_line(manifest)}{chosen}")
+    if told is not None:
+        say(popularity_line(manifest, told.popularity))
     say(f"bundle is in {out}; serve it with: mulde serve {out}")
+
+
+def popularity_line(manifest: Manifest, popularity: float) -> str:
+    """Beside the model: MRR of the most frequent answers of each relation, which learns nothing."""
+    line = f"most frequent answers of each relation: MRR {popularity:.4f}"
+    if manifest.quality["test"]["total"]["mrr"] > _BETTER * popularity:
+        return line
+    return (
+        f"{line}; the model is hardly better: see what the graph report says, "
+        "whether held-out facts follow from others at all, and try more --minutes"
+    )
 
 
 def quality_line(manifest: Manifest) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from training.auto.candidates import Size, candidates, lasting
+from training.auto.candidates import Size, candidates, lasting, neighbours
 from training.recipe import Training
 
 
@@ -49,3 +49,12 @@ def test_the_last_epoch_is_validated(epochs: int) -> None:
     training = lasting(Training(epochs=1), epochs)
     assert training.epochs % training.validate_every == 0
     assert epochs <= training.epochs < epochs + training.validate_every
+
+
+def test_a_neighbour_is_named_by_its_own_setting_and_may_train_for_half_as_long() -> None:
+    penalised = candidates(Size(1_000, 2_000, 15, facts=9_000), 32)[0]
+    found = {one.setting: one.training for one in neighbours(penalised)}
+    assert {f"penalty {one.penalty:g}" for one in found.values()} == {
+        setting.split(",")[0] for setting in found
+    }
+    assert found["penalty 0.02, half the epochs"].epochs < 0.6 * penalised.training.epochs
