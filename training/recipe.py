@@ -79,6 +79,9 @@ class Training:
         schedule: after the warm-up, a ``constant`` rate or a ``cosine`` to zero.
         warmup: share of all steps in which the rate rises linearly from zero.
         validate_every: epochs between validations; each also writes a checkpoint.
+        precision: of the factors of the products of ``cross-entropy`` with all entities; all sums
+            stay fp32. ``bf16`` is used where the processor or GPU multiplies it at a higher rate
+            (x86 with avx512_bf16 or amx_bf16, CUDA), elsewhere it is fp32.
     """
 
     __pydantic_config__ = TABLE
@@ -95,6 +98,7 @@ class Training:
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: Fraction = 0.0
     validate_every: Count = 5
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check what spans several fields."""
+        self._refuse_unused_precision()
         ask, validate = self.distillation.ask_every, self.junior_training.validate_every
         if ask and validate % ask:
             expected = f"a multiple of distillation.ask_every = {ask}, so that a run can resume"
@@ -233,6 +238,15 @@ class Recipe:
         if alone and self.teacher_training is None:
             expected = "a table, since a teacher has no training of its own"
             raise ConfigError("teacher_training", expected, None)
+
+    def _refuse_unused_precision(self) -> None:
+        taught = [(one, one.training or self.teacher_training) for one in self.teachers]
+        for model, training in [(self.junior, self.junior_training), *taught]:
+            if training is None or training.precision == "fp32":
+                continue
+            if training.loss == "bce" or model.score == "distance":
+                expected = 'fp32, but for loss "cross-entropy" of a linear or bilinear score'
+                raise ConfigError("precision", expected, training.precision)
 
     @property
     def most_priors(self) -> int:

@@ -42,7 +42,9 @@ def sampled(name: ScorerName, score: ScoreKind) -> HardLabels:
 
 
 def cross_entropy(name: ScorerName, score: ScoreKind) -> HardLabels:
-    return HardLabels(scorer_of(name, score), Training(1, B, loss="cross-entropy"))
+    return HardLabels(
+        scorer_of(name, score), Training(1, B, loss="cross-entropy", precision="bf16")
+    )
 
 
 def distilled(name: ScorerName, score: ScoreKind) -> HardLabels:

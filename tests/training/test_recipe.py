@@ -250,3 +250,18 @@ def test_the_recipe_in_a_committed_bundle_is_that_of_its_manifest(name: str) -> 
     folder = COMMITTED[0].parents[2] / name
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert read_recipe(folder / "recipe.toml").digest == manifest["recipe"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("junior", "loss"),
+    [
+        ({"scorer": "ComplEx", "dimension": 8, "score": "bilinear"}, "bce"),
+        ({"scorer": "RotH", "dimension": 8, "score": "distance"}, "cross-entropy"),
+    ],
+)
+def test_a_precision_that_no_product_would_have_is_refused(
+    junior: dict[str, Any], loss: str
+) -> None:
+    training = {"epochs": 1, "loss": loss, "precision": "bf16"}
+    with pytest.raises(ConfigError, match="precision: expected fp32, but for loss"):
+        parse(junior=junior, junior_training=training, relation_priors=0)

@@ -15,7 +15,8 @@ from torch.nn.functional import kl_div, log_softmax, softplus
 
 from training.distillation.queries import Batch
 
-_QUERIES_OF_A_TILE = 64
+_QUERIES_OF_A_TILE = {torch.bfloat16: 256}
+"""Queries that a CPU scores at a time; 64 of other types, whose products gain nothing by more."""
 _IMPOSSIBLE = -1e9
 """A score with no share of a softmax; finite, so that a row of nothing else is no NaN."""
 
@@ -58,30 +59,40 @@ class LinearCrossEntropy(torch.autograd.Function):
 
     ``mean(logsumexp(q T^T) - <q, t>)``. The gradient is formed in the forward pass, a tile of
     queries at a time, so scores and their gradient never exist as a whole [B, E] matrix on a CPU
-    and each tile is read while it is still in the cache.
+    and each tile is read while it is still in the cache. Exponentials, sums over tiles and the
+    terms of the targets have the precision of the arguments, whatever that of the products.
 
     Args:
         queries: [B, D].
         table: [E, D].
         batch: the targets, and how many each query has.
+        products: type of the factors of the three products: scores, gradient of the queries,
+            gradient of the table; None for that of the arguments.
     """
 
     @staticmethod
-    def forward(ctx: Any, queries: Tensor, table: Tensor, batch: Batch) -> Tensor:  # noqa: D102
+    def forward(  # noqa: D102
+        ctx: Any, queries: Tensor, table: Tensor, batch: Batch, products: torch.dtype | None = None
+    ) -> Tensor:
         left, right = torch.zeros_like(queries), torch.zeros_like(table)
         partition = queries.new_zeros(())
-        size = _QUERIES_OF_A_TILE if table.device.type == "cpu" else len(queries)
+        products = products or table.dtype
+        size = _QUERIES_OF_A_TILE.get(products, 64) if table.is_cpu else len(queries)
+        factors = table.to(products)
         for tile, count, out in zip(
-            queries.split(size), batch.count.split(size), left.split(size), strict=True
+            queries.to(products).split(size),
+            batch.count.split(size),
+            left.split(size),
+            strict=True,
         ):
-            scores = tile @ table.T
+            scores = (tile @ factors.T).to(queries.dtype)
             top = scores.amax(-1, keepdim=True)
             scores.sub_(top).exp_()
             mass = scores.sum(-1, keepdim=True)
             partition += ((mass.log() + top).squeeze(-1) * count).sum()
-            scores.mul_(count.unsqueeze(-1) / mass)
-            torch.mm(scores, table, out=out)
-            right.addmm_(scores.T, tile)
+            share = scores.mul_(count.unsqueeze(-1) / mass).to(products)
+            out.copy_(share @ factors)
+            _add_product(right, share.T, tile)
         own, targets = queries[batch.owner], table[batch.target]
         left.index_add_(0, batch.owner, targets, alpha=-1)
         right.index_add_(0, batch.target, own, alpha=-1)
@@ -90,9 +101,17 @@ class LinearCrossEntropy(torch.autograd.Function):
         return (partition - (own * targets).sum()) / total
 
     @staticmethod
-    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102
+    def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:  # noqa: D102
         left, right = ctx.saved_tensors
-        return gradient[0] * left, gradient[0] * right, None
+        return gradient[0] * left, gradient[0] * right, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add ``left @ right``; without a matrix of its own where the types are the same."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)
 
 
 def soft_label_loss(

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from training.distillation.candidates import Chooser, KeptCandidates
 from training.distillation.losses import binary_cross_entropy, senior_loss, soft_label_loss
 from training.distillation.queries import Batch, CandidateScores, QuerySet, Step
 from training.distillation.senior import Senior, attention_temperature
+from training.hardware import product_type
 from training.recipe import Distillation, Training
 from training.scorers import Scorer
 
@@ -54,7 +56,7 @@ class HardLabels(nn.Module):
         """L_hard of encoded queries, and the scorer's own regulariser where the recipe has it."""
         settings, batch = self.settings, step.batch
         if settings.loss == "cross-entropy":
-            loss = self.scorer.cross_entropy(query, batch)
+            loss = self.scorer.cross_entropy(query, batch, self._products)
         else:
             loss = binary_cross_entropy(
                 self.scorer.score_pairs(query, batch.owner, batch.target),
@@ -67,6 +69,11 @@ class HardLabels(nn.Module):
             total = self.scorer.penalty(query, batch.count, batch.target)
             loss = loss + settings.penalty * total / len(batch.target)
         return loss
+
+    @property
+    def _products(self) -> torch.dtype | None:
+        """The type of the factors of the cross entropy's products, on the model's device."""
+        return product_type(self.settings.precision, self.scorer.tail_bias.device)
 
     def own_state(self) -> dict[str, Tensor]:
         """Return the state that is not the scorer's."""

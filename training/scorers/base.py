@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from training.distillation.losses import LinearCrossEntropy
 from training.distillation.queries import Batch
 from training.ops import hyperbolic
 from training.ops.entity_columns import entity_columns
@@ -128,8 +129,25 @@ class Scorer(nn.Module, ABC):
         """Never change again; what can be computed once may be."""
         self.requires_grad_(False).eval()
 
-    def cross_entropy(self, query: Any, batch: Batch) -> Tensor:
-        """1-vs-all cross entropy, mean over the triples: ``logsumexp(s) - s_t``."""
+    def cross_entropy(
+        self, query: Any, batch: Batch, products: torch.dtype | None = None
+    ) -> Tensor:
+        """1-vs-all cross entropy, mean over the triples: ``logsumexp(s) - s_t``.
+
+        A linear score is one product of matrices up to a constant of the query, which the
+        difference does not have; then the matrix of scores is never formed.
+
+        Args:
+            query: B encoded queries.
+            batch: their targets.
+            products: type of the factors of that product, None for theirs; a distance has none.
+        """
+        table = self.linear_table()
+        if table is not None:
+            loss: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+                self.linear_queries(query), table, batch, products
+            )
+            return loss
         scores = self.score_shared(query)
         partition = (scores.logsumexp(-1) * batch.count).sum()
         return (partition - scores[batch.owner, batch.target].sum()) / len(batch.target)

@@ -1,4 +1,4 @@
-"""What bilinear scorers share: the score is one inner product, the loss a fused cross entropy.
+"""What bilinear scorers share: the score is one inner product.
 
 A bilinear scorer differs from the others in one method, ``encode``: the vector that an entity's
 numbers become under a relation. The score is ``<encode(h, r), t> + b_t``, and there is nothing
@@ -18,8 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from training.distillation.losses import LinearCrossEntropy
-from training.distillation.queries import Batch
 from training.ops.sampled_matmul import sampled_products
 from training.scorers.base import Scorer
 
@@ -115,12 +113,6 @@ class BilinearScorer(Scorer):
     def score_pairs(self, query: BilinearQuery, owner: Tensor, rows: Tensor) -> Tensor:
         """[P]."""
         return (query.encoded[owner] * self.entity[rows]).sum(-1) + self.tail_bias[rows]
-
-    def cross_entropy(self, query: BilinearQuery, batch: Batch) -> Tensor:
-        """The same as the base's, without forming the matrix of scores."""
-        left, right = self.linear_queries(query), self.linear_table()
-        loss: Tensor = LinearCrossEntropy.apply(left, right, batch)  # type: ignore[no-untyped-call]
-        return loss
 
     def linear_table(self) -> Tensor:
         """Return [E, D + 1]: vectors and tail biases."""

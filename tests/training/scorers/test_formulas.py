@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from tests.training.scorers.small_scorers import DIMENSION, build, hyperbolic_scorer, queries
-from training.distillation.queries import Batch
 from training.ops import hyperbolic
 from training.scorers import HYPERBOLIC, Scorer, ScorerName
 from training.scorers.bilinear import BilinearScorer
@@ -153,22 +152,6 @@ def test_rescal_penalty_is_the_squared_norms_of_head_query_and_tail_over_the_tri
     head, encoded = scorer.spatial(entity), scorer.encode(scorer.spatial(entity), relation)
     three = torch.stack([head[owner], encoded[owner], scorer.spatial(tails)])
     torch.testing.assert_close(scorer.penalty(query, count, tails), three.square().sum())
-
-
-def test_bilinear_cross_entropy_is_that_of_the_scores() -> None:
-    scorer, (entity, relation) = build("RESCAL"), queries()
-    batch = Batch(
-        index=torch.arange(5),
-        entity=entity,
-        relation=relation,
-        count=torch.tensor([2, 1, 1, 1, 1]),
-        owner=torch.tensor([0, 0, 1, 2, 3, 4]),
-        target=torch.tensor([3, 0, 11, 5, 5, 2]),
-    )
-    query = scorer.query(entity, relation)
-    scores = scorer.score_shared(query)[batch.owner]
-    expected = torch.nn.functional.cross_entropy(scores, batch.target)
-    torch.testing.assert_close(scorer.cross_entropy(query, batch), expected)
 
 
 def test_disth_projects_a_product_that_would_leave_the_ball() -> None:
