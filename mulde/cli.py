@@ -8,7 +8,7 @@ import typer
 
 from mulde import __version__
 from mulde.commands import data, serve, web
-from mulde.commands.asking import bench, explain, facts, models, neighbours, predict, query
+from mulde.commands.asking import bench, entity, explain, facts, models, neighbours, predict, query
 from mulde.commands.bundles import calibrate, drift, evaluate, map, report, rules, shrink, vectors
 from mulde.commands.learning import fit, imports, train, update
 from mulde.commands.progress import say
@@ -39,6 +39,7 @@ for module in (
     web,
     query,
     neighbours,
+    entity,
     explain,
     predict,
     models,

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mulde.bundle.entities.descriptions import Descriptions
 from mulde.bundle.entities.entity_map import EntityMap
 from mulde.bundle.entities.entity_types import EntityTypes
 from mulde.bundle.entities.label_search import SearchIndex
@@ -20,6 +21,7 @@ from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.facts.path_rules import PathRules
 from mulde.bundle.files import (
     CALIBRATION,
+    DESCRIPTIONS,
     ENTITIES,
     KNOWN,
     MANIFEST,
@@ -59,6 +61,7 @@ class Bundle:
         measures: of the table and its lists, or None. Where ``verified`` is False another process
             has checked them.
         map: where each entity lies on a map of the space, or None.
+        descriptions: a text about each entity, or None.
         verified: whether every file was read and checked.
         identity: of the folder at ``path``, see ``files.identity_of``.
     """
@@ -73,6 +76,7 @@ class Bundle:
     identity: Identity
     measures: TableBounds | None = None
     map: EntityMap | None = None
+    descriptions: Descriptions | None = None
     rules: PathRules | None = None
     verified: bool = True
 
@@ -163,6 +167,9 @@ def _map(path: Path, manifest: Manifest, identity: Identity, check: bool) -> Bun
         identity=identity,
         measures=_measures(path / MEASURES, manifest) if MEASURES in has else None,
         map=EntityMap.read(path / MAP, check=check) if MAP in has else None,
+        descriptions=Descriptions.read(path / DESCRIPTIONS, check=check)
+        if DESCRIPTIONS in has
+        else None,
         rules=PathRules.read(path / RULES) if RULES in has else None,
         verified=check,
     )
@@ -188,6 +195,8 @@ def _check_sizes(bundle: Bundle) -> None:
         parts.append((TYPES, (bundle.types.num_entities, manifest.relations)))
     if bundle.map is not None:
         parts.append((MAP, (bundle.map.num_entities, manifest.relations)))
+    if bundle.descriptions is not None:
+        parts.append((DESCRIPTIONS, (bundle.descriptions.num_entities, manifest.relations)))
     for name, found in parts:
         if found != want:
             expected = f"expected {want[0]} entities and {want[1]} relations"

@@ -8,6 +8,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import TypeAlias
 
+from mulde.bundle.entities.descriptions import MAX_DESCRIPTION_BYTES
 from mulde.bundle.manifest import NAME, FileStamp, Manifest
 from mulde.bundle.table.entity_table import NUMBER_BITS
 from mulde.errors import BundleError, shorten
@@ -25,13 +26,26 @@ RULES = "rules.bin"
 TYPES = "types.bin"
 SEARCH = "search.bin"
 MAP = "map.bin"
+DESCRIPTIONS = "descriptions.bin"
 CALIBRATION = "calibration.json"
 CARD = "card.md"
 RECIPE = "recipe.toml"
 
 REQUIRED = frozenset({ENCODER, ENTITIES, VOCABULARY})
 OPTIONAL = frozenset(
-    {CANDIDATES, MEASURES, KNOWN, RULES, TYPES, SEARCH, MAP, CALIBRATION, CARD, RECIPE}
+    {
+        CANDIDATES,
+        MEASURES,
+        KNOWN,
+        RULES,
+        TYPES,
+        SEARCH,
+        MAP,
+        DESCRIPTIONS,
+        CALIBRATION,
+        CARD,
+        RECIPE,
+    }
 )
 
 _MAX_MANIFEST_BYTES = 1 << 20
@@ -114,6 +128,7 @@ def size_limit(name: str, manifest: Manifest) -> int:
         TYPES: 64 * facts,
         SEARCH: 16 * entities,
         MAP: 8 * entities,
+        DESCRIPTIONS: entities * (MAX_DESCRIPTION_BYTES + 64),
     }
     return _ANY_FILE_BYTES + by_shape.get(name, 0)
 

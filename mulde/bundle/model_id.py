@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mulde.bundle.files import (
     CALIBRATION,
+    DESCRIPTIONS,
     ENCODER,
     KNOWN,
     MAP,
@@ -29,7 +30,20 @@ from mulde.storage.container import UNSET_ID, read_model_id, write_model_id
 from mulde.storage.json_document import load_json
 
 FIRST_FORMAT = 3
-CARRIERS = frozenset({ENCODER, VOCABULARY, KNOWN, RULES, TYPES, SEARCH, MAP, MEASURES, CALIBRATION})
+CARRIERS = frozenset(
+    {
+        ENCODER,
+        VOCABULARY,
+        KNOWN,
+        RULES,
+        TYPES,
+        SEARCH,
+        MAP,
+        DESCRIPTIONS,
+        MEASURES,
+        CALIBRATION,
+    }
+)
 
 # ModelProto.metadata_props is field 14; an entry has a key (field 1) and a value (field 2).
 _KEY = b"mulde_model_id"

@@ -169,6 +169,13 @@ def search(queries: Names, page_size: int, page_token: str, given: ModelKeywords
     return Request(_VOCABULARY + "SearchEntities", message, response, Found.of)
 
 
+def get_entity(name: str, given: ModelKeywords) -> Request[vocabulary_pb2.GetEntityResponse]:
+    """GetEntity."""
+    message = vocabulary_pb2.GetEntityRequest(model=selector(given), entity=name)
+    response = vocabulary_pb2.GetEntityResponse
+    return Request(_VOCABULARY + "GetEntity", message, response, _same)
+
+
 def list_relations(
     page_token: str, given: ModelKeywords
 ) -> Request[vocabulary_pb2.ListRelationsResponse]:

@@ -24,7 +24,7 @@ from mulde.client.keywords import (
     View,
 )
 from mulde.client.requests import Request
-from mulde.v1 import facts_pb2, model_pb2
+from mulde.v1 import facts_pb2, model_pb2, vocabulary_pb2
 
 T = TypeVar("T")
 
@@ -219,6 +219,12 @@ class Client:
         """
         request = requests.search(queries, page_size, page_token, given)
         return self.send(request, given.get("timeout_s"))
+
+    def entity(
+        self, entity: str, **given: Unpack[ModelKeywords]
+    ) -> vocabulary_pb2.GetEntityResponse:
+        """Label, description, types and numbers of known facts of an entity, as in the contract."""
+        return self.send(requests.get_entity(entity, given), given.get("timeout_s"))
 
     def relations(self, **given: Unpack[ModelKeywords]) -> Relations:
         """All relations of a model, by ascending id."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -120,7 +122,12 @@ def changed(
 
 
 def write_changed(
-    found: ChangedGraph, old: Graph, out: Path, data: tuple[GraphData, ...], source: Path | None
+    found: ChangedGraph,
+    old: Graph,
+    out: Path,
+    data: tuple[GraphData, ...],
+    source: Path | None,
+    descriptions: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a changed graph's folder; after an interrupt, write it again.
 
@@ -130,18 +137,20 @@ def write_changed(
         out: the folder; one that is there is replaced.
         data: what was added, for its labels and types.
         source: the folder of the old graph; its descriptions, types and licence are copied.
+        descriptions: of the old graph by id, where it has no folder.
     """
     labels = _different(old.entity_ids, old.entity_labels)
     labels |= _different(old.relation_ids, old.relation_labels)
-    descriptions: dict[str, str] = {}
+    told: dict[str, str] = {}
     for one in data:
         labels = one.labels | labels
-        descriptions |= one.descriptions
+        told |= one.descriptions
+    told |= descriptions
     types = [pair for one in data for pair in one.types]
     if source is not None and (source / TYPES).is_file():
         types += read_types(source / TYPES)
     facts = Facts(found.splits["train"], found.entity_ids, found.relation_ids)
-    written = GraphData(facts, labels, types, GraphReport((), 0, 0, 0, 0, {}, (), ()), descriptions)
+    written = GraphData(facts, labels, types, GraphReport((), 0, 0, 0, 0, {}, (), ()), told)
     write_folder(written, found.splits, out, out.name, True)
     if source is not None:
         try:

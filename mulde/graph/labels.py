@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from mulde.bundle.entities.descriptions import MAX_DESCRIPTION_BYTES
 from mulde.errors import DatasetError, shorten
 from mulde.graph.reading.compressed import plain_suffix
 from mulde.graph.reading.lines import read_text, refuse_long_names
@@ -55,8 +56,20 @@ def read_labels(path: Path) -> dict[str, str]:
 
 
 def read_descriptions(path: Path) -> dict[str, str]:
-    """Descriptions by id, the third field of a label file; none for ids without one."""
-    return {row[0]: row[2] for _, row in _rows(path) if len(row) > 2 and row[2]}
+    """Descriptions by id, the third field of a label file, one line each; none for ids without one.
+
+    Raises:
+        DatasetError: with the line whose description is too long.
+    """
+    table = {}
+    for number, row in _rows(path):
+        text = one_line(row[2]) if len(row) > 2 else ""
+        if (size := len(text.encode())) > MAX_DESCRIPTION_BYTES:
+            most = f"expected at most {MAX_DESCRIPTION_BYTES:,} bytes"
+            raise DatasetError(path, f"the description is too long: {most}, found {size:,}", number)
+        if text:
+            table[row[0]] = text
+    return table
 
 
 def labels_of(path: Path, ids: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from scripts.wordnet.source import dictionary_folder, licence
 from scripts.wordnet.split import Splits, split
 
 SEED = "wordnet-core"
+_EXAMPLES = re.compile(r"[;:]\s*\"")
 CORE_HELD_OUT = 0.06
 FULL_HELD_OUT = 0.02  # some 4,000 pairs each
 
@@ -48,14 +50,16 @@ def main(
     ),
     full: Annotated[Path | None, typer.Option(help="Write all of WordNet here too.")] = None,
 ) -> None:
-    """Make data/wordnet-core, byte for byte the same each time.
+    """Make data/wordnet-core with definitions, byte for byte the same each time.
 
     With --full also all of WordNet: lemmas as labels, glosses as descriptions, categories as types.
     """
     with dictionary_folder(source) as folder:
         database = read_database(folder)
         text = licence(folder)
-    _write(into, database, core(database), CORE_HELD_OUT, text)
+    part = core(database)
+    _write(into, database, part, CORE_HELD_OUT, text)
+    (into / "labels.tsv").write_text(definitions(part, database), "utf-8", newline="\n")
     if full is not None:
         _write(full, database, database.links, FULL_HELD_OUT, text)
         for name, content in texts(database).items():
@@ -84,6 +88,14 @@ def labels(splits: Splits) -> str:
     """``relation<TAB>label`` for each relation that occurs."""
     used = {NAMES[number] for part in splits.values() for number in set(part[:, 1].tolist())}
     return "".join(f"{name}\t{LABELS[name]}\n" for name in sorted(used))
+
+
+def definitions(links: Links, database: Database) -> str:
+    """``name<TAB>name<TAB>gloss without examples`` for each synset of links, sorted by name."""
+    names, glosses = database.names, database.glosses
+    used = np.unique(links[:, [0, 2]]).tolist()
+    rows = [f"{names[n]}\t{names[n]}\t{_EXAMPLES.split(glosses[n])[0]}\n" for n in used]
+    return "".join(sorted(rows))
 
 
 def texts(database: Database) -> dict[str, str]:

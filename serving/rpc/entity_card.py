@@ -1,4 +1,4 @@
-"""What a bundle holds about one entity: its types, and its known facts by relation and side.
+"""What a bundle holds about one entity: description, types, known facts by relation and side.
 
 Shape letters: R relations.
 """
@@ -32,6 +32,14 @@ def own_types(model: Model, row: int, call: Call) -> list[str]:
         if place < len(members) and members[place] == row:
             found.append(name)
     return found[:_MOST_TYPES]
+
+
+def own_description(model: Model, row: int) -> str:
+    """The text that the bundle, or who added the entity, gave; empty where there is none."""
+    new, given = model.new.of(row), model.bundle.descriptions
+    if new is not None:
+        return new.description
+    return "" if given is None else given.of(row)
 
 
 def fact_counts(model: Model, known: FactLookup, row: int) -> list[vocabulary_pb2.FactCount]:

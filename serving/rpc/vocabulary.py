@@ -14,7 +14,7 @@ from mulde.v1 import common_pb2, vocabulary_pb2
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
 from serving.registry.model import Model
-from serving.rpc.entity_card import fact_counts, own_types
+from serving.rpc.entity_card import fact_counts, own_description, own_types
 from serving.rpc.handlers import Call, Run
 from serving.rpc.prediction import Models
 from serving.rpc.request import Limits, next_token, read_page_size, read_token
@@ -132,13 +132,13 @@ class VocabularySearch:
         """Names, types and numbers of known facts of one entity."""
         model = self._pick(request, call)
         row = _one_row(model.resolver.entities, "entity", request.entity)
-        known, new = model.engine.amendments.known, model.new.of(row)
+        known = model.engine.amendments.known
         return vocabulary_pb2.GetEntityResponse(
             model=version_of(model),
             row=row,
             id=model.entities.ids.take(np.array([row]))[0],
             label=model.entities.labels.take(np.array([row]))[0],
-            description="" if new is None else new.description,
+            description=own_description(model, row),
             types=own_types(model, row, call),
             facts=[] if known is None else fact_counts(model, known, row),
             known_facts=_UNAVAILABLE if known is None else _MARKED,

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from mulde.bundle.bundle import open_bundle
+from mulde.bundle.entities.descriptions import Descriptions
 from mulde.bundle.entities.entity_map import SCALE, EntityMap
 from mulde.bundle.entities.entity_types import EntityTypes
 from mulde.bundle.entities.label_search import SearchIndex
@@ -26,6 +27,7 @@ from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.bundle.facts.path_rules import MOST_RULES, PathRules
 from mulde.bundle.files import (
     CALIBRATION,
+    DESCRIPTIONS,
     ENCODER,
     ENTITIES,
     KNOWN,
@@ -166,6 +168,17 @@ def entity_map(bundle: Path, scratch: Path) -> TryBytes:
     return bundle_file(MAP, scratch, EntityMap.read, look)
 
 
+def descriptions(bundle: Path, scratch: Path) -> TryBytes:
+    """``descriptions.bin``; each entity has a text of one line."""
+
+    def look(found: Descriptions) -> None:
+        texts = found.texts()
+        assert len(texts) == found.num_entities
+        assert not any("\n" in text for text in texts)
+
+    return bundle_file(DESCRIPTIONS, scratch, Descriptions.read, look)
+
+
 def calibration(bundle: Path, scratch: Path) -> TryBytes:
     """``calibration.json``; each probability is one."""
 
@@ -287,8 +300,8 @@ def _check_rows(found: Graph) -> None:
 
 
 READERS = (
-    manifest, vocabulary, known, rules, types, search, entity_map, calibration, measures, table,
-    encoder, graph, triples,
+    manifest, vocabulary, known, rules, types, search, entity_map, descriptions, calibration,
+    measures, table, encoder, graph, triples,
 )  # fmt: skip
 
 
@@ -300,6 +313,8 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
     }  # fmt: skip
     if name == "entity_map":
         return [_drawn()]
+    if name == "descriptions":
+        return [_described()]
     if name == "rules":
         return [_ruled()]
     if name == "measures":
@@ -313,6 +328,14 @@ def seeds(name: str, bundle: Path, data: Path) -> list[bytes]:
     contents = [(data / file).read_bytes() for file in GRAPH_FILES if (data / file).exists()]
     packed = [gzip.compress(content, mtime=0) for content in contents]
     return [BETWEEN_FILES.join(contents), BETWEEN_FILES.join(packed)]
+
+
+def _described() -> bytes:
+    """Texts of seventy entities, in two blocks."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, DESCRIPTIONS)
+        Descriptions.build([f"text {row}" for row in range(70)]).write(path)
+        return path.read_bytes()
 
 
 def _ruled() -> bytes:

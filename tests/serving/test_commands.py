@@ -137,6 +137,16 @@ def test_score_tells_score_probability_and_ranks(run: Run, client: Client) -> No
     assert "tail ranks" not in run("score", "Q0000001", "P0", "Q0000002").stdout
 
 
+def test_an_entity_is_shown_with_types_and_numbers_of_facts(run: Run, client: Client) -> None:
+    card = as_json(run("entity", "thing 1", "--json"))
+    expected = client.entity("Q0000001")
+    assert (card["id"], card["label"], card["description"]) == ("Q0000001", "thing 1", "")
+    assert [one["count"] for one in card["facts"]] == [one.count for one in expected.facts]
+    shown = run("entity", "thing 1").stdout
+    assert "thing 1 (Q0000001)" in shown
+    assert all(f"(this, {one.label}, ..)" in shown for one in expected.facts if one.side == 1)
+
+
 def test_search_finds_what_was_misspelt(run: Run) -> None:
     found = as_json(run("search", "thinng 77", "--json", "-k", "5"))
     assert {"id": "Q0000077", "label": "thing 77"} in found["entities"]

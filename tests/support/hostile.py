@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+from mulde.bundle.entities.descriptions import MAX_DESCRIPTION_BYTES, Descriptions
 from mulde.bundle.entities.label_search import SearchIndex
 from mulde.bundle.entities.vocabulary import Vocabulary
-from mulde.bundle.files import SEARCH, TYPES, VOCABULARY
+from mulde.bundle.files import DESCRIPTIONS, SEARCH, TYPES, VOCABULARY
 from mulde.storage.strings import MAX_BYTES
 from tests.serving.resealing import reseal
 from tests.support.toy import Toy, toy_bundle
@@ -44,9 +45,12 @@ TWIN = "\x1b[7mtwin\u202e"
 
 TWINS = 12
 
+LONGEST_TEXT = "D" * MAX_DESCRIPTION_BYTES
+"""The description of the longest name."""
+
 
 def hostile_bundle(folder: Path) -> Toy:
-    """A bundle in which every name is hostile: each of ``HOSTILE`` is an id and its own label."""
+    """A bundle of hostile names: each of ``HOSTILE`` is an id, its own label and description."""
     ids = sorted([*HOSTILE, *(f"{n:02}" + "é" * (MAX_BYTES // 2 - 1) for n in range(TWINS))])
     labels = [name if name in HOSTILE else TWIN for name in ids]
     toy = toy_bundle(folder, entities=len(ids), relations=1, name="toy")
@@ -55,6 +59,8 @@ def hostile_bundle(folder: Path) -> Toy:
         (toy.path / name).unlink()
     vocabulary.write(toy.path / VOCABULARY)
     SearchIndex.build(vocabulary.entities.labels).write(toy.path / SEARCH)
+    texts = [name.replace("A" * MAX_BYTES, LONGEST_TEXT) for name in ids]
+    Descriptions.build(texts).write(toy.path / DESCRIPTIONS)
     reseal(toy.path)
     return toy
 

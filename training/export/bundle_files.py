@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import mulde
 from mulde.bundle import files
+from mulde.bundle.entities.descriptions import Descriptions
 from mulde.bundle.entities.entity_types import EntityTypes, read_types
 from mulde.bundle.entities.label_search import SearchIndex
 from mulde.bundle.facts.known_facts import KnownFacts
@@ -24,6 +25,7 @@ from mulde.bundle.table.entity_table import Layout, Precision
 from mulde.bundle.table.quantised_table import BITS, pack_quantised
 from mulde.errors import BundleError
 from mulde.graph.graph import SPLITS
+from mulde.graph.labels import read_descriptions
 from training.evaluate import self_loop_relations
 from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
 from training.export.entity_map import draw_map
@@ -33,7 +35,7 @@ from training.rules.path_rules import mine_path_rules
 from training.scorers import Scorer
 
 LIBRARIES = (mulde, torch, onnx, onnxruntime, faiss, np)
-TYPES_FILE = "types.tsv"
+LABELS_FILE, TYPES_FILE = "labels.tsv", "types.tsv"
 
 
 def first_manifest(
@@ -75,6 +77,11 @@ def write_files(
     vocabulary = graph.vocabulary()
     vocabulary.write(folder / files.VOCABULARY)
     SearchIndex.build(vocabulary.entities.labels).write(folder / files.SEARCH)
+    labels = source.folder / LABELS_FILE
+    texts = read_descriptions(labels) if labels.is_file() else {}
+    if texts:
+        told = Descriptions.build([texts.get(key, "") for key in graph.entity_ids])
+        told.write(folder / files.DESCRIPTIONS)
     more = read_types(given, graph.entity_ids) if given.is_file() else {}
     types = EntityTypes.of_graph(graph.train, graph.relation_ids, graph.num_entities, more)
     types.write(folder / files.TYPES)

@@ -40,6 +40,14 @@ def graph_of_bundle(bundle: Bundle) -> Graph:
     )
 
 
+def descriptions_of_bundle(bundle: Bundle) -> dict[str, str]:
+    """Return the texts of a bundle's entities by id, of those that have one."""
+    if bundle.descriptions is None:
+        return {}
+    pairs = zip(bundle.vocabulary.entities.ids, bundle.descriptions.texts(), strict=True)
+    return {key: text for key, text in pairs if text}
+
+
 def known_triples(known: KnownFacts) -> Triples:
     """All facts of a bundle, [n, 3], each once."""
     size = known.num_entities

@@ -35,7 +35,7 @@ from training.recipe_file import read_recipe
 from training.train import Device
 from training.update.continued import UpdateSettings, continue_training
 from training.update.growth import Growth
-from training.update.known_graph import graph_of_bundle
+from training.update.known_graph import descriptions_of_bundle, graph_of_bundle
 from training.update.recover import recover_checkpoint
 
 JOB = "job"
@@ -201,7 +201,8 @@ def _written(
 ) -> Growth:
     """Write the changed graph and compare it with the old one."""
     given = tuple(one for one in (changes.add, changes.remove) if one is not None)
-    write_changed(found, source.graph, run / "graph", given, source.folder)
+    told = descriptions_of_bundle(source.bundle) if source.folder is None else {}
+    write_changed(found, source.graph, run / "graph", given, source.folder, told)
     with writing(run / files.RECIPE), new_file(run / files.RECIPE) as draft:
         shutil.copyfile(source.bundle.file(files.RECIPE), draft)
     growth = Growth.between(source.graph, read_folder(run / "graph"))

@@ -136,7 +136,10 @@ def print_json(value: Any) -> None:
 
 
 def print_answers(answers: list[Answer], title: str, caption: str, *, tsv: bool = False) -> None:
-    """A table with the columns that are filled; as lines with tabs, all digits and no title."""
+    """A table with the columns that are filled; as lines with tabs, all digits and no title.
+
+    Where each label is the id, the table has one column for both.
+    """
     columns = _answer_columns(answers, exact=tsv)
     rows = [
         [str(place), *(cell(answer) for _, cell in columns)]
@@ -174,6 +177,8 @@ def _answer_columns(answers: list[Answer], *, exact: bool) -> list[tuple[str, _C
         figure("plausibility", ".1%"),
         ("known", lambda answer: "known" if answer.known else ""),
     ]
+    if not exact and all(answer.label == answer.id for answer in answers):
+        del told[0]
     always = {"label", "id", "score"}
     return [
         one

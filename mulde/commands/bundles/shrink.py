@@ -30,7 +30,8 @@ def shrink(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the smaller bundle.")],
     precision: Annotated[str, typer.Option(help="Of the table: int8 or int4.")] = "int8",
     without: Annotated[
-        list[str] | None, typer.Option(help="labels, search, types or known; may be repeated.")
+        list[str] | None,
+        typer.Option(help="labels, search, types, known, map or descriptions; may be repeated."),
     ] = None,
 ) -> None:
     """Store a bundle's numbers in fewer bits, and measure what that cost.

@@ -15,13 +15,13 @@ export function make(name, properties = {}, ...children) {
 }
 
 // A name from the graph: cut where it is long, and kept apart from the direction of the text around it.
-export function named(text, properties = {}) {
-  return make("bdi", properties, cut(text));
+export function named(text, properties = {}, most = MOST) {
+  return make("bdi", properties, cut(text, most));
 }
 
-export function cut(text) {
+export function cut(text, most = MOST) {
   const shown = String(text).replace(/[\u0000-\u001f\u007f]/g, " ");
-  return shown.length > MOST ? `${shown.slice(0, MOST)}…` : shown;
+  return shown.length > most ? `${shown.slice(0, most)}…` : shown;
 }
 
 export function percent(share) {

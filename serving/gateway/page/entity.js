@@ -8,6 +8,7 @@ import { to } from "./routes.js";
 
 const PAGE = 20;
 const WORTH = 8;
+const LONGEST = 2000;
 
 export async function entityView({ id }) {
   const card = await get("GetEntity", { model: selector(), entity: id });
@@ -16,7 +17,7 @@ export async function entityView({ id }) {
   return [
     make("h1", {}, named(card.label)),
     card.label === card.id ? null : make("p", { class: "id" }, named(card.id)),
-    card.description ? make("p", {}, named(card.description)) : null,
+    card.description ? make("p", { class: "description" }, named(card.description, {}, LONGEST)) : null,
     card.types.length ? make("ul", { class: "types", "aria-label": "Types" }, card.types.map((type) => make("li", {}, named(type)))) : null,
     make("p", {}, make("a", { href: to("map", { lit: card.id }) }, "Show on the map")),
     make("section", { "aria-labelledby": "ask" }, make("h2", { id: "ask" }, "Ask"), questionForm(card, relations)),

@@ -12,10 +12,13 @@ import pytest
 
 from mulde.bundle.bundle import open_bundle
 from mulde.bundle.draft import Draft
+from mulde.bundle.entities.descriptions import Descriptions
+from mulde.bundle.files import DESCRIPTIONS
 from mulde.bundle.manifest import Manifest
 from mulde.bundle.model_id import CARRIERS
 from mulde.errors import BundleError
 from serving.engine.engine import Engine
+from tests.serving.resealing import reseal
 from tests.support.toy import toy_bundle
 from training.export.entity_map import add_map
 
@@ -25,7 +28,10 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two models of one shape over the same names."""
     folder = tmp_path_factory.mktemp("models")
     for seed in (0, 1):
-        add_map(toy_bundle(folder / f"toy-{seed}", seed=seed, rules=True).path, folder / str(seed))
+        toy = toy_bundle(folder / f"toy-{seed}", seed=seed, rules=True).path
+        Descriptions.build(["a thing"] * 50).write(toy / DESCRIPTIONS)
+        reseal(toy)
+        add_map(toy, folder / str(seed))
     return folder / "0", folder / "1"
 
 

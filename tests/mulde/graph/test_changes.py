@@ -9,6 +9,7 @@ import pytest
 from mulde.errors import DatasetError
 from mulde.graph.changes import ChangedGraph, changed, write_changed
 from mulde.graph.graph import SPLITS, Graph, read_folder
+from mulde.graph.labels import read_descriptions
 from mulde.graph.reading.read import read_graph
 from tests.support.tiny import triples, write_tiny_graph
 
@@ -50,6 +51,12 @@ def test_added_facts_are_there_and_removed_ones_are_not(old: Graph, tmp_path: Pa
     assert now["train"] == facts(old, "train") - {gone[0]} | {new}
     assert now["valid"] == facts(old, "valid") - {gone[1]}
     assert now["test"] == facts(old, "test")
+
+
+def test_descriptions_of_a_graph_without_a_folder_are_written(old: Graph, tmp_path: Path) -> None:
+    found = change(old, [("e00", "next", "e03")], [])
+    write_changed(found, old, tmp_path / "new", (), None, {"e00": "the first", "gone": "no entity"})
+    assert read_descriptions(tmp_path / "new" / "labels.tsv") == {"e00": "the first"}
 
 
 def test_a_share_of_many_added_facts_is_held_out(old: Graph) -> None:

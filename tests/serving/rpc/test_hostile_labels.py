@@ -15,8 +15,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mulde.client import Client
 from mulde.errors import AmbiguousLabel, InvalidArgument, MuldeError, UnknownEntity
+from mulde.storage.strings import MAX_BYTES
 from mulde.v1 import prediction_pb2, prediction_pb2_grpc
-from tests.support.hostile import HOSTILE, RELATION, TWIN, TWINS, hostile_bundle, steering
+from tests.support.hostile import (
+    HOSTILE,
+    LONGEST_TEXT,
+    RELATION,
+    TWIN,
+    TWINS,
+    hostile_bundle,
+    steering,
+)
 from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import Toy, toy_bundle
 
@@ -82,11 +91,19 @@ def test_tables_show_names_and_obey_none(process: ServerProcess) -> None:
     table += ask(process, "score", HEAD, RELATION, HOSTILE[8])
     table += ask(process, "search", "<scr")
     table += ask(process, "models", "list")
+    for name in (HOSTILE[0], HOSTILE[5], "A" * MAX_BYTES):
+        table += ask(process, "entity", name)
     assert not steering(table)
     assert "\\x1b]0;owned\\x07\\x1b[2J\\x1b[31mred" in table
     assert "\\u202egpj.exe" in table
-    for whole in ("[/]", "[bold red]markup[/bold red][link=", "<script>alert(1)</script>"):
+    for whole in ("[/]", "[bold red]markup[/bold", "<script>alert(1)</script>"):
         assert whole in table  # not taken for markup
+
+
+def test_a_program_gets_every_description_as_it_is(client: Client) -> None:
+    whole = [name for name in HOSTILE if name != "A" * MAX_BYTES]
+    assert [client.entity(name).description for name in whole] == whole
+    assert client.entity("A" * MAX_BYTES).description == LONGEST_TEXT
 
 
 def test_json_is_one_line_of_ascii_with_the_names_in_it(process: ServerProcess) -> None:

@@ -46,6 +46,7 @@ negatives = 32
 rate = 0.05
 validate_every = 10
 """
+LABELS = "e00\tstart\ne01\tnear start\twhere the first step leads\n"
 MODELS = [("RotH", "linear"), ("DistH", "linear"), ("RotH", "distance")]
 
 
@@ -60,7 +61,7 @@ def write_ring(folder: Path) -> None:
     for name, part in (("valid", order[:10]), ("test", order[10:20]), ("train", order[20:])):
         text = "\n".join(lines[i] for i in part) + "\n"
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
-    (folder / "labels.tsv").write_text("e00\tstart\ne01\tnear start\n", encoding="utf-8")
+    (folder / "labels.tsv").write_text(LABELS, encoding="utf-8")
     (folder / "types.tsv").write_text("e00\teven\ne02\teven\n", encoding="utf-8")
 
 
@@ -138,6 +139,19 @@ def test_the_bundle_carries_names_types_and_known_facts(bundle: Path, data: Path
     assert opened.types is not None
     assert opened.types.of("even").tolist() == [0, 2]
     assert set(opened.types.of("head:step1")) == set(graph.train[graph.train[:, 1] == 0, 0])
+
+
+def test_descriptions_come_from_the_label_file_and_stay_in_a_smaller_bundle(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    opened = open_bundle(bundle)
+    assert opened.descriptions is not None
+    assert opened.descriptions.of(1) == "where the first step leads"
+    assert opened.descriptions.of(0) == ""
+    shrink(bundle, tmp_path / "small", "int8", read_folder(data))
+    assert "descriptions.bin" in open_bundle(tmp_path / "small").manifest.files
+    shrink(bundle, tmp_path / "bare", "int8", read_folder(data), without=["descriptions"])
+    assert open_bundle(tmp_path / "bare").descriptions is None
 
 
 def test_the_card_states_quality_rounding_recipe_and_time(bundle: Path) -> None:

@@ -110,6 +110,7 @@ def _copy(opened: Bundle, folder: Path) -> None:
         files.TYPES: opened.types,
         files.SEARCH: opened.search,
         files.MAP: opened.map,
+        files.DESCRIPTIONS: opened.descriptions,
     }
     for name, kept in parts.items():
         if kept is not None:

@@ -31,6 +31,8 @@ DROPPABLE = {
     "search": files.SEARCH,
     "types": files.TYPES,
     "known": files.KNOWN,
+    "map": files.MAP,
+    "descriptions": files.DESCRIPTIONS,
 }
 """What can be left out, and the file that goes with it; no labels, no search."""
 
@@ -111,6 +113,7 @@ def write_shrunk(
         files.TYPES: opened.types,
         files.SEARCH: opened.search,
         files.MAP: opened.map,
+        files.DESCRIPTIONS: opened.descriptions,
     }
     for part, kept in parts.items():
         if kept is not None and part not in dropped:

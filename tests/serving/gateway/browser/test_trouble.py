@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import Browser, expect
 
+from mulde.storage.strings import MAX_BYTES
 from tests.support.browser import faults_of, open_page
 from tests.support.gateway import gateway
 from tests.support.hostile import hostile_bundle
@@ -87,6 +89,14 @@ def test_hostile_names_are_shown_and_never_obeyed(browser: Browser, tmp_path: Pa
         )
         heading = page.get_by_role("heading", level=1)
         expect(heading).to_have_text("<script>alert(1)</script><img src=x onerror=alert(1)>")
+        described = page.locator("p.description")
+        expect(described).to_have_text("<script>alert(1)</script><img src=x onerror=alert(1)>")
+        for name in ("\u202egpj.exe\u2066\u200f", "A" * MAX_BYTES):
+            page.goto(f"{web.url}#/entity?id={quote(name)}")
+            expect(described).to_be_visible()
+            assert len(described.inner_text()) < 2100
+            assert described.locator("bdi").count() == 1
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         page.get_by_role("button", name="Ask").click()
         rows = page.locator("table.answers tbody tr")
         expect(rows.first).to_be_visible()
