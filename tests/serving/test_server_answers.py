@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
@@ -15,7 +14,6 @@ from mulde.errors import (
     InvalidArgument,
     UnknownEntity,
     UnknownRelation,
-    UnknownType,
 )
 from mulde.v1 import common_pb2, prediction_pb2, prediction_pb2_grpc
 from serving.engine.engine import Engine
@@ -67,56 +65,6 @@ def test_a_query_alone_gets_the_same_numbers(
         assert alone[0] == together[place]
 
 
-def test_an_entity_is_no_answer_to_its_own_query_where_its_relation_does_not_loop(
-    tmp_path: Path,
-) -> None:
-    toy = toy_bundle(tmp_path / "toy", entities=60, relations=2, loops=(1,), known=False)
-    everybody = ids(np.arange(60))
-    with (
-        server(toy.path, log=tmp_path / "log") as process,
-        Client(process.address) as asking,
-    ):
-        for place, least in ((0, 59), (1, 60)):
-            relation = [f"P{place}"] * 60
-            tails = asking.predict_tails(everybody, relation, k=60)
-            heads = asking.predict_heads(relation, everybody, k=60)
-            for answers in (tails, heads):
-                assert [len(answers[row]) for row in range(60)] == [least] * 60
-
-
-def test_known_facts_are_marked_on_request(client: Client, served_toy: Toy) -> None:
-    head, relation, tail = served_toy.triples[11]
-    answers = client.predict_tails(f"Q{head:07d}", f"P{relation}", k=1000, exclude_known=False)
-    assert answers.known_facts == "marked"
-    known = {answer.row for answer in answers[0] if answer.known}
-    wanted = served_toy.triples[:, :2].tolist()
-    facts = {
-        int(t)
-        for (h, r), t in zip(wanted, served_toy.triples[:, 2], strict=True)
-        if (h, r) == (head, relation)
-    }
-    assert known == facts & set(answers.rows.tolist())
-    left = client.predict_tails(f"Q{head:07d}", f"P{relation}", k=1000)
-    assert not facts & set(left.rows.tolist())
-    assert tail in facts
-
-
-def test_k_unknown_answers_come_whenever_there_are_as_many(client: Client, served_toy: Toy) -> None:
-    """All candidates that are not known facts and no more, for the queries with most facts."""
-    queries, counts = np.unique(served_toy.triples[:, :2], axis=0, return_counts=True)
-    for head, relation in queries[np.argsort(-counts)][:5].tolist():
-        asked = (served_toy.triples[:, :2] == (head, relation)).all(axis=1)
-        facts = set(served_toy.triples[asked, 2].tolist())
-        candidates = facts | set(range(900))
-        name, unknown = f"Q{head:07d}", candidates - facts
-        for k, why in ((len(unknown), ""), (len(unknown) + 1, "candidates")):
-            answers = client.predict_tails(
-                name, f"P{relation}", allow=ids(np.array(sorted(candidates))), k=k
-            )
-            assert sorted(answers.rows.tolist()) == sorted(unknown)
-            assert answers.shortfalls == [why]
-
-
 def test_labels_name_entities_as_ids_do(client: Client) -> None:
     by_id = client.predict_tails("Q0000007", "P1", k=3)[0]
     assert client.predict_tails("thing 7", "relation 1", k=3)[0] == by_id
@@ -155,81 +103,6 @@ def test_views_say_more_or_less_about_each_answer(client: Client) -> None:
     assert (id_only.ids, id_only.labels) == (full.ids, [])
     assert (row_only.ids, row_only.labels) == ([], [])
     assert row_only.rows.tolist() == full.rows.tolist()
-
-
-def test_filters_bound_the_candidates(client: Client, served_toy: Toy) -> None:
-    every = client.predict_tails("Q0000001", "P0", k=1000)
-    some = [every.ids[place] for place in (3, 10, 50, 90)]
-    allowed = client.predict_tails("Q0000001", "P0", allow=some, k=4)
-    assert allowed.ids == some
-    denied = client.predict_tails("Q0000001", "P0", allow=some, deny=some[1], k=4)
-    assert denied.ids == [some[0], *some[2:]]
-    assert denied.shortfalls == ["candidates"]
-    tails = set(served_toy.triples[served_toy.triples[:, 1] == 2, 2].tolist())
-    typed = client.predict_tails("Q0000001", "P0", types="tail:P2", k=20)
-    assert set(typed.rows.tolist()) <= tails
-    assert (
-        typed.ids
-        == [one for one, row in zip(every.ids, every.rows, strict=True) if row in tails][:20]
-    )
-
-
-def test_filters_that_leave_nothing_give_no_answers(client: Client, served_toy: Toy) -> None:
-    tails = set(served_toy.triples[served_toy.triples[:, 1] == 2, 2].tolist())
-    outside = next(row for row in range(E) if row not in tails)
-    answers = client.predict_tails(
-        ["Q0000001", "Q0000002"], "P0", allow=f"Q{outside:07d}", types="tail:P2"
-    )
-    assert answers.offsets.tolist() == [0, 0, 0]
-    assert answers.shortfalls == ["candidates", "candidates"]
-    assert answers.exact.all()
-
-
-@pytest.mark.parametrize("part", ["allow", "types"])
-def test_an_empty_list_of_candidates_allows_none(client: Client, part: str) -> None:
-    given: dict[str, Any] = {part: []}
-    tails = client.predict_tails(["Q0000001", "Q0000002"], "P0", **given)
-    heads = client.predict_heads("P0", "Q0000001", **given)
-    similar = client.similar("Q0000001", **given)
-    for answers in (tails, heads, similar):
-        assert len(answers.rows) == 0
-        assert set(answers.shortfalls) == {"candidates"}
-
-
-@pytest.mark.parametrize("part", ["allow", "types"])
-def test_an_empty_list_at_the_wire_differs_from_none(served: ServerProcess, part: str) -> None:
-    request = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P0"])
-    request.options.k = 3
-    with grpc.insecure_channel(served.address) as channel:
-        stub = prediction_pb2_grpc.LinkPredictionServiceStub(channel)
-        request.filter.SetInParent()
-        assert len(stub.PredictTails(request).answers.rows) == 3
-        getattr(request.filter, part).SetInParent()
-        assert len(stub.PredictTails(request).answers.rows) == 0
-
-
-def test_an_unknown_type_is_named(client: Client) -> None:
-    with pytest.raises(UnknownType) as caught:
-        client.predict_tails("Q0000001", "P0", types=["tail:P2", "tail:P9"])
-    assert caught.value.field == "filter.types[1]"
-    assert "tail:P" in caught.value.nearest[0]
-
-
-def test_an_unknown_name_in_a_filter_fails_the_call(client: Client) -> None:
-    with pytest.raises(UnknownEntity) as caught:
-        client.predict_tails("Q0000001", "P0", deny=["Q0000002", "nobody"])
-    assert caught.value.field == "filter.deny[1]"
-
-
-def test_thresholds_cut_and_say_so(client: Client) -> None:
-    every = client.predict_tails("Q0000001", "P0", k=20)
-    assert every.probabilities is not None
-    score, probability = float(every.scores[4]), float(every.probabilities[2])
-    by_score = client.predict_tails("Q0000001", "P0", k=20, score_threshold=score)
-    assert by_score.ids == every.ids[:5]
-    assert by_score.shortfalls == ["threshold"]
-    by_probability = client.predict_tails("Q0000001", "P0", k=20, probability_threshold=probability)
-    assert by_probability.ids == every.ids[:3]
 
 
 def test_probabilities_are_the_calibrated_scores(client: Client, local: Engine) -> None:
@@ -323,46 +196,6 @@ def test_scores_tell_what_is_known_and_what_failed(client: Client, served_toy: T
     assert list(scores.errors) == [1]
     assert scores.scores[1] == 0
     assert scores.tail_ranks is None
-
-
-def test_similar_entities_leave_out_the_entity_itself(client: Client, local: Engine) -> None:
-    answers = client.similar(["Q0000005", "thing 9"], k=4)
-    assert answers.rows.tolist() == local.similar([5, 9], 4).rows.tolist()
-    assert 5 not in answers.rows[:4]
-    assert (answers.scores <= 0).all()
-
-
-def test_search_finds_beginnings_misspellings_and_ids(client: Client) -> None:
-    found = client.search(["thing 11", "thinng 77", "Q0000042"])
-    assert found[0][0] == ("Q0000011", "thing 11")
-    assert ("Q0000077", "thing 77") in found[1][:5]
-    assert found[2][0] == ("Q0000042", "thing 42")
-
-
-def test_search_comes_in_pages(client: Client) -> None:
-    whole = client.search("thing 1", page_size=30)[0]
-    token, pages = "", []
-    for _ in range(3):
-        page = client.search("thing 1", page_size=10, page_token=token)
-        pages += page[0]
-        token = page.next_page_token
-    assert pages == whole
-
-
-def test_relations_are_listed(client: Client) -> None:
-    relations = client.relations()
-    assert list(relations) == [(f"P{r}", f"relation {r}") for r in range(R)]
-
-
-def test_the_model_tells_what_it_is(client: Client, local: Engine) -> None:
-    reply = client.model()
-    manifest = local.manifest
-    assert (reply.model.name, reply.model.version) == ("toy", "1")
-    assert (reply.model.entities, reply.model.relations) == (E, R)
-    assert reply.model.manifest_json == manifest.to_json()
-    assert reply.model.current
-    assert reply.model.test_mrr == 0.5
-    assert reply.limits.max_batch_size == 1024
 
 
 def test_every_query_has_a_status_at_the_wire(served: ServerProcess) -> None:
