@@ -21,6 +21,7 @@ SLOW = (
     "contract/test_tutorial.py::test_every_c",
     "data/",
     "fuzz/",
+    "packaging/test_prometheus.py",
     "packaging/test_supply.py",
     "packaging/test_wheel.py",
     "serving/test_batch_interrupts.py",

@@ -436,7 +436,7 @@ export interface GetEntityResponse {
   facts: Array<FactCount>;
   /** KNOWN_FACTS_MARKED, or KNOWN_FACTS_UNAVAILABLE where the bundle carries no known facts. */
   known_facts: "KNOWN_FACTS_UNSPECIFIED" | "KNOWN_FACTS_EXCLUDED" | "KNOWN_FACTS_MARKED" | "KNOWN_FACTS_UNAVAILABLE";
-  /** What AddFacts was told about an entity that came after the training; empty otherwise. */
+  /** Its description: of the label file that the model was exported with, or what AddFacts was told of an entity that came after the training; one line, at most 65,536 bytes. Empty where there is none. */
   description: string;
 }
 

@@ -1,4 +1,4 @@
-"""What is deployed: the dashboard asks for metrics that exist, the manifests fit the schemas."""
+"""What is deployed: dashboard and alerts ask for metrics that exist, manifests fit the schemas."""
 
 from __future__ import annotations
 
@@ -15,48 +15,56 @@ import yaml
 
 from mulde.client import Client
 from tests.packaging.test_project import ROOT
-from tests.support.server import ServerProcess, run_mulde, server
+from tests.support.gateway import gateway
+from tests.support.server import run_mulde, server
 from tests.support.toy import toy_bundle
 
 DEPLOY = ROOT / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "mulde.json").read_text("utf-8"))
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 MANIFESTS = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text("utf-8")))
-EXPRESSIONS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+ALERTS = yaml.safe_load((DEPLOY / "alerts.yaml").read_text("utf-8"))
+RULES = [rule["expr"] for group in ALERTS["groups"] for rule in group["rules"]]
+PANELS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+EXPRESSIONS = [*PANELS, *(rule for rule in RULES if "mulde_" in rule)]
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server that has answered and refused something."""
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """A server that has answered and refused something, over gRPC and through a gateway."""
     folder = tmp_path_factory.mktemp("deploy")
     toy = toy_bundle(folder / "toy")
-    with server(toy.path, log=folder / "log") as process, Client(process.address) as client:
+    with (
+        server(toy.path, log=folder / "log") as process,
+        Client(process.address) as client,
+        gateway(process.address, "--metrics-port", "0") as web,
+    ):
         client.predict_tails(["Q0000001", "nothing"], "P0")
-        yield process
+        web.post("/v1/PredictTails", {"heads": ["Q0000001"], "relations": ["P0"]})
+        yield process.get("/metrics")[1].splitlines() + web.metrics().splitlines()
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_query_of_the_dashboard_names_metrics_and_labels_of_a_server(
-    asked: ServerProcess, expression: str
+def test_a_query_names_metrics_and_labels_of_server_or_gateway(
+    metrics: list[str], expression: str
 ) -> None:
-    lines = asked.get("/metrics")[1].splitlines()
-    names = re.findall(r"mulde_\w+", expression)
+    names = re.findall(r"(?<![\w\"-])mulde_\w+", expression)
     labels = {
         label.strip()
         for group in re.findall(r"by \(([^)]*)\)", expression)
         for label in group.split(",")
-    }
+    } - {"job", "instance"}
     assert names
     for name in names:
-        series = [line for line in lines if re.match(rf"{name}[ {{]", line)]
+        series = [line for line in metrics if re.match(rf"{name}[ {{]", line)]
         assert series, name
         assert all(f'{label}="' in series[0] for label in labels), series[0]
 
 
-def test_what_the_autoscaler_counts_is_a_metric_of_a_server(asked: ServerProcess) -> None:
+def test_what_the_autoscaler_counts_is_a_metric_of_a_server(metrics: list[str]) -> None:
     (scaler,) = [one for one in MANIFESTS if one["kind"] == "HorizontalPodAutoscaler"]
     name = scaler["spec"]["metrics"][0]["pods"]["metric"]["name"]
-    assert f"\n{name} " in asked.get("/metrics")[1]
+    assert any(line.startswith(f"{name} ") for line in metrics)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,12 @@ class GatewayProcess:
             with error:
                 return error.code, error.headers, error.read()
 
+    def metrics(self) -> str:
+        """The page of its metrics port."""
+        url = f"http://127.0.0.1:{self.ready['metrics_port']}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return str(response.read().decode())
+
     def get(self, path: str, **headers: str) -> tuple[int, Any]:
         """Status and JSON of a GET."""
         status, _, body = self.send(path, **headers)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
-
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.gateway import GatewayProcess, gateway
@@ -14,12 +12,9 @@ QUESTION = {"heads": ["Q0000001", "Q0000002"], "relations": ["P0", "P0"]}
 
 def value(web: GatewayProcess, sample: str, **labels: str) -> float:
     """Sum of the samples of a name that have these labels."""
-    port = web.ready["metrics_port"]
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
-        text = response.read().decode()
     return sum(
         one.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(web.metrics())
         for one in family.samples
         if one.name == sample and labels.items() <= one.labels.items()
     )
