@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import grpc
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mulde.errors import ConfigError, StoreError
@@ -25,6 +23,7 @@ from serving.process.monitoring.health import Health
 from serving.process.monitoring.logs import Log
 from serving.process.monitoring.metrics import CallLog, Metrics
 from serving.process.monitoring.traces import EndSpan, open_traces
+from serving.process.reflection import Reflection
 from serving.process.reload import reloaded
 from serving.process.settings import AuthSettings, Settings
 from serving.registry.batcher import Batcher
@@ -92,7 +91,8 @@ class Server:
         self.registry = Registry(tuning_of(settings), self._tell_models, follow)
         self._health = Health()
         self._idle: IdleConnections | None = None
-        # Requests in flight, as many that are being received, and some to refuse others.
+        # Requests in flight, half as many that are being received, calls of health and reflection,
+        # and some to refuse others.
         threads = 2 * settings.server.max_concurrent_requests + _SPARE_THREADS
         pool = ThreadPoolExecutor(threads, "call")
         self._server = grpc.server(
@@ -109,12 +109,8 @@ class Server:
         self._calls = CallLog(self.metrics, self.log, self.settings.log.requests, self._end_span)
         methods = all_methods(self.registry, batcher, limits, changes)
         services = Services(methods, self.admission, self._auth.of, self._calls)
-        self._server.add_generic_rpc_handlers((services,))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        if self.settings.server.reflection:
-            names = [service.full_name for service in SERVICES]
-            names += [health.SERVICE_NAME, reflection.SERVICE_NAME]
-            reflection.enable_server_reflection(names, self._server)
+        more = [self._health, Reflection()] if self.settings.server.reflection else [self._health]
+        self._server.add_generic_rpc_handlers((services, *more))
 
     def listen(self, port: int) -> None:
         """Take calls: the models are loaded.

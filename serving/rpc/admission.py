@@ -15,11 +15,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from time import monotonic
 
 import grpc
 
 from mulde.errors import Draining, Overloaded
+from serving.rpc.caller_waits import CallerWaits
 
 _LEAST_RECEIVING = 2
 _STALLED_S = 0.25
@@ -51,14 +51,14 @@ class AdmissionController:
         self._bulk_bytes = max(1, max_message_bytes // max_bulk)
         self._max_wait_s, self._waited_s = max_wait_s, waited_s
         self._max_requests, self._max_bulk, self._max_bytes = max_requests, max_bulk, max_bytes
-        self._max_receiving = max(_LEAST_RECEIVING, max_requests // 2)
+        receiving = max(_LEAST_RECEIVING, max_requests // 2)
+        self._receiving = CallerWaits(receiving, _STALLED_S, "requests that are being received")
         self._lock = threading.Lock()
         self._drains = False
         self._bytes = 0
         self._in_flight: set[grpc.ServicerContext] = set()
         self._callers: set[str] = set()
         self._bulk: dict[grpc.ServicerContext, int] = {}
-        self._receiving: dict[object, tuple[float, grpc.ServicerContext]] = {}
         self._unsent: dict[object, tuple[int, grpc.ServicerContext]] = {}
 
     @property
@@ -139,25 +139,7 @@ class AdmissionController:
             Overloaded: if too many calls are sending their message, or this one had to give way.
             StopIteration: if there is no message, or the call was cancelled.
         """
-        ticket, stalled = object(), None
-        with self._lock:
-            if len(self._receiving) >= self._max_receiving:
-                oldest = next(iter(self._receiving))
-                since, _ = self._receiving[oldest]
-                if monotonic() - since < _STALLED_S:
-                    raise Overloaded(self._max_receiving, "requests that are being received")
-                _, stalled = self._receiving.pop(oldest)
-            self._receiving[ticket] = monotonic(), context
-        if stalled is not None:
-            stalled.cancel()
-        try:
-            message = next(messages)
-        finally:
-            with self._lock:
-                gave_way = self._receiving.pop(ticket, None) is None
-        if gave_way:
-            raise Overloaded(self._max_receiving, "requests that are being received")
-        return message
+        return self._receiving.run(messages.__next__, context)
 
     def enter_bulk(self, context: grpc.ServicerContext, message_bytes: int = 0) -> None:
         """Count a request in flight as a bulk request too, or as several by its message's size.

@@ -98,11 +98,15 @@ def _hold(address: str, effort: int, opening: list[bytes]) -> int:
     connections = 3 * effort
     with ExitStack() as stack:
         for _ in range(connections):
-            connection = stack.enter_context(connected(address))
-            for place in range(STREAMS):
-                connection.sendall(b"".join(_on_stream(made, place) for made in opening))
+            stack.enter_context(connected(address)).sendall(on_streams(opening))
         time.sleep(1)
     return connections * STREAMS
+
+
+def on_streams(opening: list[bytes]) -> bytes:
+    """The same frames on each of many streams."""
+    places = range(STREAMS)
+    return b"".join(_on_stream(made, place) for place in places for made in opening)
 
 
 def _on_stream(made: bytes, place: int) -> bytes:

@@ -15,6 +15,7 @@ from tests.support.server import ServerProcess, method_of_bytes
 
 PREDICT = "/mulde.v1.LinkPredictionService/PredictTails"
 SEARCH = "/mulde.v1.VocabularyService/SearchEntities"
+CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
 REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 HONEST = prediction_pb2.PredictTailsRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -27,6 +28,12 @@ class WatchingCall:
     def add_callback(self, callback: object) -> bool:
         return True
 
+    def cancel(self) -> None:
+        """It goes on: only what is heard counts."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
     def is_active(self) -> bool:
         return True
 
@@ -36,7 +43,7 @@ def test_two_changes_at_once_arrive_in_order() -> None:
     health, call = Health(), WatchingCall(slow=2)
     context: Any = call
     health.tell(True, "")
-    health.Watch(health_pb2.HealthCheckRequest(service=""), context, call.send)
+    health.watch(iter([health_pb2.HealthCheckRequest(service="")]), context, call.send)
     health.tell(False, "")
     time.sleep(0.1)
     health.tell(True, "")
@@ -59,7 +66,34 @@ def test_a_change_while_the_first_status_is_sent_comes_after_it() -> None:
 
     call = Changing(slow=0)
     context: Any = call
-    health.Watch(health_pb2.HealthCheckRequest(service=""), context, call.send)
+    health.watch(iter([health_pb2.HealthCheckRequest(service="")]), context, call.send)
     eventually(lambda: health_pb2.HealthCheckResponse.SERVING in call.heard)
     time.sleep(0.5)
     assert call.heard[-1] == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_a_watcher_that_takes_nothing_more_does_not_keep_a_change_from_others() -> None:
+    """More of them than threads that tell of a change; they wait until they are cancelled."""
+
+    class Stuck(WatchingCall):
+        def __init__(self) -> None:
+            super().__init__(slow=0)
+            self.cancelled = threading.Event()
+
+        def send(self, response: health_pb2.HealthCheckResponse) -> None:
+            if self.heard:
+                self.cancelled.wait(20)
+            super().send(response)
+
+        def cancel(self) -> None:
+            self.cancelled.set()
+
+    health, call = Health(), WatchingCall(slow=0)
+    health.tell(True, "")
+    stuck = [Stuck() for _ in range(40)]
+    for one in (*stuck, call):
+        context: Any = one
+        health.watch(iter([health_pb2.HealthCheckRequest(service="")]), context, one.send)
+    health.tell(False, "")
+    eventually(lambda: call.heard[-1] == health_pb2.HealthCheckResponse.NOT_SERVING, timeout=10)
+    assert all(one.cancelled.is_set() for one in stuck[:32])
