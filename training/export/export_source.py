@@ -21,7 +21,7 @@ from training.recipe import Recipe
 from training.recipe_file import read_recipe
 from training.scorers import RESCAL, Scorer
 from training.text.columns import TextColumns, choose_weights
-from training.text.features import read_texts, text_features
+from training.text.features import read_features
 from training.text.fit import fit_text
 from training.train import load_scorer
 
@@ -59,7 +59,7 @@ def served_text(source: ExportSource, valid: RankingTask, report: Report) -> Tex
     if settings is None:
         return TextColumns.none(graph.num_entities, graph.num_relations)
     report("reading labels and descriptions")
-    features = text_features(read_texts(source.folder, graph.entity_ids), source.recipe.seed)
+    features = read_features(source.folder, graph.entity_ids, source.recipe.seed)
     fitted = fit_text(features, graph, settings, source.recipe.seed, report)
     mask = loopless(self_loop_relations(graph, source.recipe), graph.num_relations)
     scores = without_loops(scores_of(source.scorer), mask)

@@ -20,7 +20,7 @@ from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.evaluation.ranking import filtered_ranks
 from mulde.typing import Float32, Float64, Floats, Rows
 
-STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
+STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0, 3.0, 5.0)
 """Weights of a relation that are tried on valid; 0 is always among them."""
 
 FEWEST = 10

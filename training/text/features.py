@@ -20,6 +20,8 @@ from mulde.typing import Float32
 LABELS, VECTORS = "labels.tsv", "vectors.npy"
 CHARACTERS, WORDS, FEATURES = 192, 256, 400
 """Features of the label's characters, of all words, and of all views together."""
+_TINY = 1e-6
+"""Least standard deviation of features that is more than rounding."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,21 @@ def _read_vectors(path: Path, lines: int) -> Float32 | None:
     return _unit_rows(vectors.astype(np.float32))
 
 
+def read_features(folder: Path, ids: tuple[str, ...], seed: int) -> Float32:
+    """Return the features [E, F] of a graph's folder.
+
+    Raises:
+        DatasetError: as ``read_texts``, or if no two texts have anything in common.
+    """
+    features = text_features(read_texts(folder, ids), seed)
+    if not features.any():
+        expected = "expected labels or descriptions that share words or parts of words"
+        raise DatasetError(folder / LABELS, f"{expected}; found none that do")
+    return features
+
+
 def text_features(texts: Texts, seed: int) -> Float32:
-    """Return [E, F], mean 0 and variance 1.
+    """Return [E, F], mean 0 and variance 1; zeros, or F = 0, where texts have nothing in common.
 
     The views are TF-IDF of the label's characters and of all words, each reduced by SVD, and the
     vectors, all of rows of length 1. Their principal components are kept, up to 400.
@@ -86,8 +101,8 @@ def text_features(texts: Texts, seed: int) -> Float32:
     pairs = zip(texts.labels, texts.descriptions, strict=True)
     both = [f"{label} {description}" for label, description in pairs]
     views = [
-        _reduced(characters.fit_transform(texts.labels), CHARACTERS, seed),
-        _reduced(words.fit_transform(both), WORDS, seed),
+        _reduced(_counts(characters, texts.labels), CHARACTERS, seed),
+        _reduced(_counts(words, both), WORDS, seed),
     ]
     if texts.vectors is not None:
         views.append(texts.vectors)
@@ -96,14 +111,25 @@ def text_features(texts: Texts, seed: int) -> Float32:
     if features.shape[1] > FEATURES:
         _, axes = np.linalg.eigh(features.T @ features)
         features = features @ axes[:, -FEATURES:]
-    features /= features.std()
-    return features
+    spread = features.std() if features.size else 0.0
+    return features / spread if spread > _TINY else np.zeros_like(features)
+
+
+def _counts(vectorizer: TfidfVectorizer, texts: list[str]) -> csr_array:
+    """Return weighted counts [E, terms]; no columns where no term occurs often enough."""
+    try:
+        return vectorizer.fit_transform(texts)
+    except ValueError:  # scikit-learn's only error about its texts: no terms are left
+        return csr_array((len(texts), 0), dtype=np.float32)
 
 
 def _reduced(counts: csr_array, most: int, seed: int) -> Float32:
     """Return [E, C] of weighted counts [E, terms], rows of length 1."""
     size = min(most, min(counts.shape) - 1)
-    found = TruncatedSVD(size, n_iter=3, random_state=seed).fit_transform(counts)
+    if size < 1:
+        return _unit_rows(counts.toarray().astype(np.float32))
+    with np.errstate(invalid="ignore"):  # the share of variance of texts that are all alike
+        found = TruncatedSVD(size, n_iter=3, random_state=seed).fit_transform(counts)
     return _unit_rows(found.astype(np.float32))
 
 

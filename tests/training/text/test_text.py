@@ -24,7 +24,7 @@ from training.recipe_file import read_recipe
 from training.scorers import ScoreKind, ScorerName, build_scorer
 from training.scorers.rescal import RESCAL
 from training.text.columns import TextColumns, choose_weights
-from training.text.features import Texts, read_texts, text_features
+from training.text.features import Texts, read_features, read_texts, text_features
 from training.text.fit import fit_text
 from training.train import stages, train_stage
 
@@ -135,6 +135,46 @@ def test_vectors_that_do_not_fit_are_refused(
     np.save(tmp_path / "vectors.npy", vectors, allow_pickle=True)
     with pytest.raises(DatasetError, match=problem):
         read_texts(tmp_path, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "lines", ["", "a\t\n", "a\tone\nb\ttwo\n", "a\tsame\nb\tsame\nc\tsame\n", "a\t\U0001f600\n"]
+)
+def test_labels_without_anything_that_tells_entities_apart_are_refused(
+    lines: str, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.tsv").write_text(lines, encoding="utf-8")
+    ids = tuple(line.partition("\t")[0] for line in lines.splitlines()) or ("a", "b")
+    with pytest.raises(DatasetError, match=r"labels\.tsv.*expected labels or descriptions"):
+        read_features(tmp_path, ids, seed=0)
+
+
+def test_vectors_are_enough_where_labels_have_nothing_in_common(tmp_path: Path) -> None:
+    (tmp_path / "labels.tsv").write_text("a\tone\nb\ttwo\n", encoding="utf-8")
+    np.save(tmp_path / "vectors.npy", np.eye(2))
+    assert read_features(tmp_path, ("a", "b"), seed=0).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "words", [("κόκκινο", "πράσινο"), ("красный", "зелёный"), ("赤い", "緑の"), ("أحمر", "أخضر")]
+)
+def test_words_of_other_scripts_tell_entities_apart(words: tuple[str, str]) -> None:
+    described = [words[place % 2] for place in range(12)]
+    features = text_features(Texts([f"{n}" for n in range(12)], described), seed=0)
+    near = features @ features.T
+    same = np.equal.outer(np.arange(12) % 2, np.arange(12) % 2)
+    assert near[same].min() > near[~same].max()
+
+
+def test_a_description_of_64_kib_counts_like_a_short_one(tmp_path: Path) -> None:
+    long = " ".join(["red"] * (1 << 14))
+    assert len(long) == (1 << 16) - 1
+    texts = [long, "red", "blue", "blue"]
+    lines = [f"e{place}\tthing\t{text}\n" for place, text in enumerate(texts)]
+    (tmp_path / "labels.tsv").write_text("".join(lines), encoding="utf-8")
+    features = read_features(tmp_path, ("e0", "e1", "e2", "e3"), seed=0)
+    near = features @ features.T
+    assert near[0, 1] > 0 > near[0, 2]
 
 
 def test_text_that_says_nothing_gets_no_weight() -> None:
