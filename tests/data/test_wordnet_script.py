@@ -12,6 +12,7 @@ import pytest
 from scripts.wordnet.__main__ import texts
 from scripts.wordnet.choose import largest_component, prune
 from scripts.wordnet.database import NAMES, read_database
+from scripts.wordnet.questions import HEADING, QUESTIONS, with_section
 from scripts.wordnet.source import dictionary_folder, licence
 from scripts.wordnet.split import split
 
@@ -163,3 +164,14 @@ def test_a_tree_has_nothing_to_hold_out() -> None:
     links = np.array([(0, 0, 1), (1, 0, 2)], dtype=np.int32)
     with pytest.raises(ValueError, match=r"expected at most 0\.000"):
         split(links, ("a", "b", "c"), 0.5, "seed")
+
+
+def test_the_card_has_the_questions_once_before_how_the_model_was_made() -> None:
+    once = with_section("# card\n\n## How it was made\n\nby hand\n", f"{HEADING}\n\nold")
+    twice = with_section(once, f"{HEADING}\n\nnew")
+    assert twice == f"# card\n\n{HEADING}\n\nnew\n\n## How it was made\n\nby hand\n"
+
+
+def test_thirty_different_questions_each_leave_one_end_open() -> None:
+    assert len(set(QUESTIONS)) == 30
+    assert all((question[0] == "?") != (question[2] == "?") for question in QUESTIONS)
