@@ -92,6 +92,8 @@ def _extra_that_brings(module: str) -> str | None:
         return "graph"
     if top in {"starlette", "uvicorn", "orjson"}:
         return "web"
+    if top == "ray":
+        return "ray"
     return "client" if top in {"grpc", "google", "grpc_status"} else None
 
 

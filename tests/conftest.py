@@ -25,6 +25,7 @@ SLOW = (
     "packaging/test_supply.py",
     "packaging/test_wheel.py",
     "serving/test_batch_interrupts.py",
+    "serving/test_batch_on_ray.py",
     "serving/gateway/browser/",
     "serving/gateway/test_schema.py",
     "serving/process/test_calls_during_shutdown.py",

@@ -8,8 +8,9 @@ neither an interrupt nor the number of processes changes a byte of the result.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from serving.batch.formats import format_of
 from serving.batch.job_state import JobState, Tally
 from serving.batch.predictor import ANSWERS, SKIPPED, Heads, JobOptions
 from serving.batch.questions import read_questions
+from serving.batch.ray_cluster import work_on_ray
 from serving.batch.resolver import Resolver
 from serving.batch.text_files import tab_separated
 from serving.batch.worker_pool import JobSpec, Shard, work
@@ -30,6 +32,7 @@ from serving.batch.worker_pool import JobSpec, Shard, work
 _SKIPPED_COLUMNS = ("line", "head", "relation", "tail", "reason")
 
 Report = Callable[[int, int], None]
+Work = Callable[[JobSpec, Iterable[tuple[int, Shard]]], Iterator[tuple[int, Tally]]]
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def predict_file(
     options: JobOptions,
     *,
     workers: int,
+    ray: str | None = None,
     report: Report = lambda done, total: None,
 ) -> Tally:
     """Answer a file of questions.
@@ -102,7 +106,8 @@ def predict_file(
         bundle: the folder.
         output: see ``serving.batch.records``.
         options: for every question.
-        workers: processes.
+        workers: processes; without ``ray``.
+        ray: address of a Ray cluster, all of whose cores take part instead.
         report: called with the questions done and all of them.
 
     Returns:
@@ -122,7 +127,7 @@ def predict_file(
     job = {"questions": digest, **_job(opened, output, options)}
     spec = _spec(opened, job["bundle"], output, options, source)
     shards = enumerate(read_questions(source, options.size))
-    return _run(spec, output, job, shards, total, workers, report)
+    return _run(spec, output, job, shards, total, _work(workers, ray), report)
 
 
 def complete(
@@ -131,6 +136,7 @@ def complete(
     options: JobOptions,
     *,
     workers: int,
+    ray: str | None = None,
     report: Report = lambda done, total: None,
 ) -> Tally:
     """All unknown facts above a probability: for each relation, every head and tail it may have.
@@ -147,7 +153,9 @@ def complete(
     total = sum(map(len, _heads(opened, options)))
     job = {"complete": options.min_probability, **_job(opened, output, options)}
     spec = _spec(opened, job["bundle"], output, options, bundle)
-    return _run(spec, output, job, enumerate(_heads(opened, options)), total, workers, report)
+    return _run(
+        spec, output, job, enumerate(_heads(opened, options)), total, _work(workers, ray), report
+    )
 
 
 def _check(bundle: Path, output: Output, options: JobOptions) -> Bundle:
@@ -208,13 +216,17 @@ def _spec(
     return JobSpec(bundle.path, digest, options, folder, output.answers, source)
 
 
+def _work(workers: int, ray: str | None) -> Work:
+    return partial(work, workers=workers) if ray is None else partial(work_on_ray, address=ray)
+
+
 def _run(
     spec: JobSpec,
     output: Output,
     job: dict[str, Any],
     shards: Iterator[tuple[int, Shard]],
     total: int,
-    workers: int,
+    work: Work,
     report: Report,
 ) -> Tally:
     done_before = None
@@ -244,7 +256,7 @@ def _run(
         report(0, total)
         with format_of(output.answers).whole(draft) as join:
             # While others answer, this process joins what lies before.
-            for number, done in work(spec, open_shards(), workers):
+            for number, done in work(spec, open_shards()):
                 tally += done
                 report(tally.done, total)
                 state.join(ANSWERS, range(joined, number + 1), join)

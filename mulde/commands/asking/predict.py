@@ -38,6 +38,12 @@ def predict(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one for each core.")
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="All cores of this Ray cluster instead; auto: the one here."
+        ),
+    ] = None,
     include_known: Annotated[
         bool, typer.Option("--include-known", help="Keep known facts, and mark them.")
     ] = False,
@@ -71,6 +77,8 @@ def predict(
         raise typer.BadParameter("expected a file of queries, or --complete and no file")
     if complete and (include_known or skip_unknown is not None):
         raise typer.BadParameter("--complete goes with neither --include-known nor --skip-unknown")
+    if ray is not None and workers is not None:
+        raise typer.BadParameter("--ray takes all cores of the cluster; leave --workers out")
     from serving.batch import predict as batch
     from serving.batch.predictor import JobOptions
     from serving.batch.worker_pool import available_cores
@@ -87,10 +95,10 @@ def predict(
             bars.update(bar, completed=done, total=total)
 
         if questions is None:
-            tally = batch.complete(bundle, output, options, workers=count, report=report)
+            tally = batch.complete(bundle, output, options, workers=count, ray=ray, report=report)
         else:
             tally = batch.predict_file(
-                questions, bundle, output, options, workers=count, report=report
+                questions, bundle, output, options, workers=count, ray=ray, report=report
             )
     sure = f"{tally.exact:,} with certainly the best answers"
     counts = f"{tally.questions:,} queries ({sure}), {tally.answers:,} answers"
