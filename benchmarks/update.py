@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -48,6 +48,7 @@ TRAINING = Training(
     warmup=0.05,
     validate_every=5,
 )
+SAMPLED = replace(TRAINING, partition="negatives", negatives=UpdateSettings().negatives)
 DISTILLATION = Distillation(
     candidates=100,
     gamma=1.0,
@@ -67,22 +68,31 @@ class Way:
         title: of the page.
         update: settings of the updates; None trains from nothing.
         teachers: how many RESCAL-64 teachers.
+        partition: of the cross entropy of a training from nothing.
     """
 
     title: str
     update: UpdateSettings | None
     teachers: int = 0
+    partition: Literal["all", "negatives"] = "all"
 
 
-_PLAIN = UpdateSettings(memory=0.0)
+_WHOLE = UpdateSettings(replay=0.3, negatives=1 << 30)
 WAYS = {
-    "no-replay": Way("updates without replay", replace(_PLAIN, replay=0.0)),
-    "replay-30": Way("updates, 30 % replay", _PLAIN),
-    "memory": Way("updates, 30 % replay, the old model as teacher", UpdateSettings()),
-    "teacher": Way("updates with an updated teacher, 30 % replay", UpdateSettings(), teachers=1),
+    "update": Way("updates", UpdateSettings()),
+    "no-replay": Way("updates without replay", UpdateSettings(replay=0.0)),
+    "replay-50": Way("updates, 50 % replay", UpdateSettings(replay=0.5)),
+    "memory": Way(
+        "updates, 30 % replay, partition over all, the old model as teacher",
+        replace(_WHOLE, memory=1.0),
+    ),
+    "teacher": Way("updates with an updated teacher", UpdateSettings(), teachers=1),
     "nothing": Way("from nothing", None),
+    "nothing-sampled": Way("from nothing, sampled partition", None, partition="negatives"),
     "nothing-teacher": Way("from nothing with a teacher", None, teachers=1),
 }
+
+_SUFFIX = {"all": "", "negatives": "-sampled"}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -94,7 +104,7 @@ def recipe_of(way: Way) -> Recipe:
         name="snapshots",
         data="snapshots",
         junior=JUNIOR,
-        junior_training=TRAINING,
+        junior_training=SAMPLED if way.partition == "negatives" else TRAINING,
         teachers=(teacher,) * way.teachers,
         teacher_training=replace(TRAINING, penalty=0.03),
         distillation=DISTILLATION,
@@ -131,7 +141,7 @@ def measure(
     for step in steps:
         graph = snapshots.graph(step)
         if old is None or chosen.update is None:
-            place = kept / f"from-{step}-{chosen.teachers}"
+            place = kept / f"from-{step}-{chosen.teachers}{_SUFFIX[chosen.partition]}"
             seconds = _from_nothing(chosen, graph, place)
         else:
             before, place = place, kept / f"{way}-{step}"

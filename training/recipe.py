@@ -70,8 +70,10 @@ class Training:
         batch: queries per step.
         loss: ``bce`` over a target and shared negatives, or ``cross-entropy`` over all entities.
             An epoch of ``bce`` grows linearly with the graph, one of ``cross-entropy`` does not.
+        partition: ``cross-entropy`` over ``all`` entities, or over the batch's targets and its
+            ``negatives``, which stand for all others.
         penalty: weight of the scorer's own regulariser (N3 of ComplEx, DURA of RESCAL), per triple.
-        negatives: uniform random entities that a batch shares; ``bce`` only.
+        negatives: uniform random entities that a batch shares.
         negative_weight: total weight of the negatives against a target's 1; absent: ``negatives``.
         adversarial_temperature: 0 weighs all negatives alike; above 0: self-adversarial weights.
         optimiser: the update rule.
@@ -89,6 +91,7 @@ class Training:
     epochs: Count
     batch: Count = 500
     loss: Literal["bce", "cross-entropy"] = "bce"
+    partition: Literal["all", "negatives"] = "all"
     penalty: NotNegative = 0.0
     negatives: Count = 255
     negative_weight: Positive | None = None

@@ -4,7 +4,7 @@ A fact (new, r, x), r in [0, 2R), is the query (x, r^-1, ?) that the new entity 
 gets two points:
 
     as a query    m, the mean direction of the queries of its facts, at the usual norm
-    as an answer  z with tail bias b, the minimum of
+    as an answer  z with tail bias b, the minimum of (docs/explanation/new-entities.md)
 
         sum_i softplus(Z_i - s_i) + w sum_g softplus(s_g - Z_g) + pull n (|z - m|^2 + (b - b0)^2)
 

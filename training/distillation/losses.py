@@ -7,6 +7,8 @@ others are means per query, or per triple where ``weight`` is the count of each 
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,6 +54,28 @@ def binary_cross_entropy(
         per_query = losses.mean(-1)
     total = softplus(-positive).sum() + weight * (batch.count * per_query).sum()
     return total / (len(positive) * (1 + weight))
+
+
+def sampled_partition(batch: Batch, drawn: Tensor, entities: int) -> tuple[Tensor, Tensor, Batch]:
+    """Return the entities that stand for all in a log-partition.
+
+    The batch's targets stand for themselves. The n drawn entities that are no targets stand for the
+    rest: each adds ``exp(s) (E - U) / n``, so the estimate of the partition is unbiased.
+
+    Args:
+        batch: P targets, U distinct ones.
+        drawn: [N], uniform.
+        entities: E.
+
+    Returns:
+        rows [U + n]; what is added to their scores [U + n]; the batch with targets in [0, U).
+    """
+    own, place = torch.unique(batch.target, return_inverse=True)
+    others = drawn[~torch.isin(drawn, own)]
+    stands_for = max(entities - len(own), 1) / max(len(others), 1)
+    offsets = torch.zeros(len(own) + len(others), device=own.device)
+    offsets[len(own) :] = math.log(stands_for)
+    return torch.cat([own, others]), offsets, replace(batch, target=place)
 
 
 class LinearCrossEntropy(torch.autograd.Function):

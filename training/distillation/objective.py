@@ -42,7 +42,7 @@ class HardLabels(nn.Module):
 
     def reads(self, targets: float) -> float:
         """Return how many entity rows a step reads, at most; ``targets`` per query."""
-        if self.settings.loss == "cross-entropy":
+        if self.settings.loss == "cross-entropy" and self.settings.partition == "all":
             return float("inf")
         return self.settings.batch * (1 + targets) + self.settings.negatives
 
@@ -56,7 +56,8 @@ class HardLabels(nn.Module):
         """L_hard of encoded queries, and the scorer's own regulariser where the recipe has it."""
         settings, batch = self.settings, step.batch
         if settings.loss == "cross-entropy":
-            loss = self.scorer.cross_entropy(query, batch, self._products)
+            drawn = None if settings.partition == "all" else step.negatives
+            loss = self.scorer.cross_entropy(query, batch, self._products, drawn)
         else:
             loss = binary_cross_entropy(
                 self.scorer.score_pairs(query, batch.owner, batch.target),

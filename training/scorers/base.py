@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from training.distillation.losses import LinearCrossEntropy
+from training.distillation.losses import LinearCrossEntropy, sampled_partition
 from training.distillation.queries import Batch
 from training.ops import hyperbolic
 from training.ops.entity_columns import entity_columns
@@ -130,7 +130,11 @@ class Scorer(nn.Module, ABC):
         self.requires_grad_(False).eval()
 
     def cross_entropy(
-        self, query: Any, batch: Batch, products: torch.dtype | None = None
+        self,
+        query: Any,
+        batch: Batch,
+        products: torch.dtype | None = None,
+        drawn: Tensor | None = None,
     ) -> Tensor:
         """1-vs-all cross entropy, mean over the triples: ``logsumexp(s) - s_t``.
 
@@ -141,14 +145,24 @@ class Scorer(nn.Module, ABC):
             query: B encoded queries.
             batch: their targets.
             products: type of the factors of that product, None for theirs; a distance has none.
+            drawn: [N] uniform entities, from which the sum over all is estimated; None sums.
         """
+        rows, offsets = None, None
+        if drawn is not None:
+            rows, offsets, batch = sampled_partition(batch, drawn, self.num_entities)
         table = self.linear_table()
         if table is not None:
+            queries = self.linear_queries(query)
+            if offsets is not None:
+                table = torch.cat([table[rows], offsets.unsqueeze(-1)], -1)
+                queries = torch.cat([queries, torch.ones_like(queries[:, :1])], -1)
             loss: Tensor = LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-                self.linear_queries(query), table, batch, products
+                queries, table, batch, products
             )
             return loss
-        scores = self.score_shared(query)
+        scores = self.score_shared(query, rows)
+        if offsets is not None:
+            scores = scores + offsets
         partition = (scores.logsumexp(-1) * batch.count).sum()
         return (partition - scores[batch.owner, batch.target].sum()) / len(batch.target)
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mulde.errors import CheckpointError, ConfigError
 from mulde.evaluation.metrics import RankingTask
@@ -28,6 +29,7 @@ from training.update.growth import Growth
 from training.update.replay import Replay
 
 Report = Callable[[Progress], None]
+_SAMPLED_FROM = 2
 
 
 @dataclass(frozen=True)
@@ -36,18 +38,23 @@ class UpdateSettings:
 
     Attributes:
         epochs: of the changed queries and as many samples of the others.
-        replay: share of the other queries that an epoch repeats, in [0, 1].
+        replay: share of the other queries that an epoch repeats, in [0, 1]; few changes repeat
+            fewer (``training.update.replay``).
         rate: learning rate as a multiple of the model's own.
         memory: weight gamma of the soft labels of the model as it was, on queries that did not
-            change; 0 leaves them out. Without updated teachers only.
+            change; 0, the default, leaves them out: with replay they gain .001. Without updated
+            teachers only.
         candidates: how many answers the model as it was scores for a query.
+        negatives: entities that stand for all others in a step of cross entropy, beside the
+            targets; a graph with fewer than ``_SAMPLED_FROM`` times as many is summed over whole.
     """
 
     epochs: int = 5
-    replay: float = 0.3
+    replay: float = 1.0
     rate: float = 1.0
-    memory: float = 1.0
+    memory: float = 0.0
     candidates: int = 100
+    negatives: int = 2048
 
 
 def continue_training(
@@ -86,7 +93,7 @@ def continue_training(
         problem = "was trained elsewhere, with a loss that is not known here"
         raise CheckpointError(base, f"{problem}; distil it with mulde distill and update that")
     model, seed = ScorerSettings(**found["model"]), found["seed"]
-    training = shortened(Training(**found["training"]), settings)
+    training = shortened(Training(**found["training"]), settings, growth.graph.num_entities)
     solved = training.loss == "cross-entropy"
     fresh = new_scorer(model, growth.graph, seed)
     scorer = grow(old, fresh, growth, seed, solved=solved).to(device)
@@ -97,17 +104,19 @@ def continue_training(
         "seed": seed,
         "update": {**asdict(settings), **growth.counts, "graph": growth.old.digest, **about},
     }
-    objective = HardLabels(scorer, training)
-    if teachers and distillation is not None:
-        asked = [load_scorer(path, growth.graph)[0].to(device) for path in teachers]
-        identity |= {"distillation": decisive(distillation)}
-        identity["teachers"] = [path.parent.name for path in teachers]
-        objective = Distilled(scorer, training, distillation, asked, folder).to(device)
-    elif settings.memory:
-        objective = _remembering(scorer, training, growth, settings, folder).to(device)
     epochs = Replay(growth.changed, settings.replay)
     if not len(epochs):
         raise ConfigError("--replay", "more, since no query that is left has changed", 0)
+    soft = distillation if teachers else memory_of(settings)
+    objective = HardLabels(scorer, training)
+    if soft is not None:
+        if len(epochs) * settings.epochs < len(growth.queries):
+            soft = replace(soft, ask_every=0)  # all steps together ask fewer queries than there are
+        asked, taught = _asked(teachers, scorer, growth, device)
+        objective = Distilled(scorer, training, soft, asked, folder, taught).to(device)
+    if soft is not None and teachers:
+        identity |= {"distillation": decisive(soft)}
+        identity["teachers"] = [path.parent.name for path in teachers]
     run = Run(
         objective,
         growth.queries.to(device),
@@ -121,8 +130,26 @@ def continue_training(
     return run.fit(report)
 
 
-def shortened(training: Training, settings: UpdateSettings) -> Training:
-    """The model's own training, for the epochs of an update."""
+def _asked(
+    teachers: Sequence[Path], scorer: Scorer, growth: Growth, device: torch.device
+) -> tuple[list[Scorer], Tensor | None]:
+    """Return who gives soft labels, and for which queries; None for all.
+
+    Updated teachers answer all queries, the model as it was those that did not change.
+    """
+    if teachers:
+        return [load_scorer(path, growth.graph)[0].to(device) for path in teachers], None
+    return [copy.deepcopy(scorer)], torch.from_numpy(~growth.changed).to(device)
+
+
+def shortened(training: Training, settings: UpdateSettings, entities: int) -> Training:
+    """The model's own training, for the epochs of an update.
+
+    Cross entropy over many entities is estimated from the targets and some others.
+    """
+    estimated: dict[str, Any] = {}
+    if training.loss == "cross-entropy" and entities > _SAMPLED_FROM * settings.negatives:
+        estimated = {"partition": "negatives", "negatives": settings.negatives}
     return replace(
         training,
         epochs=settings.epochs,
@@ -130,14 +157,15 @@ def shortened(training: Training, settings: UpdateSettings) -> Training:
         validate_every=settings.epochs,
         schedule="cosine",
         warmup=max(training.warmup, 0.05),
+        **estimated,
     )
 
 
-def _remembering(
-    scorer: Scorer, training: Training, growth: Growth, settings: UpdateSettings, folder: Path
-) -> Distilled:
-    """The model as it was teaches the queries that did not change."""
-    memory = Distillation(
+def memory_of(settings: UpdateSettings) -> Distillation | None:
+    """How the model as it was teaches the queries that did not change; None for not at all."""
+    if not settings.memory:
+        return None
+    return Distillation(
         candidates=settings.candidates,
         gamma=settings.memory,
         ask_every=settings.epochs,
@@ -146,5 +174,3 @@ def _remembering(
         scaling=False,
         attention=False,
     )
-    taught = torch.from_numpy(~growth.changed).to(growth.queries.entity.device)
-    return Distilled(scorer, training, memory, [copy.deepcopy(scorer)], folder, taught)

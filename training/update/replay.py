@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mulde.typing import Mask
 
+PER_CHANGE, LEAST = 8, 10_000
+
 
 class Replay:
     """Draws the queries of each epoch.
@@ -17,12 +19,14 @@ class Replay:
     Args:
         changed: [Q], queries that gained or lost an answer.
         share: of the other queries that an epoch repeats, in [0, 1]; another sample each time.
+            Few changes repeat fewer: at most ``PER_CHANGE`` for each, or ``LEAST`` in all.
     """
 
     def __init__(self, changed: Mask, share: float) -> None:
         marks = torch.from_numpy(changed)
         self.changed, self._others = marks.nonzero().squeeze(1), (~marks).nonzero().squeeze(1)
-        self._repeated = round(share * len(self._others))
+        most = max(LEAST, PER_CHANGE * len(self.changed))
+        self._repeated = min(round(share * len(self._others)), most)
 
     def __len__(self) -> int:
         """Queries of an epoch."""

@@ -1,7 +1,8 @@
 """Solve for the vectors of new entities of a bilinear scorer, many at a time.
 
-The objective is that of ``mulde.placement.solver`` without biases: a new entity answers the queries
-of its facts, does not answer a sample of known queries, and stays near the mean of its queries m.
+The objective is that of ``mulde.placement.solver`` with the bias fixed
+(docs/explanation/new-entities.md): a new entity answers the queries of its facts, does not answer a
+sample of known queries, and stays near the mean of its queries m.
 
     sum_i softplus(Z_i - <q_i, z>) + w sum_g softplus(<q_g, z> - Z_g) + pull n |z - m|^2
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 _STEPS = 4
-_PULL = 0.5
+PULL = 0.5
 _ROWS = 4096
 
 
@@ -76,7 +77,7 @@ class _Objective:
         self._known, self._queries, self._owners, self._start = known, queries, owners, start
         self._levels, self._guard_levels = known.levels(queries), known.levels(known.queries)
         counts = torch.bincount(owners, minlength=len(start))
-        self._pull = 2 * _PULL * counts.to(start).unsqueeze(1)
+        self._pull = 2 * PULL * counts.to(start).unsqueeze(1)
         outer = known.queries.unsqueeze(2) * known.queries.unsqueeze(1)
         self._guard_pairs = outer.flatten(1)
 

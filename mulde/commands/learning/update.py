@@ -51,7 +51,7 @@ def update(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over what changed.")] = 5,
     replay: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the other queries in each epoch.")
-    ] = 0.3,
+    ] = 1.0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     overwrite: Annotated[bool, typer.Option(help="Replace an existing bundle.")] = False,
 ) -> None:

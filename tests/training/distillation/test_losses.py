@@ -7,7 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.distillation.losses import LinearCrossEntropy, senior_loss, soft_label_loss
+from training.distillation.losses import (
+    LinearCrossEntropy,
+    sampled_partition,
+    senior_loss,
+    soft_label_loss,
+)
 from training.distillation.queries import Batch, QuerySet
 
 ENTITIES, DIMENSION = 40, 5
@@ -115,3 +120,22 @@ def test_a_query_all_of_whose_candidates_are_ignored_adds_nothing() -> None:
     (gradient,) = torch.autograd.grad(loss, junior)
     assert gradient[0].abs().max() == 0
     assert gradient.isfinite().all()
+
+
+def test_the_sampled_partition_is_the_whole_one_on_average() -> None:
+    """E = 40; the batch has targets 3, 5, 5; 4,000 draws of 8 entities."""
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randn(40, generator=draw)
+    owner, target = torch.tensor([0, 0, 1]), torch.tensor([5, 3, 5])
+    batch = Batch(torch.arange(2), target[:2], target[:2], torch.tensor([2, 1]), owner, target)
+    found = []
+    for _ in range(4000):
+        drawn = torch.randint(40, (8,), generator=draw)
+        rows, offsets, renumbered = sampled_partition(batch, drawn, 40)
+        assert rows[renumbered.target].tolist() == [5, 3, 5]
+        assert offsets[renumbered.target].tolist() == [0, 0, 0]
+        found.append((scores[rows] + offsets).exp().sum())
+    estimate = torch.stack(found)
+    error = estimate.std() / 4000**0.5
+    assert abs(estimate.mean() - scores.exp().sum()) < 4 * error
+    assert error < 0.01 * scores.exp().sum()

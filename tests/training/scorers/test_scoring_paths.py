@@ -110,6 +110,26 @@ def test_cross_entropy_and_its_gradient_are_torchs_own_over_single_triples(
 
 
 @pytest.mark.parametrize(("name", "kind"), ALL)
+def test_cross_entropy_with_every_entity_drawn_once_is_that_over_all(
+    name: ScorerName, kind: Kind
+) -> None:
+    scorer, (entity, relation) = build(name, kind).float(), queries()
+    owner, target = torch.tensor([0, 0, 1, 2, 3, 4, 4]), torch.tensor([3, 5, 0, 11, 2, 0, 1])
+    batch = Batch(torch.arange(5), entity, relation, torch.bincount(owner), owner, target)
+    drawn = torch.randperm(scorer.num_entities, generator=torch.Generator().manual_seed(1))
+    weights = list(scorer.parameters())
+    losses = [
+        scorer.cross_entropy(scorer.query(entity, relation), batch, drawn=d) for d in (None, drawn)
+    ]
+    torch.testing.assert_close(*losses)
+    slopes = [torch.autograd.grad(loss, weights, allow_unused=True) for loss in losses]
+    for whole, estimated in zip(*slopes, strict=True):
+        if whole is not None and estimated is not None:
+            estimated, whole = estimated.to_dense(), whole.to_dense()
+        torch.testing.assert_close(estimated, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "kind"), ALL)
 def test_a_frozen_scorer_scores_as_before_along_every_path(name: ScorerName, kind: Kind) -> None:
     scorer = build(name, kind)
     expected = scorer.score_shared(scorer.query(*queries())).detach()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from training.update.solve import KnownQueries, solve
+from mulde.bundle.table.entity_table import Layout
+from mulde.placement.solver import FrozenModel, place, query_mean
+from mulde.typing import Float64
+from training.update.solve import PULL, KnownQueries, solve
 
 N, D = 5, 6
 
@@ -68,6 +72,36 @@ def test_each_entity_is_solved_as_if_it_were_alone(
         own = queries[owners == entity]
         alone = solve(known, own, torch.zeros(len(own), dtype=torch.long), start[entity, None])
         torch.testing.assert_close(alone[0], together[entity])
+
+
+def test_the_serving_solver_reaches_the_same_minimum(
+    known: KnownQueries, facts: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """``mulde.placement``, in numpy, one entity at a time; no query reads the tail bias here."""
+    queries, owners, _ = facts
+    layout = Layout(D)
+
+    def wide(vectors: Tensor) -> Float64:
+        rows = np.zeros((len(vectors), layout.width + 1))
+        rows[:, layout.spatial] = vectors.numpy()
+        return rows
+
+    guard_levels, levels = (known.levels(asked).numpy() for asked in (known.queries, queries))
+    model = FrozenModel(layout, wide(known.queries), guard_levels, known.weight, PULL, 2.0, 0, 0)
+    means = np.stack([query_mean(model, wide(queries[owners == one])) for one in range(N)])
+    together = solve(known, queries, owners, torch.from_numpy(means))
+    for one in range(N):
+        own = owners == one
+        placed = place(model, wide(queries[own]), levels[own.numpy()])
+        started, least, served = (
+            float(objective(known, (queries, owners, torch.from_numpy(means)), point, one))
+            for point in (
+                torch.from_numpy(means[one]),
+                together[one],
+                torch.from_numpy(placed.as_answer[layout.spatial]),
+            )
+        )
+        assert least - 1e-6 <= served < least + 0.1 * (started - least)
 
 
 def test_the_guard_keeps_a_new_entity_from_answering_known_queries(
