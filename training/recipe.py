@@ -70,8 +70,6 @@ class Training:
         batch: queries per step.
         loss: ``bce`` over a target and shared negatives, or ``cross-entropy`` over all entities.
             An epoch of ``bce`` grows linearly with the graph, one of ``cross-entropy`` does not.
-        partition: ``cross-entropy`` over ``all`` entities, or over the batch's targets and its
-            ``negatives``, which stand for all others.
         penalty: weight of the scorer's own regulariser (N3 of ComplEx, DURA of RESCAL), per triple.
         negatives: uniform random entities that a batch shares.
         negative_weight: total weight of the negatives against a target's 1; absent: ``negatives``.
@@ -84,6 +82,8 @@ class Training:
         precision: of the factors of the products of ``cross-entropy`` with all entities; all sums
             stay fp32. ``bf16`` is used where the processor or GPU multiplies it at a higher rate
             (x86 with avx512_bf16 or amx_bf16, CUDA), elsewhere it is fp32.
+        partition: ``cross-entropy`` over ``all`` entities, or over the batch's targets and its
+            ``negatives``, which stand for all others.
     """
 
     __pydantic_config__ = TABLE
@@ -91,7 +91,6 @@ class Training:
     epochs: Count
     batch: Count = 500
     loss: Literal["bce", "cross-entropy"] = "bce"
-    partition: Literal["all", "negatives"] = "all"
     penalty: NotNegative = 0.0
     negatives: Count = 255
     negative_weight: Positive | None = None
@@ -102,6 +101,7 @@ class Training:
     warmup: Fraction = 0.0
     validate_every: Count = 5
     precision: Literal["fp32", "bf16"] = "fp32"
+    partition: Literal["all", "negatives"] = "all"
 
 
 @dataclass(frozen=True)
