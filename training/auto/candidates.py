@@ -131,12 +131,7 @@ def neighbours(one: Candidate) -> list[Candidate]:
     """Return the candidates that differ from one in a single setting: one step up or down."""
     training = one.training
     weight = training.negative_weight
-    changed = [
-        (f"{one.setting}, twice the epochs", lasting(training, 2 * training.epochs)),
-        (f"{one.setting}, half the epochs", lasting(training, math.ceil(training.epochs / 2))),
-        (f"{one.setting}, half the rate", replace(training, rate=training.rate / 2)),
-        (f"{one.setting}, twice the rate", replace(training, rate=2 * training.rate)),
-    ]
+    changed = list[tuple[str, Training]]()
     for factor in (0.6, 1.6):
         if training.penalty:
             penalty = float(f"{factor * training.penalty:.2g}")
@@ -144,6 +139,12 @@ def neighbours(one: Candidate) -> list[Candidate]:
         if weight is not None:
             moved = float(f"{factor * weight:.2g}")
             changed.append((f"negative_weight {moved:g}", replace(training, negative_weight=moved)))
+    changed += [
+        (f"{one.setting}, half the epochs", lasting(training, math.ceil(training.epochs / 2))),
+        (f"{one.setting}, half the rate", replace(training, rate=training.rate / 2)),
+        (f"{one.setting}, twice the rate", replace(training, rate=2 * training.rate)),
+        (f"{one.setting}, twice the epochs", lasting(training, 2 * training.epochs)),
+    ]
     return [Candidate(one.model, other, setting) for setting, other in changed]
 
 
@@ -175,7 +176,7 @@ def _complex(size: Size, dimension: int) -> Iterator[Candidate]:
         optimiser="adagrad",
         rate=0.1,
     )
-    for penalty in (0.02, 0.005, 0.05, 0.002, 0.15):
+    for penalty in (0.02, 0.05, 0.005, 0.15, 0.002):
         model = ScorerSettings("ComplEx", dimension, "bilinear", spread=0.01)
         yield Candidate(model, replace(training, penalty=penalty), f"penalty {penalty:g}")
 

@@ -21,7 +21,11 @@ from training.recipe import Distillation, Recipe, ScorerSettings, Teacher, Train
 from training.recipe_file import parse_recipe
 
 _LEAST_EPOCHS = 3
-_DISTILLED_COST = 1.6
+_DISTILLED_COST, _FEW_ENTITIES_COST = 1.6, 4.0
+"""Seconds of a distilled epoch against those of a direct one, with thousands of entities and with
+next to none, where the products of a direct step are cheap."""
+
+_THOUSANDS = 2_000
 _LONGER = {"bilinear": 3.0, "linear": 1.5}
 """Epochs of a Junior against those in the race, by score: soft labels delay overfitting."""
 
@@ -106,7 +110,7 @@ def make_plan(
     best, seed = results[0], int(wanted["seed"])
     winner = best.candidate
     variants = _variants(winner, size)
-    training = _junior(best, seconds, len(variants))
+    training = _junior(best, seconds, len(variants), size)
     common = Recipe(
         name=name,
         data=data,
@@ -146,12 +150,14 @@ def _race_row(one: Result) -> dict[str, Any]:
     }
 
 
-def _junior(best: Result, seconds: float, variants: int) -> Training:
+def _junior(best: Result, seconds: float, variants: int, size: Size) -> Training:
     """The Junior's schedule: the epochs that it has time for, beside trials."""
     full = best.candidate.training
     longer = lasting(full, round(_LONGER[best.candidate.model.score] * full.epochs))
     trainings = 1 + (TRIAL * variants if variants > 1 else 0)
-    affordable = best.affordable(seconds / (trainings * _DISTILLED_COST))
+    few = 1 - min(1.0, size.entities / _THOUSANDS)
+    cost = _DISTILLED_COST + few * (_FEW_ENTITIES_COST - _DISTILLED_COST)
+    affordable = best.affordable(seconds / (trainings * cost))
     return lasting(longer, max(_LEAST_EPOCHS, min(longer.epochs, affordable)))
 
 

@@ -4,7 +4,7 @@ Each rung trains the remaining candidates from nothing with three times the epoc
 before, and keeps the better third. So most of the time goes to the models that look best, and a
 candidate's score is always that of a complete learning-rate schedule. (Jamieson and Talwalkar,
 "Non-stochastic best arm identification and hyperparameter optimization", AISTATS 2016.) At the end
-the best candidate's settings are varied, one at a time.
+the best candidate's settings are varied, one at a time, as long as that helps and there is time.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ _TIMING_S = 4.0
 
 _REFINED = 0.5
 """Share of the time, in rungs, for the neighbours of the best candidate."""
+
+_ROUNDS = 3
+"""Most times that the settings of the best candidate are varied."""
 
 Report = Callable[[str, Progress], None]
 
@@ -137,11 +140,14 @@ def run_race(
             key=lambda one: -results[one.name].mrr,
         )
         remaining = order[: max(len(rungs) - 1 - rung, math.ceil(len(order) * _KEPT))]
-    best = _ordered(results)[0]
-    for one in neighbours(best.candidate):
-        if best.cost_s(one.training.epochs) < clock.left_s:
-            tried = trial(one, one.training.epochs, len(rungs) - 1, clock)
-            results[one.name] = replace(tried, longest=tried.epochs)
+    for _ in range(_ROUNDS):
+        best = _ordered(results)[0]
+        for one in neighbours(best.candidate):
+            if one.name not in results and best.cost_s(one.training.epochs) < clock.left_s:
+                tried = trial(one, one.training.epochs, len(rungs) - 1, clock)
+                results[one.name] = replace(tried, longest=tried.epochs)
+        if _ordered(results)[0] is best:
+            break
     return _ordered(results)
 
 

@@ -128,3 +128,28 @@ def test_too_few_queries_choose_no_slot(functional: Graph) -> None:
 
 def test_zero_is_no_step() -> None:
     assert 0 not in STEPS
+
+
+def _by_chance(seed: int) -> RelationPriors:
+    """Priors of random scores on 400 random facts of train and 50 of valid."""
+    generator = np.random.default_rng(seed)
+    triples = generator.integers(0, [60, 2, 60], (450, 3)).astype(np.int32)
+    table = generator.normal(size=(60, 4, 60)).astype(np.float32)
+    names = tuple(f"e{row:02}" for row in range(60))
+    graph = Graph(
+        name="chance",
+        digest="0" * 64,
+        entity_ids=names,
+        entity_labels=names,
+        relation_ids=("r", "s"),
+        relation_labels=("r", "s"),
+        train=triples[:400],
+        valid=triples[400:],
+        test=triples[:0],
+    )
+    valid = RankingTask.of(graph, "valid")
+    return choose_priors(lambda entity, relation: table[entity, relation], graph, valid, 2)
+
+
+def test_few_priors_are_chosen_where_nothing_but_chance_decides() -> None:
+    assert sum(len(_by_chance(seed).slots) for seed in range(8)) <= 6  # of 16

@@ -94,8 +94,9 @@ def choose_priors(
     """Choose up to ``count`` slots or groups and their weights on valid, one after the other.
 
     A relation's weight is the step with the greatest gain of MRR on the half of its queries of
-    valid that gains less, and 0 where no step helps both halves or a half is too small. The slot is
-    the one whose weights gain most together.
+    valid that gains less, among those that gain more than one standard error; it is 0 where no step
+    does and helps both halves, or a half is too small. The slot is the one whose weights gain most
+    together, and it is left out if that is less than two standard errors.
 
     Args:
         scores: of the model as it would be served without priors.
@@ -178,16 +179,25 @@ def _gains(scores: Scores, valid: RankingTask, columns: Float32) -> Float64:
 
 
 def _weights(gains: Float64, relation: Rows, rows: int) -> tuple[Float32, Float64]:
-    """Weights [C, 2R], and their gain of MRR over all queries, [C]."""
+    """Weights [C, 2R], and their gain of MRR over all queries, [C]; 0 where it may be chance."""
     weights = np.zeros((len(gains), rows), np.float32)
-    gained = np.zeros(len(gains))
+    gained = np.zeros((len(gains), gains.shape[2]))
     for row in np.unique(relation):
-        mine = gains[:, :, relation == row]
-        if mine.shape[2] < 2 * FEWEST:
+        queries = np.flatnonzero(relation == row)
+        if len(queries) < 2 * FEWEST:
             continue
+        mine = gains[:, :, queries]
         lesser = np.minimum(mine[:, :, 0::2].mean(2), mine[:, :, 1::2].mean(2))
+        lesser[mine.mean(2) <= _error(mine)] = 0
         for place, at in enumerate(lesser.argmax(1)):
             if lesser[place, at] > 0:
                 weights[place, row] = STEPS[at]
-                gained[place] += mine[place, at].sum() / gains.shape[2]
-    return weights, gained
+                gained[place, queries] = mine[place, at]
+    mean = gained.mean(1)
+    return weights, np.where(mean > 2 * _error(gained), mean, 0)
+
+
+def _error(gains: Float64) -> Float64:
+    """Standard error of the mean over the last axis."""
+    error: Float64 = gains.std(-1) / np.sqrt(gains.shape[-1])
+    return error
