@@ -35,8 +35,9 @@ from training.rules.walks import Walks
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "explain"
-SOURCES = ("paths", "similar", "both")
+SOURCES = ("supporting", "paths", "similar", "all")
 DRAWS = 5
+EACH = {"paths": 3, "similar": 3, "supporting": 3}
 _ASKED, _TIMED = 10, 300
 _UNREACHED = -1e9
 
@@ -84,7 +85,7 @@ class _Removal:
     ) -> Iterator[tuple[str, tuple[float, float, int]]]:
         """Source, and fall of the score without named facts, without random ones, facts removed."""
         one = (np.array([value]) for value in (head, relation, tail))
-        found = explain(self._engine, *one, paths=3, similar=3, check=lambda: None)
+        found = explain(self._engine, *one, **EACH, check=lambda: None)
         sides = ((tail, head, relation, False), (head, tail, relation + self._count, True))
         for entity, other, asked, backwards in sides:
             facts = self._facts(entity, (asked + self._count) % (2 * self._count), other)
@@ -147,7 +148,14 @@ def _named(
         like = {(relation, tail) for head, tail in pairs if head == entity}
     else:
         like = {(relation + count, head) for head, tail in pairs if tail == entity}
-    return {"paths": near, "similar": like, "both": near | like}
+    supporting, own = found.supporting, set[tuple[int, int]]()
+    columns = supporting.heads, supporting.relations, supporting.tails
+    for head, direction, tail in zip(*(one.tolist() for one in columns), strict=True):
+        if head == entity:
+            own.add((direction, tail))
+        if tail == entity:
+            own.add((direction + count, head))
+    return {"supporting": own, "paths": near, "similar": like, "all": own | near | like}
 
 
 def _summary(rows: list[tuple[float, float, int]]) -> dict[str, float]:
@@ -181,7 +189,7 @@ def _timed(engine: Engine, generator: np.random.Generator) -> dict[str, float]:
         answers = engine.predict([entity], [asked], _ASKED, exclude_known=True).rows
         head, relation = np.full(len(answers), entity), np.full(len(answers), asked)
         start = thread_time()
-        explain(engine, head, relation, answers, paths=3, similar=3, check=lambda: None)
+        explain(engine, head, relation, answers, **EACH, check=lambda: None)
         seconds.append(thread_time() - start)
     first, *others = (1e3 * one for one in seconds)
     p50, p99, most = np.percentile(others, [50, 99, 100])

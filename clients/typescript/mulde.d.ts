@@ -304,6 +304,8 @@ export interface Explanation {
   paths_cut: boolean;
   /** Similar known facts, the nearest first. */
   similar_facts: Array<SimilarFact>;
+  /** Known facts of head and tail that the score rests on, the greatest support first. */
+  supporting_facts: Array<SupportingFact>;
 }
 
 /** An entity or relation by its names. */
@@ -348,6 +350,18 @@ export interface SimilarFact {
   distance: number;
 }
 
+/** A known fact of the triple's head or tail that its score rests on. */
+export interface SupportingFact {
+  /** Its head. */
+  head?: NamedItem;
+  /** Its relation. */
+  relation?: NamedItem;
+  /** Its tail. */
+  tail?: NamedItem;
+  /** Cosine of what the fact says of the entity's place and what the triple asks of it: above 0 and at most 1. */
+  support: number;
+}
+
 /** Triples to explain. */
 export interface ExplainRequest {
   /** Which model. Default: the only one. */
@@ -362,6 +376,8 @@ export interface ExplainRequest {
   paths?: number;
   /** Most similar facts of each triple. Default: 3. Limit: 0 to 20. */
   similar?: number;
+  /** Most supporting facts of each triple. Default: 3. Limit: 0 to 20. */
+  supporting?: number;
 }
 
 /** The nearest entities. The score is minus the hyperbolic distance, so 0 is the greatest there can be. */

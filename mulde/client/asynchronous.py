@@ -168,6 +168,7 @@ class AsyncClient:
         *,
         paths: int | None = None,
         similar: int | None = None,
+        supporting: int | None = None,
         **given: Unpack[ModelKeywords],
     ) -> Explanations:
         """Known facts that speak for and against each triple; the model needs known facts.
@@ -178,9 +179,12 @@ class AsyncClient:
             tails: likewise.
             paths: most paths of each triple; default: 3.
             similar: most similar facts of each triple; default: 3.
+            supporting: most supporting facts of each triple; default: 3.
             **given: see ``keywords.ModelKeywords``.
         """
-        request = requests.explain(heads, relations, tails, paths, similar, given)
+        request = requests.explain(
+            heads, relations, tails, given, paths=paths, similar=similar, supporting=supporting
+        )
         return await self.send(request, given.get("timeout_s"))
 
     async def similar(

@@ -80,6 +80,7 @@ class Explanation:
         paths: the most confident first.
         paths_cut: whether there were too many facts around to look at all walks.
         similar: known facts of the same relation with near entities, and their distances.
+        supporting: known facts of head and tail that the score rests on, and their support.
     """
 
     head: NamedItem
@@ -97,6 +98,7 @@ class Explanation:
     paths: tuple[SupportingPath, ...]
     paths_cut: bool
     similar: tuple[tuple[KnownFact, float], ...]
+    supporting: tuple[tuple[KnownFact, float], ...]
 
     @classmethod
     def of(cls, message: prediction_pb2.Explanation) -> Explanation:
@@ -119,6 +121,7 @@ class Explanation:
             paths=tuple(_path(head, one) for one in message.paths),
             paths_cut=message.paths_cut,
             similar=tuple(_similar(relation, one) for one in message.similar_facts),
+            supporting=tuple(_supporting(one) for one in message.supporting_facts),
         )
 
     @property
@@ -130,6 +133,7 @@ class Explanation:
         """What speaks for and against the triple, one sentence each; the verdict first."""
         return [
             self._verdict(),
+            *(f"Rests on: {fact.text} (support {share:.2f})." for fact, share in self.supporting),
             *(f"Path: {path.text}." for path in self.paths),
             *self._missing_paths(),
             *(f"Similar fact: {fact.text} (distance {far:.2f})." for fact, far in self.similar),
@@ -221,3 +225,8 @@ def _path(head: NamedItem, message: prediction_pb2.ExplanationPath) -> Supportin
 def _similar(relation: NamedItem, message: prediction_pb2.SimilarFact) -> tuple[KnownFact, float]:
     fact = KnownFact(NamedItem.of(message.head), relation, NamedItem.of(message.tail))
     return fact, message.distance
+
+
+def _supporting(message: prediction_pb2.SupportingFact) -> tuple[KnownFact, float]:
+    parts = (NamedItem.of(one) for one in (message.head, message.relation, message.tail))
+    return KnownFact(*parts), message.support

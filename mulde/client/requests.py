@@ -124,19 +124,17 @@ def explain(
     heads: Names,
     relations: Names,
     tails: Names,
-    paths: int | None,
-    similar: int | None,
     given: ModelKeywords,
+    **most: int | None,
 ) -> Request[Explanations]:
-    """Explain."""
+    """Explain; ``most`` of "paths", "similar" and "supporting"."""
     asked = names(heads)
     message = prediction_pb2.ExplainRequest(
         model=selector(given),
         heads=asked,
         relations=paired(relations, asked),
         tails=paired(tails, asked),
-        paths=paths,
-        similar=similar,
+        **most,
     )
     response = prediction_pb2.ExplainResponse
     return Request(_PREDICTION + "Explain", message, response, Explanations.of)

@@ -167,6 +167,7 @@ class Client:
         *,
         paths: int | None = None,
         similar: int | None = None,
+        supporting: int | None = None,
         **given: Unpack[ModelKeywords],
     ) -> Explanations:
         """Known facts that speak for and against each triple; the model needs known facts.
@@ -177,9 +178,12 @@ class Client:
             tails: likewise.
             paths: most paths of each triple; default: 3.
             similar: most similar facts of each triple; default: 3.
+            supporting: most supporting facts of each triple; default: 3.
             **given: see ``keywords.ModelKeywords``.
         """
-        request = requests.explain(heads, relations, tails, paths, similar, given)
+        request = requests.explain(
+            heads, relations, tails, given, paths=paths, similar=similar, supporting=supporting
+        )
         return self.send(request, given.get("timeout_s"))
 
     def similar(

@@ -177,20 +177,22 @@ class ScoreTriplesResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelVersion, _Mapping]] = ..., codes: _Optional[_Iterable[int]] = ..., errors: _Optional[_Iterable[_Union[_common_pb2.QueryError, _Mapping]]] = ..., scores: _Optional[_Iterable[float]] = ..., tail_scores: _Optional[_Iterable[float]] = ..., head_scores: _Optional[_Iterable[float]] = ..., plausibilities: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., known_facts: _Optional[_Union[_common_pb2.KnownFacts, str]] = ..., tail_ranks: _Optional[_Iterable[float]] = ..., head_ranks: _Optional[_Iterable[float]] = ..., base_rate: _Optional[float] = ..., self_loops: _Optional[_Iterable[bool]] = ..., placements: _Optional[_Iterable[_Union[Placement, _Mapping]]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("model", "heads", "relations", "tails", "paths", "similar")
+    __slots__ = ("model", "heads", "relations", "tails", "paths", "similar", "supporting")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     HEADS_FIELD_NUMBER: _ClassVar[int]
     RELATIONS_FIELD_NUMBER: _ClassVar[int]
     TAILS_FIELD_NUMBER: _ClassVar[int]
     PATHS_FIELD_NUMBER: _ClassVar[int]
     SIMILAR_FIELD_NUMBER: _ClassVar[int]
+    SUPPORTING_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelSelector
     heads: _containers.RepeatedScalarFieldContainer[str]
     relations: _containers.RepeatedScalarFieldContainer[str]
     tails: _containers.RepeatedScalarFieldContainer[str]
     paths: int
     similar: int
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., paths: _Optional[int] = ..., similar: _Optional[int] = ...) -> None: ...
+    supporting: int
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelSelector, _Mapping]] = ..., heads: _Optional[_Iterable[str]] = ..., relations: _Optional[_Iterable[str]] = ..., tails: _Optional[_Iterable[str]] = ..., paths: _Optional[int] = ..., similar: _Optional[int] = ..., supporting: _Optional[int] = ...) -> None: ...
 
 class NamedItem(_message.Message):
     __slots__ = ("id", "label")
@@ -234,8 +236,20 @@ class SimilarFact(_message.Message):
     distance: float
     def __init__(self, head: _Optional[_Union[NamedItem, _Mapping]] = ..., tail: _Optional[_Union[NamedItem, _Mapping]] = ..., distance: _Optional[float] = ...) -> None: ...
 
+class SupportingFact(_message.Message):
+    __slots__ = ("head", "relation", "tail", "support")
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    SUPPORT_FIELD_NUMBER: _ClassVar[int]
+    head: NamedItem
+    relation: NamedItem
+    tail: NamedItem
+    support: float
+    def __init__(self, head: _Optional[_Union[NamedItem, _Mapping]] = ..., relation: _Optional[_Union[NamedItem, _Mapping]] = ..., tail: _Optional[_Union[NamedItem, _Mapping]] = ..., support: _Optional[float] = ...) -> None: ...
+
 class Explanation(_message.Message):
-    __slots__ = ("head", "relation", "tail", "tail_score", "head_score", "tail_prior", "head_prior", "plausibility", "known", "known_tails", "known_heads", "self_loop", "paths", "paths_cut", "similar_facts")
+    __slots__ = ("head", "relation", "tail", "tail_score", "head_score", "tail_prior", "head_prior", "plausibility", "known", "known_tails", "known_heads", "self_loop", "paths", "paths_cut", "similar_facts", "supporting_facts")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     RELATION_FIELD_NUMBER: _ClassVar[int]
     TAIL_FIELD_NUMBER: _ClassVar[int]
@@ -251,6 +265,7 @@ class Explanation(_message.Message):
     PATHS_FIELD_NUMBER: _ClassVar[int]
     PATHS_CUT_FIELD_NUMBER: _ClassVar[int]
     SIMILAR_FACTS_FIELD_NUMBER: _ClassVar[int]
+    SUPPORTING_FACTS_FIELD_NUMBER: _ClassVar[int]
     head: NamedItem
     relation: NamedItem
     tail: NamedItem
@@ -266,7 +281,8 @@ class Explanation(_message.Message):
     paths: _containers.RepeatedCompositeFieldContainer[ExplanationPath]
     paths_cut: bool
     similar_facts: _containers.RepeatedCompositeFieldContainer[SimilarFact]
-    def __init__(self, head: _Optional[_Union[NamedItem, _Mapping]] = ..., relation: _Optional[_Union[NamedItem, _Mapping]] = ..., tail: _Optional[_Union[NamedItem, _Mapping]] = ..., tail_score: _Optional[float] = ..., head_score: _Optional[float] = ..., tail_prior: _Optional[float] = ..., head_prior: _Optional[float] = ..., plausibility: _Optional[float] = ..., known: bool = ..., known_tails: _Optional[int] = ..., known_heads: _Optional[int] = ..., self_loop: bool = ..., paths: _Optional[_Iterable[_Union[ExplanationPath, _Mapping]]] = ..., paths_cut: bool = ..., similar_facts: _Optional[_Iterable[_Union[SimilarFact, _Mapping]]] = ...) -> None: ...
+    supporting_facts: _containers.RepeatedCompositeFieldContainer[SupportingFact]
+    def __init__(self, head: _Optional[_Union[NamedItem, _Mapping]] = ..., relation: _Optional[_Union[NamedItem, _Mapping]] = ..., tail: _Optional[_Union[NamedItem, _Mapping]] = ..., tail_score: _Optional[float] = ..., head_score: _Optional[float] = ..., tail_prior: _Optional[float] = ..., head_prior: _Optional[float] = ..., plausibility: _Optional[float] = ..., known: bool = ..., known_tails: _Optional[int] = ..., known_heads: _Optional[int] = ..., self_loop: bool = ..., paths: _Optional[_Iterable[_Union[ExplanationPath, _Mapping]]] = ..., paths_cut: bool = ..., similar_facts: _Optional[_Iterable[_Union[SimilarFact, _Mapping]]] = ..., supporting_facts: _Optional[_Iterable[_Union[SupportingFact, _Mapping]]] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
     __slots__ = ("model", "codes", "errors", "explanations", "has_rules")

@@ -16,6 +16,7 @@ from mulde.v1 import prediction_pb2
 from serving.engine.explanation.explain import TripleExplanations, explain
 from serving.engine.explanation.paths import NO_ENTITY, FoundPaths
 from serving.engine.explanation.similar_facts import SimilarFacts
+from serving.engine.explanation.supporting_facts import SupportingFacts
 from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import LabelCache, Resolved
 from serving.registry.model import Model
@@ -43,7 +44,7 @@ def explain_triples(
         InvalidArgument: naming the field.
         Unsupported: if the bundle has no known facts.
     """
-    paths, similar = (_read_count(request, field) for field in ("paths", "similar"))
+    most = {field: _read_count(request, field) for field in ("paths", "similar", "supporting")}
     resolved, triples = _read_triples(request, model, limits)
     if model.engine.amendments.known is None:
         raise Unsupported("heads", "known facts, so that it cannot explain answers")
@@ -52,7 +53,7 @@ def explain_triples(
         return triples[0][start:stop], triples[1][start:stop], triples[2][start:stop]
 
     def run(parts: Sequence[Part]) -> list[list[prediction_pb2.Explanation]]:
-        return [_explain(model, one, paths, similar, call) for one in parts]
+        return [_explain(model, one, most, call) for one in parts]
 
     call.queries, call.failed = resolved.size, len(resolved.errors)
     chunks = batcher.run(part, run, len(triples[0]), call, kind=("explain", call.model))
@@ -96,9 +97,9 @@ def _read_triples(
 
 
 def _explain(
-    model: Model, triples: Part, paths: int, similar: int, call: Call
+    model: Model, triples: Part, most: dict[str, int], call: Call
 ) -> list[prediction_pb2.Explanation]:
-    found = explain(model.engine, *triples, paths=paths, similar=similar, check=call.check)
+    found = explain(model.engine, *triples, **most, check=call.check)
     return _Messages(model, triples, found).all()
 
 
@@ -110,6 +111,8 @@ class _Messages:
         self._triples, self._found = triples, found
         heads, relations, tails = triples
         entities = [heads, tails, found.similar.heads, found.similar.tails]
+        entities += [found.supporting.heads, found.supporting.tails]
+        relations = np.concatenate([relations, found.supporting.relations])
         if found.paths is not None and self._rules is not None:
             entities.append(found.paths.between[found.paths.between != NO_ENTITY])
             steps = self._rules.steps[found.paths.rules]
@@ -137,6 +140,7 @@ class _Messages:
             known_heads=found.known_heads[place],
             self_loop=found.self_loops[place],
             similar_facts=self._similar(found.similar, place),
+            supporting_facts=self._supporting(found.supporting, place),
         )
         if found.paths is not None:
             message.paths.extend(self._paths(found.paths, place, relation, tail))
@@ -175,6 +179,19 @@ class _Messages:
                 head=self._entities[int(found.heads[fact])],
                 tail=self._entities[int(found.tails[fact])],
                 distance=found.distances[fact],
+            )
+            for fact in range(int(found.offsets[place]), int(found.offsets[place + 1]))
+        ]
+
+    def _supporting(
+        self, found: SupportingFacts, place: int
+    ) -> list[prediction_pb2.SupportingFact]:
+        return [
+            prediction_pb2.SupportingFact(
+                head=self._entities[int(found.heads[fact])],
+                relation=self._relations[int(found.relations[fact])],
+                tail=self._entities[int(found.tails[fact])],
+                support=found.support[fact],
             )
             for fact in range(int(found.offsets[place]), int(found.offsets[place + 1]))
         ]

@@ -15,6 +15,7 @@ from mulde.bundle.facts.known_facts import KnownFacts
 from mulde.cli import app
 from mulde.client import AsyncClient, Client
 from mulde.errors import InvalidArgument, UnknownEntity, Unsupported
+from mulde.typing import Float64
 from serving.engine.engine import Engine
 from tests.support.server import ServerProcess, server
 from tests.support.toy import Toy, toy_bundle
@@ -51,14 +52,17 @@ def test_every_fact_that_is_named_is_a_known_fact(client: Client, explained: Toy
     found = client.explain(*(list(column) for column in zip(*asked, strict=True)), paths=20)
     paths = [path for one in found for path in one.paths]
     similar = [fact for one in found for fact, _ in one.similar]
+    supporting = [fact for one in found for fact, _ in one.supporting]
+    assert len(supporting) > 2 * len(asked)
     assert len(paths) > 50
     assert len(similar) == 3 * len(asked)
-    for fact in [*similar, *(fact for path in paths for fact in path.facts)]:
+    for fact in [*similar, *supporting, *(fact for path in paths for fact in path.facts)]:
         assert (fact.head.id, fact.relation.id, fact.tail.id) in facts
     for (head, relation, tail), one in zip(asked, found, strict=True):
         assert (one.head.id, one.relation.id, one.tail.id) == (head, relation, tail)
         assert one.known
         shown = [(fact.head.id, fact.relation.id, fact.tail.id) for fact, _ in one.similar]
+        shown += [(fact.head.id, fact.relation.id, fact.tail.id) for fact, _ in one.supporting]
         assert (head, relation, tail) not in shown
         for path in one.paths:
             ends = {path.facts[0].head.id, path.facts[0].tail.id}
@@ -92,6 +96,43 @@ def test_similar_facts_are_nearest_first_and_of_near_entities(
     assert all(fact.head.id in near or fact.tail.id in far for fact, _ in one.similar)
 
 
+def test_supporting_facts_are_those_whose_query_points_as_the_triple_asks(
+    client: Client, explained: Toy
+) -> None:
+    engine = Engine.open(explained.path)
+    head, relation, tail = explained.triples[0].tolist()
+
+    def direction(entity: int, asked: int) -> Float64:
+        vector = engine.encode(np.array([entity]), np.array([asked]), priors=False).vector[0]
+        spatial = vector[engine.manifest.layout.spatial].astype(np.float64)
+        unit: Float64 = spatial / np.linalg.norm(spatial)
+        return unit
+
+    support: dict[tuple[str, str, str], float] = {}
+    for place, (h, r, t) in enumerate(explained.triples.tolist()):
+        seen = []
+        for entity, other, asked in ((tail, head, relation), (head, tail, relation + R)):
+            wanted = direction(other, asked)
+            seen += [float(wanted @ direction(h, r))] if t == entity else []
+            seen += [float(wanted @ direction(t, r + R))] if h == entity else []
+        if seen and max(seen) > 0 and place:
+            support[names(explained, place)] = max(seen)
+    best = sorted(support, key=lambda fact: -support[fact])[:20]
+    found = client.explain(*names(explained, 0), supporting=20)[0].supporting
+    assert [(one.head.id, one.relation.id, one.tail.id) for one, _ in found] == best
+    np.testing.assert_allclose([share for _, share in found], [support[one] for one in best], 1e-6)
+
+
+def test_an_entity_of_many_facts_is_looked_at_evenly(tmp_path: Path) -> None:
+    facts = [(0, relation, other) for relation in range(R) for other in range(1, 60)]
+    facts += [(1, 0, 2)]
+    toy = toy_bundle(tmp_path / "hub", entities=60, relations=R, facts=np.array(facts, np.int32))
+    found = mulde.load(toy.path).explain("Q0000000", "P0", "Q0000003", supporting=20)[0].supporting
+    assert len(found) == 20
+    assert {fact.head.id for fact, _ in found} == {"Q0000000"}
+    assert len({fact.relation.id for fact, _ in found}) > 1
+
+
 def test_other_known_facts_are_counted(client: Client, explained: Toy) -> None:
     head, relation, tail = names(explained, 0)
     known = KnownFacts.build(explained.triples, 60, R)
@@ -111,7 +152,12 @@ def test_one_unknown_name_fails_its_triple_alone(client: Client, explained: Toy)
 
 @pytest.mark.parametrize(
     ("given", "field"),
-    [({"paths": 21}, "paths"), ({"paths": -1}, "paths"), ({"similar": 21}, "similar")],
+    [
+        ({"paths": 21}, "paths"),
+        ({"paths": -1}, "paths"),
+        ({"similar": 21}, "similar"),
+        ({"supporting": 21}, "supporting"),
+    ],
 )
 def test_more_than_the_limits_is_refused(
     client: Client, explained: Toy, given: dict[str, int], field: str
@@ -128,8 +174,8 @@ def test_more_triples_than_the_limit_are_refused(client: Client, explained: Toy)
 
 
 def test_none_of_each_leaves_scores_alone(client: Client, explained: Toy) -> None:
-    one = client.explain(*names(explained, 0), paths=0, similar=0)[0]
-    assert (one.paths, one.similar) == ((), ())
+    one = client.explain(*names(explained, 0), paths=0, similar=0, supporting=0)[0]
+    assert (one.paths, one.similar, one.supporting) == ((), (), ())
 
 
 async def ask(address: str, triple: tuple[str, str, str]) -> list[str]:

@@ -134,7 +134,7 @@ def heavy(bundle: Path) -> list[tuple[str, Message]]:
         ("ScoreTriples", scores(**many, tails=names(1024), ranks=True)),
         ("SimilarEntities", similar(entities=names(1024), k=1000)),
         ("SimilarEntities", similar(entities=names(40), k=1000, filter=filters[0])),
-        ("Explain", explain(**triples, paths=20, similar=20)),
+        ("Explain", explain(**triples, paths=20, similar=20, supporting=20)),
         (
             "/mulde.v1.VocabularyService/SearchEntities",
             search(queries=[f"{text}x" for text in typed], page_size=100),

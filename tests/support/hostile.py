@@ -46,7 +46,8 @@ TWIN = "\x1b[7mtwin\u202e"
 TWINS = 12
 
 LONGEST_TEXT = "D" * MAX_DESCRIPTION_BYTES
-"""The description of the longest name."""
+DESCRIBED = HOSTILE[10]
+"""The entity with the longest description; that of others is their name."""
 
 
 def hostile_bundle(folder: Path) -> Toy:
@@ -59,7 +60,7 @@ def hostile_bundle(folder: Path) -> Toy:
         (toy.path / name).unlink()
     vocabulary.write(toy.path / VOCABULARY)
     SearchIndex.build(vocabulary.entities.labels).write(toy.path / SEARCH)
-    texts = [name.replace("A" * MAX_BYTES, LONGEST_TEXT) for name in ids]
+    texts = [LONGEST_TEXT if name == DESCRIBED else name for name in ids]
     Descriptions.build(texts).write(toy.path / DESCRIPTIONS)
     reseal(toy.path)
     return toy

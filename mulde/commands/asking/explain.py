@@ -31,6 +31,7 @@ def explain(
     tail: Name,
     paths: Annotated[int, typer.Option(help="Most paths of known facts.")] = 3,
     similar: Annotated[int, typer.Option(help="Most similar known facts.")] = 3,
+    supporting: Annotated[int, typer.Option(help="Most known facts that the score rests on.")] = 3,
     *,
     selected: Selected,
     server: ServerOptions,
@@ -38,7 +39,8 @@ def explain(
 ) -> None:
     """Why is this fact an answer? Known facts that speak for and against it."""
     with server.connect() as client:
-        found = client.explain(head, relation, tail, paths=paths, similar=similar, **vars(selected))
+        most = {"paths": paths, "similar": similar, "supporting": supporting}
+        found = client.explain(head, relation, tail, **most, **vars(selected))
     explanation = found[0]
     if as_json:
         about = {"model": found.model, "has_rules": found.has_rules}

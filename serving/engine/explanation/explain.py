@@ -1,4 +1,4 @@
-"""Explain triples: score, prior and plausibility, paths of known facts, similar known facts.
+"""Explain triples: score, prior, plausibility; facts that support them, paths, similar facts.
 
 Shape letters: B triples.
 """
@@ -13,6 +13,7 @@ from mulde.typing import Float64, Mask, Rows
 from serving.engine.engine import Engine
 from serving.engine.explanation.paths import Check, FoundPaths, find_paths
 from serving.engine.explanation.similar_facts import SimilarFacts, find_similar_facts
+from serving.engine.explanation.supporting_facts import SupportingFacts, find_supporting_facts
 from serving.engine.scoring import priors_of
 from serving.engine.triples import plausibilities
 
@@ -31,6 +32,7 @@ class TripleExplanations:
         self_loops: [B], see ``Engine.self_loops``.
         paths: None where the bundle has no rules.
         similar: known facts like the triple.
+        supporting: known facts of head and tail that the score rests on.
     """
 
     tail_scores: Float64
@@ -44,6 +46,7 @@ class TripleExplanations:
     self_loops: Mask
     paths: FoundPaths | None
     similar: SimilarFacts
+    supporting: SupportingFacts
 
 
 def explain(
@@ -54,6 +57,7 @@ def explain(
     *,
     paths: int,
     similar: int,
+    supporting: int,
     check: Check,
 ) -> TripleExplanations:
     """Explain triples [B] of an engine that has known facts; relations in [0, R).
@@ -65,6 +69,7 @@ def explain(
         tails: [B] rows.
         paths: most paths of a triple.
         similar: most similar facts of a triple.
+        supporting: most supporting facts of a triple.
         check: called between steps; what it raises ends the work.
     """
     bundle, facts = engine.bundle, engine.amendments.known
@@ -94,6 +99,7 @@ def explain(
         self_loops=engine.self_loops(*triples),
         paths=found,
         similar=find_similar_facts(engine, *triples, similar),
+        supporting=find_supporting_facts(engine, *triples, supporting),
     )
 
 

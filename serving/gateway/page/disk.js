@@ -29,6 +29,8 @@ export const PALETTE = [
   "#4477aa", "#ee6677", "#228833", "#b8860b", "#2a9fbf", "#aa3377", "#7a6fd0", "#e08030", "#4b9b8e", "#b05050", "#6b8e23", "#8a8a8a", "#d81b60",
 ];
 
+const UNIFORMS = ["u", "v", "size", "scale", "dot", "lit", "palette"];
+
 export class Disk {
   // x, y: Int16Array of places; groups, weights: Uint8Array; order: rows, those to draw first in front.
   constructor(canvas, { x, y, groups, weights, order }) {
@@ -43,6 +45,9 @@ export class Disk {
     this.scale = 0.95;
     this.lit = new Int16Array(0);
     this.program = link(this.gl);
+    this.uniforms = Object.fromEntries(UNIFORMS.map((name) => [name, this.gl.getUniformLocation(this.program, name)]));
+    this.gl.useProgram(this.program);
+    this.gl.uniform3fv(this.uniforms.palette, PALETTE.flatMap(rgb));
     const ordered = new Int16Array(2 * x.length);
     order.forEach((row, i) => { ordered[2 * i] = x[row]; ordered[2 * i + 1] = y[row]; });
     const sorted = (values) => Uint8Array.from(order, (row) => values[row]);
@@ -73,9 +78,10 @@ export class Disk {
     this.markedCount = rows.length;
   }
 
-  // Draw the first `most` points, and all that are lit up.
+  // Draw the first `most` points, and all that are lit up: two calls at most. The points lie in buffers
+  // of the graphics card; a frame sends the numbers of the Möbius transformation alone.
   draw(most = this.count) {
-    const { gl, canvas, program } = this;
+    const { gl, canvas, uniforms } = this;
     const ratio = devicePixelRatio || 1;
     const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -84,19 +90,16 @@ export class Disk {
     gl.clear(gl.COLOR_BUFFER_BIT);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    gl.useProgram(program);
-    const place = (name) => gl.getUniformLocation(program, name);
-    gl.uniform2f(place("u"), ...this.u);
-    gl.uniform2f(place("v"), ...this.v);
-    gl.uniform2f(place("size"), width, height);
-    gl.uniform1f(place("scale"), this.scale);
-    gl.uniform1f(place("dot"), ratio * Math.min(6, 1.2 * Math.sqrt(this.scale)) * Math.max(1.3, Math.min(3, 60 / Math.sqrt(this.count))));
-    gl.uniform3fv(place("palette"), PALETTE.flatMap(rgb));
-    gl.uniform1f(place("lit"), 0);
+    gl.uniform2f(uniforms.u, ...this.u);
+    gl.uniform2f(uniforms.v, ...this.v);
+    gl.uniform2f(uniforms.size, width, height);
+    gl.uniform1f(uniforms.scale, this.scale);
+    gl.uniform1f(uniforms.dot, ratio * Math.min(6, 1.2 * Math.sqrt(this.scale)) * Math.max(1.3, Math.min(3, 60 / Math.sqrt(this.count))));
+    gl.uniform1f(uniforms.lit, 0);
     gl.bindVertexArray(this.all);
     gl.drawArrays(gl.POINTS, 0, Math.min(most, this.count));
     if (!this.marked) return;
-    gl.uniform1f(place("lit"), 1);
+    gl.uniform1f(uniforms.lit, 1);
     gl.bindVertexArray(this.marked);
     gl.drawArrays(gl.POINTS, 0, this.markedCount);
   }

@@ -17,6 +17,7 @@ export async function explanation([head, relation, tail], key) {
 
 function whole(one, hasRules) {
   return [
+    one.supporting_facts.length ? make("p", {}, "The score rests most on: ", one.supporting_facts.flatMap((fact, i) => [i ? "; " : "", entity(fact.head), " → ", named(fact.relation.label), " → ", entity(fact.tail)])) : null,
     one.paths.length ? make("ul", { class: "plain" }, one.paths.map((path) => make("li", {}, steps(one, path), measured(one, path)))) : null,
     one.paths.length ? null : make("p", {}, hasRules ? "No known facts connect the two in a way that often means this." : "This model was exported without rules, so no paths are shown."),
     one.similar_facts.length ? make("p", {}, "Known facts like this one: ", one.similar_facts.flatMap((fact, i) => [i ? "; " : "", entity(fact.head), " → ", entity(fact.tail)])) : null,

@@ -27,6 +27,37 @@ INK = """() => {
 }"""
 
 
+FRAMES = """async (count) => {
+  const { Disk } = await import("./disk.js");
+  const canvas = document.createElement("canvas");
+  document.body.append(canvas);
+  const x = new Int16Array(count), y = new Int16Array(count);
+  for (let i = 0; i < count; i++) {
+    const far = 32000 * Math.sqrt(Math.random()), angle = 2 * Math.PI * Math.random();
+    x[i] = far * Math.cos(angle);
+    y[i] = far * Math.sin(angle);
+  }
+  const weights = new Uint8Array(count).fill(30), groups = Uint8Array.from(x, (_, i) => i % 11);
+  const disk = new Disk(canvas, { x, y, groups, weights, order: Uint32Array.from(x.keys()) });
+  disk.draw();
+  const seen = { frames: 60, drawArrays: 0, bufferData: 0, getUniformLocation: 0 }, times = [];
+  for (const name of ["drawArrays", "bufferData", "getUniformLocation"]) {
+    const own = disk.gl[name].bind(disk.gl);
+    disk.gl[name] = (...given) => { seen[name]++; return own(...given); };
+  }
+  for (let frame = 0; frame < seen.frames; frame++) {
+    await new Promise(requestAnimationFrame);
+    const begun = performance.now();
+    disk.move([0, 0], [0.01, 0]);
+    disk.draw();
+    times.push(performance.now() - begun);
+  }
+  seen.median_ms = times.sort((one, other) => one - other)[seen.frames / 2];
+  seen.p95_ms = times[Math.floor(seen.frames * 0.95)];
+  return seen;
+}"""
+
+
 @pytest.fixture(scope="module")
 def mapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("map")
@@ -72,6 +103,16 @@ def test_answers_are_lit_up_and_the_entity_is_in_the_middle(
     assert box is not None
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.get_by_role("heading", level=1)).to_have_text("thing 7")
+
+
+def test_frames_of_100_000_points_send_no_points_and_take_little_of_the_processor(
+    browser: Browser, mapped: GatewayProcess
+) -> None:
+    page = open_page(browser, mapped.url)
+    seen = page.evaluate(FRAMES, 100_000)
+    assert seen["drawArrays"] == seen["frames"]
+    assert seen["bufferData"] == seen["getUniformLocation"] == 0
+    assert seen["median_ms"] < 4, "the share of a frame of 16.7 ms that is the page's own"
 
 
 def test_a_model_without_a_map_says_how_to_get_one(browser: Browser, web: GatewayProcess) -> None:
