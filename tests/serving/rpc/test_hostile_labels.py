@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mulde.client import Client
 from mulde.errors import AmbiguousLabel, InvalidArgument, MuldeError, UnknownEntity
-from mulde.storage.strings import MAX_BYTES
 from mulde.v1 import prediction_pb2, prediction_pb2_grpc
 from tests.support.hostile import (
+    DESCRIBED,
     HOSTILE,
     LONGEST_TEXT,
     RELATION,
@@ -91,7 +91,7 @@ def test_tables_show_names_and_obey_none(process: ServerProcess) -> None:
     table += ask(process, "score", HEAD, RELATION, HOSTILE[8])
     table += ask(process, "search", "<scr")
     table += ask(process, "models", "list")
-    for name in (HOSTILE[0], HOSTILE[5], "A" * MAX_BYTES):
+    for name in (HOSTILE[0], HOSTILE[5], DESCRIBED):
         table += ask(process, "entity", name)
     assert not steering(table)
     assert "\\x1b]0;owned\\x07\\x1b[2J\\x1b[31mred" in table
@@ -101,9 +101,9 @@ def test_tables_show_names_and_obey_none(process: ServerProcess) -> None:
 
 
 def test_a_program_gets_every_description_as_it_is(client: Client) -> None:
-    whole = [name for name in HOSTILE if name != "A" * MAX_BYTES]
+    whole = [name for name in HOSTILE if name != DESCRIBED]
     assert [client.entity(name).description for name in whole] == whole
-    assert client.entity("A" * MAX_BYTES).description == LONGEST_TEXT
+    assert client.entity(DESCRIBED).description == LONGEST_TEXT
 
 
 def test_json_is_one_line_of_ascii_with_the_names_in_it(process: ServerProcess) -> None:
