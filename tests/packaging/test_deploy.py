@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,16 @@ def test_what_the_autoscaler_counts_is_a_metric_of_a_server(metrics: list[str]) 
 def test_a_manifest_fits_the_schema_of_kubernetes(manifest: dict[str, Any]) -> None:
     version = kubernetes_validate.latest_version()
     kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.skipif(
+    shutil.which("docker-compose") is None, reason="needs apt-get install docker-compose"
+)
+def test_compose_takes_the_file() -> None:
+    command = ["docker-compose", "-f", DEPLOY / "compose.yaml", "config"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["services"].keys() == COMPOSE["services"].keys()
 
 
 def test_what_compose_mounts_is_there() -> None:

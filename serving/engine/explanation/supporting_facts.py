@@ -62,8 +62,9 @@ def find_supporting_facts(
     fact = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     fact += bounds[which][owner]
     back = (directions + count) % (2 * count)
-    wanted, given = _unit_queries(engine, asking, asked), _unit_queries(engine, neighbours, back)
-    support = np.einsum("ij,ij->i", wanted[owner], given[fact])
+    queries = np.concatenate([asking, neighbours]), np.concatenate([asked, back])
+    units = _unit_queries(engine, *queries)
+    support = np.einsum("ij,ij->i", units[owner], units[len(asking) + fact])
     columns = _forward(answering[owner], directions[fact], neighbours[fact], count)
     return _best(owner % len(heads), columns, support, (heads, relations, tails), most)
 
