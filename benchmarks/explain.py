@@ -27,7 +27,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import read_folder
 from mulde.typing import Float64, Rows
 from serving.engine.engine import Engine
-from serving.engine.explanation.explain import TripleExplanations, explain
+from serving.engine.explanation.explain import TripleExplanations, Wanted, explain
 from serving.engine.explanation.paths import NO_ENTITY
 from serving.engine.placement import Placer
 from training.rules.mine import Mining, mine
@@ -37,7 +37,6 @@ HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "explain"
 SOURCES = ("supporting", "paths", "similar", "all")
 DRAWS = 5
-EACH = {"paths": 3, "similar": 3, "supporting": 3}
 _ASKED, _TIMED = 10, 300
 _UNREACHED = -1e9
 
@@ -84,8 +83,8 @@ class _Removal:
         self, head: int, relation: int, tail: int
     ) -> Iterator[tuple[str, tuple[float, float, int]]]:
         """Source, and fall of the score without named facts, without random ones, facts removed."""
-        one = (np.array([value]) for value in (head, relation, tail))
-        found = explain(self._engine, *one, **EACH, check=lambda: None)
+        heads, relations, tails = np.array([[head], [relation], [tail]])
+        found = explain(self._engine, heads, relations, tails, Wanted(), lambda: None)
         sides = ((tail, head, relation, False), (head, tail, relation + self._count, True))
         for entity, other, asked, backwards in sides:
             facts = self._facts(entity, (asked + self._count) % (2 * self._count), other)
@@ -189,7 +188,7 @@ def _timed(engine: Engine, generator: np.random.Generator) -> dict[str, float]:
         answers = engine.predict([entity], [asked], _ASKED, exclude_known=True).rows
         head, relation = np.full(len(answers), entity), np.full(len(answers), asked)
         start = thread_time()
-        explain(engine, head, relation, answers, **EACH, check=lambda: None)
+        explain(engine, head, relation, answers, Wanted(), lambda: None)
         seconds.append(thread_time() - start)
     first, *others = (1e3 * one for one in seconds)
     p50, p99, most = np.percentile(others, [50, 99, 100])

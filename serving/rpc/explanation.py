@@ -13,7 +13,7 @@ from mulde.bundle.facts.path_rules import NO_STEP
 from mulde.errors import InvalidArgument, Unsupported
 from mulde.typing import Rows
 from mulde.v1 import prediction_pb2
-from serving.engine.explanation.explain import TripleExplanations, explain
+from serving.engine.explanation.explain import TripleExplanations, Wanted, explain
 from serving.engine.explanation.paths import NO_ENTITY, FoundPaths
 from serving.engine.explanation.similar_facts import SimilarFacts
 from serving.engine.explanation.supporting_facts import SupportingFacts
@@ -44,7 +44,7 @@ def explain_triples(
         InvalidArgument: naming the field.
         Unsupported: if the bundle has no known facts.
     """
-    most = {field: _read_count(request, field) for field in ("paths", "similar", "supporting")}
+    wanted = Wanted(*(_read_count(request, field) for field in ("paths", "similar", "supporting")))
     resolved, triples = _read_triples(request, model, limits)
     if model.engine.amendments.known is None:
         raise Unsupported("heads", "known facts, so that it cannot explain answers")
@@ -53,7 +53,7 @@ def explain_triples(
         return triples[0][start:stop], triples[1][start:stop], triples[2][start:stop]
 
     def run(parts: Sequence[Part]) -> list[list[prediction_pb2.Explanation]]:
-        return [_explain(model, one, most, call) for one in parts]
+        return [_explain(model, one, wanted, call) for one in parts]
 
     call.queries, call.failed = resolved.size, len(resolved.errors)
     chunks = batcher.run(part, run, len(triples[0]), call, kind=("explain", call.model))
@@ -97,9 +97,9 @@ def _read_triples(
 
 
 def _explain(
-    model: Model, triples: Part, most: dict[str, int], call: Call
+    model: Model, triples: Part, wanted: Wanted, call: Call
 ) -> list[prediction_pb2.Explanation]:
-    found = explain(model.engine, *triples, **most, check=call.check)
+    found = explain(model.engine, *triples, wanted, call.check)
     return _Messages(model, triples, found).all()
 
 

@@ -81,7 +81,7 @@ def test_a_manifest_fits_the_schema_of_kubernetes(manifest: dict[str, Any]) -> N
     shutil.which("docker-compose") is None, reason="needs apt-get install docker-compose"
 )
 def test_compose_takes_the_file() -> None:
-    command = ["docker-compose", "-f", DEPLOY / "compose.yaml", "config"]
+    command = ["docker-compose", "-f", str(DEPLOY / "compose.yaml"), "config"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["services"].keys() == COMPOSE["services"].keys()

@@ -39,8 +39,15 @@ def explain(
 ) -> None:
     """Why is this fact an answer? Known facts that speak for and against it."""
     with server.connect() as client:
-        most = {"paths": paths, "similar": similar, "supporting": supporting}
-        found = client.explain(head, relation, tail, **most, **vars(selected))
+        found = client.explain(
+            head,
+            relation,
+            tail,
+            paths=paths,
+            similar=similar,
+            supporting=supporting,
+            **vars(selected),
+        )
     explanation = found[0]
     if as_json:
         about = {"model": found.model, "has_rules": found.has_rules}

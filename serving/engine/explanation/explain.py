@@ -19,6 +19,15 @@ from serving.engine.triples import plausibilities
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """The most paths, similar facts and supporting facts of a triple."""
+
+    paths: int = 3
+    similar: int = 3
+    supporting: int = 3
+
+
+@dataclass(frozen=True)
 class TripleExplanations:
     """What speaks for and against triples.
 
@@ -54,10 +63,7 @@ def explain(
     heads: Rows,
     relations: Rows,
     tails: Rows,
-    *,
-    paths: int,
-    similar: int,
-    supporting: int,
+    wanted: Wanted,
     check: Check,
 ) -> TripleExplanations:
     """Explain triples [B] of an engine that has known facts; relations in [0, R).
@@ -67,9 +73,7 @@ def explain(
         heads: [B] rows.
         relations: [B] rows.
         tails: [B] rows.
-        paths: most paths of a triple.
-        similar: most similar facts of a triple.
-        supporting: most supporting facts of a triple.
+        wanted: how much of each.
         check: called between steps; what it raises ends the work.
     """
     bundle, facts = engine.bundle, engine.amendments.known
@@ -85,7 +89,7 @@ def explain(
         chances = plausibilities(engine, triples, (tail_scores, head_scores))
     found = None
     if bundle.rules is not None:
-        found = find_paths(facts, bundle.rules, *triples, paths, check)
+        found = find_paths(facts, bundle.rules, *triples, wanted.paths, check)
     check()
     return TripleExplanations(
         tail_scores=tail_scores,
@@ -98,8 +102,8 @@ def explain(
         known_heads=_count(engine, tails, back) - known,
         self_loops=engine.self_loops(*triples),
         paths=found,
-        similar=find_similar_facts(engine, *triples, similar),
-        supporting=find_supporting_facts(engine, *triples, supporting),
+        similar=find_similar_facts(engine, *triples, wanted.similar),
+        supporting=find_supporting_facts(engine, *triples, wanted.supporting),
     )
 
 
