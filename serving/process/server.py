@@ -48,7 +48,7 @@ _LAST_CALLS_S = 0.2
 _MAX_METADATA_BYTES = 16 << 10
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 300_000
-_EVERY = 2**31 - 1
+_MOST_PENDING = 4000
 _MAX_STREAMS = 1000
 
 
@@ -280,10 +280,11 @@ def _options(settings: Settings, connections: int) -> list[tuple[str, int]]:
         # More than callers use, since a stream beyond the bound may be reset (UNAVAILABLE). Without
         # a bound, one connection of rapid resets keeps every other caller out.
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
-        # Of calls that no thread has taken yet, gRPC would drop some above 1,000 and say CANCELLED;
-        # streams and connections bound them, and those beyond our own bounds are told so.
-        ("grpc.server.max_pending_requests", _EVERY),
-        ("grpc.server.max_pending_requests_hard_limit", _EVERY),
+        # Calls that no thread has taken yet. Those that callers took back are among them until
+        # their turn comes, and no stream counts them any more. Above the first number gRPC drops
+        # some and says CANCELLED; calls beyond our own bounds are told so long before.
+        ("grpc.server.max_pending_requests", _MOST_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _MOST_PENDING),
         ("grpc.max_allowed_incoming_connections", connections),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_connection_idle_ms", _IDLE_MS),
