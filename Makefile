@@ -188,7 +188,7 @@ bench-growth: $(STAMP) ## Measure an epoch at 10^4, 10^5 and 10^6 entities, and 
 SNAPSHOTS ?= $(or $(MULDE_DATA),data)/snapshots
 
 bench-update: $(STAMP) ## Update after each snapshot of a graph, beside training from nothing, and write benchmarks/update.md
-	@for set in entity fact; do for way in memory nothing nothing-teacher; do \
+	@for set in entity fact; do for way in update nothing nothing-sampled nothing-teacher; do \
 		$(PY) -m benchmarks.update measure '$(SNAPSHOTS)'/$$set $$way || exit 1; \
 	done; done
 	@$(PY) -m benchmarks.update page

@@ -33,6 +33,8 @@ from mulde.graph.splitting.hold_out import hash_names, hold_out
 from mulde.storage.atomic import new_file
 from mulde.typing import Rows, Triples
 
+_LEAST_HELD = 4
+"""New facts of which one each can be held out for valid and test."""
 _EMPTY = np.zeros((0, 3), dtype=np.int32)
 
 
@@ -220,16 +222,26 @@ def _refuse_foreign(fresh: Triples, rows: dict[str, Triples], entities: int) -> 
 def _hold(
     fresh: Triples, entities: Any, share: float, seed: int, kept: dict[str, Triples]
 ) -> dict[str, Triples]:
-    """The new facts by split; all go to train where too few can be held out.
+    """The new facts by split; all go to train where they are few, or too few can be held out.
 
     Raises:
-        DatasetError: if valid or test would have no facts.
+        DatasetError: if valid or test would have no facts, or train none of the new ones.
     """
+    complete = all(len(kept[split]) for split in SPLITS)
+    if complete and share * len(fresh) < 1:
+        return {"train": fresh}
+    if 0 < len(fresh) < _LEAST_HELD:
+        problem = f"expected at least {_LEAST_HELD} new facts, of which valid and test get one each"
+        raise DatasetError(
+            "changes", f"{problem}, found {len(fresh)}; name the graph's folder with --data"
+        )
     try:
-        hashes = hash_names(entities, seed)
-        place = hold_out(fresh, hashes, share, share) if len(fresh) else np.zeros(0, np.int8)
+        hashes, trained = hash_names(entities, seed), kept["train"]
+        place = np.zeros(len(fresh), np.int8)
+        if len(fresh):
+            place = hold_out(fresh, hashes, share, share, trained=trained)
     except ValueError as error:
-        if all(len(kept[split]) for split in SPLITS):
+        if complete:
             return {"train": fresh}
         raise DatasetError("changes", f"{error}; name the graph's folder with --data") from error
     if not all(len(kept[s]) or (place == n).any() for n, s in enumerate(SPLITS)):

@@ -64,10 +64,10 @@ def test_a_graph_is_ranked_on_the_tests_that_it_has(folder: Path) -> None:
 
 def test_a_measurement_goes_on_and_becomes_a_page(folder: Path, tmp_path: Path) -> None:
     kept = ["--runs", str(tmp_path / "runs"), "--records", str(tmp_path / "records")]
-    for way in ("memory", "nothing", "memory"):
+    for way in ("update", "nothing", "update"):
         result = CliRunner().invoke(app, ["measure", str(folder), way, *kept])
         assert result.exit_code == 0, result.output
-    record = json.loads((tmp_path / "records" / "ring-memory.json").read_text())
+    record = json.loads((tmp_path / "records" / "ring-update.json").read_text())
     assert [step["snapshot"] for step in record["steps"]] == [0, 1]
     assert [len(step["quality"]) for step in record["steps"]] == [1, 2]
     page = ["page", "--records", str(tmp_path / "records"), "--into", str(tmp_path)]

@@ -26,6 +26,7 @@ def hold_out(
     valid: float,
     test: float,
     shortfall: Shortfall = "refuse",
+    trained: Triples | None = None,
 ) -> Places:
     """Which split each fact goes to, as a place in ``SPLITS``: whole pairs in a random order.
 
@@ -39,6 +40,8 @@ def hold_out(
         test: likewise.
         shortfall: "fewer" holds out half of what can be for each, where that is less; "unseen"
             also passes over no entity's last pair, so that train may not know it.
+        trained: facts that train has anyway; no pair is passed over for their entities and
+            relations.
 
     Returns:
         [n], 0 for train, 1 for valid, 2 for test.
@@ -51,12 +54,14 @@ def hold_out(
     order = np.argsort(_mix(_mix(hashes[first]) + hashes[second]), kind="stable")
     at = _places(order)[pair]
     free = np.bincount(at, minlength=len(order))
+    trained = triples[:0] if trained is None else trained
     if shortfall != "unseen":
         last = np.zeros(len(hashes), dtype=np.int64)
         for column in (0, 2):
             np.maximum.at(last, triples[:, column], at)
-        free[last] = 0
-    free[_last(triples[:, 1], at)] = 0
+        alone = np.setdiff1d(triples[:, [0, 2]], trained[:, [0, 2]])
+        free[last[alone]] = 0
+    free[_last(triples[:, 1], at)[np.setdiff1d(triples[:, 1], trained[:, 1])]] = 0
     return _take(free, len(triples), valid, test, shortfall)[at]
 
 

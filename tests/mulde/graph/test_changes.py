@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mulde.errors import DatasetError
@@ -65,6 +67,33 @@ def test_a_share_of_many_added_facts_is_held_out(old: Graph) -> None:
     found = change(old, new, [])
     more = {split: len(found.splits[split]) - len(old.split(split)) for split in SPLITS}
     assert more == {"train": 180, "valid": 10, "test": 10}
+
+
+def all_trained(old: Graph) -> Graph:
+    """The graph as a bundle carries it: every fact is in train."""
+    none = old.train[:0]
+    return replace(old, train=old.all_triples, valid=none, test=none)
+
+
+def test_new_facts_of_known_entities_are_held_out_though_no_two_share_one(old: Graph) -> None:
+    """Failed before: train's own facts did not count."""
+    pairs = [(f"e{n:02}", "beside", f"e{n + 1:02}") for n in range(0, 20, 2)]
+    found = change(all_trained(old), [("fresh", "next", "e03"), *pairs], [])
+    assert len(found.splits["valid"]) == len(found.splits["test"]) == 1
+    held = np.concatenate([found.splits["valid"], found.splits["test"]])
+    names = found.entity_ids.to_pylist()
+    assert "fresh" not in {names[row] for row in held[:, [0, 2]].ravel().tolist()}
+
+
+def test_too_few_new_facts_for_a_graph_without_held_out_ones_are_refused(old: Graph) -> None:
+    with pytest.raises(DatasetError, match=r"at least 4 new facts.*found 2.*--data"):
+        change(all_trained(old), [("e00", "beside", "e05"), ("e01", "beside", "e09")], [])
+
+
+def test_few_facts_for_a_split_graph_are_all_trained_on(old: Graph) -> None:
+    new = [(f"e{n:02}", "beside", f"e{n + 7:02}") for n in range(10)]
+    assert change(old, new, []).added == 10
+    assert len(change(old, new, []).splits["valid"]) == len(old.valid)
 
 
 def test_known_facts_are_passed_over(old: Graph) -> None:
