@@ -15,7 +15,8 @@ from tests.serving.test_batch import questions, write
 from tests.support.toy import Toy, toy_bundle
 
 pytest.importorskip("ray", reason="needs mulde[ray]")
-E, R, QUESTIONS, SHARD = 300, 3, 4000, 20
+E, R, QUESTIONS, SHARD = 300, 3, 40_000, 1000
+"""Answers of a shard are large enough to stay with the machine that found them, until asked for."""
 DEADLINE_S = 240
 
 
@@ -53,7 +54,7 @@ def shards_done(out: Path) -> int:
 
 @pytest.mark.timeout(900)
 def test_a_machine_that_is_killed_changes_no_byte(toy: Toy, tmp_path: Path, cluster: Any) -> None:
-    """Two machines; one is killed with shards in its hands."""
+    """Two machines; one is killed while it answers shards and holds answers of others."""
     second = cluster.add_node(**node() | {"num_cpus": 2})
     cluster.wait_for_nodes()
     source = write(tmp_path / "q.tsv", [*questions(QUESTIONS), ("nobody", "P0", "?")])
@@ -64,7 +65,7 @@ def test_a_machine_that_is_killed_changes_no_byte(toy: Toy, tmp_path: Path, clus
     rest = ["--skip-unknown", tmp_path / "out.skipped", "--ray", cluster.address]
     with subprocess.Popen(command(toy, source, out, *rest), stderr=subprocess.PIPE) as job:
         end = time.monotonic() + DEADLINE_S
-        while shards_done(out) < 10:
+        while shards_done(out) < 5:
             assert job.poll() is None, job.stderr and job.stderr.read().decode()
             assert time.monotonic() < end
             time.sleep(0.01)
