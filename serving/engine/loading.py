@@ -24,6 +24,7 @@ from serving.engine.index.faiss_table import FaissIndex, WholeTable
 from serving.engine.index.int8 import Int8Index
 from serving.engine.index.ivf import InvertedLists
 from serving.engine.index.quantised import InexactProducts
+from serving.engine.index.scan_graph import OPSET
 from serving.engine.retriever import Retriever
 from serving.engine.scoring import HeadQueries, NeighbourScorer, Query, scorer_for
 
@@ -90,9 +91,10 @@ class LoadedModel:
 
     def _byte_index(self) -> Int8Index:
         """Return an index that encodes, where its numbers are those of the encoder to the bit."""
-        index = Int8Index(self.table, self.layout, self._threads, self.encoder)
-        if index.encodes(*self._sampled):
-            return index
+        if self.encoder.opset >= OPSET:
+            index = Int8Index(self.table, self.layout, self._threads, self.encoder)
+            if index.encodes(*self._sampled):
+                return index
         return Int8Index(self.table, self.layout, self._threads)
 
     def _retriever(self, index: CandidateIndex) -> Retriever:

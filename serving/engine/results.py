@@ -134,6 +134,8 @@ def rank_pairs(
         queries: B.
         priors: [n], of each pair, kept beside it.
     """
+    if queries == 1:
+        return _rank_one(rows, scores, k, priors)
     order = _order(owners, rows, scores)
     fetched = np.bincount(owners, minlength=queries)
     counts = np.minimum(fetched, k)
@@ -148,6 +150,21 @@ def rank_pairs(
         scores.take(order),
         np.ones(queries, dtype=bool),
         fetched,
+        counts,
+        None if priors is None else priors.take(order),
+    )
+
+
+def _rank_one(rows: Rows, scores: Float64, k: int, priors: Float64 | None) -> Results:
+    """Rank the candidates [n] of one query: a third of the calls, which are all its time."""
+    order = np.lexsort((rows, -scores))[:k]
+    counts = np.array([len(order)])
+    return Results(
+        np.array([0, len(order)]),
+        rows.take(order),
+        scores.take(order),
+        np.ones(1, dtype=bool),
+        np.array([len(rows)]),
         counts,
         None if priors is None else priors.take(order),
     )

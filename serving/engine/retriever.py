@@ -121,15 +121,23 @@ class Retriever:
     def _ranked(self, k: int, found: Candidates) -> Results:
         """Score candidates and keep the best."""
         query, owners, rows = found.query, found.owners, found.rows
-        scores, priors = np.empty(len(rows)), np.empty(len(rows))
-        for start in range(0, len(rows), _SCORED_PAIRS):
-            part = slice(start, start + _SCORED_PAIRS)
-            table = self._table.rows(rows[part]).astype(np.float64)
-            scores[part] = self.scorer.of_pairs(query, owners[part], table)
-            if self._layout is not None:
-                priors[part] = priors_of(query, owners[part], table, self._layout)
+        starts = range(0, max(1, len(rows)), _SCORED_PAIRS)
+        slices = (slice(start, start + _SCORED_PAIRS) for start in starts)
+        parts = [self._scored(query, owners[part], rows[part]) for part in slices]
+        if len(parts) == 1:
+            scores, priors = parts[0]
+        else:
+            scores, priors = (np.concatenate(column) for column in zip(*parts, strict=True))
         with_priors = None if self._layout is None else priors
         return rank_pairs(owners, rows, scores, k, len(query), with_priors)
+
+    def _scored(self, query: Query, owners: Rows, rows: Rows) -> tuple[Float64, Float64]:
+        """Return scores [n] of pairs, and relation priors [n], which are 0 without any."""
+        table = self._table.rows(rows).astype(np.float64)
+        scores = self.scorer.of_pairs(query, owners, table)
+        if self._layout is None:
+            return scores, np.zeros(len(rows))
+        return scores, priors_of(query, owners, table, self._layout)
 
     def priors(self, query: Query, owners: Rows, rows: Floats) -> Float64 | None:
         """Return relation priors [n] of rows [n, W] for their queries; None without any."""

@@ -128,9 +128,8 @@ class LinearScorer(ProductScorer):
 
     def of_pairs(self, query: Query, owners: Rows, rows: Float64) -> Float64:
         """See ``ProductScorer``."""
-        vectors = query.vector.astype(np.float64).take(owners, axis=0)
-        result: Float64 = np.vecdot(rows, vectors)
-        result += (query.offset + query.bias).take(owners)
+        result: Float64 = np.vecdot(rows, _of_owners(query.vector.astype(np.float64), owners))
+        result += _of_owners(query.offset + query.bias, owners)
         return result
 
     def scores(self, query: Query, rows: Floats) -> Float64:
@@ -241,9 +240,14 @@ def products(query: Query, rows: Floats) -> Float64:
 
 def priors_of(query: Query, owners: Rows, rows: Float64, layout: Layout) -> Float64:
     """Return relation priors [n] of rows [n, W] for their queries: <w_r, prior columns>."""
-    weights = query.vector[:, layout.priors].astype(np.float64).take(owners, axis=0)
-    prior: Float64 = np.vecdot(rows[:, layout.priors], weights)
+    weights = query.vector[:, layout.priors].astype(np.float64)
+    prior: Float64 = np.vecdot(rows[:, layout.priors], _of_owners(weights, owners))
     return prior
+
+
+def _of_owners(numbers: Float64, owners: Rows) -> Float64:
+    """Return numbers [B, ...] of queries for the pairs they own, [n, ...]; [1, ...] for one."""
+    return numbers if len(numbers) == 1 else numbers.take(owners, axis=0)
 
 
 def safe_floors(scorer: ProductScorer, query: Query, scores: Float64, row_norm: float) -> Float64:

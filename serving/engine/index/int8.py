@@ -103,13 +103,13 @@ class Int8Index:
                 if floors is None:
                     wanted = scan.bounds.safe(_kth_at_most(maxima, k))
                 else:
-                    wanted = scan.bounds.floors(floors[start:stop, None])
+                    wanted = scan.bounds.floors(floors[start:stop])
                 reached, width = _reaching(products, maxima, wanted), products.shape[1]
                 query, bounds = scan.query, scan.bounds
             finally:
                 self._scans.end(scan)
             for first, last, pairs in _parts(reached, stop - start, width):
-                owners, rows = np.divmod(pairs, width)
+                owners, rows = _owned(pairs, width, stop - start)
                 if allowed is not None:
                     rows = allowed[rows]
                 if last - first == len(query):
@@ -152,7 +152,7 @@ def _block_maxima(products: Products, k: int) -> Products:
 
 
 def _kth_at_most(maxima: Products, k: int) -> Products:
-    """Return at most the k-th greatest product of each query, [b, 1].
+    """Return at most the k-th greatest product of each query, [b].
 
     ``LOWEST`` where there are fewer than k.
     """
@@ -163,21 +163,31 @@ def _kth_at_most(maxima: Products, k: int) -> Products:
     fewer = np.maximum.reduce(maxima.reshape(queries, joined, -1), axis=1)
     place = fewer.shape[1] - k
     if place < 0:
-        return np.full((queries, 1), LOWEST, np.int32)
+        return np.full(queries, LOWEST, np.int32)
     fewer.partition(place, axis=1)
-    kth: Products = fewer[:, place, None]
+    kth: Products = fewer[:, place]
     return kth
 
 
 def _reaching(products: Products, maxima: Products, wanted: Products) -> Rows:
-    """Return the places [n] in flat products that reach ``wanted`` [b, 1], query by query."""
+    """Return the places [n] in flat products that reach ``wanted`` [b], query by query."""
     blocks, size = maxima.shape[1], products.shape[1]
-    (hit,) = (maxima >= wanted).reshape(-1).nonzero()
-    owners = hit // blocks
-    first = hit + owners * (size - blocks)
+    (first,) = (maxima >= wanted[:, None]).reshape(-1).nonzero()
+    if len(products) > 1:
+        owners = first // blocks
+        first += owners * (size - blocks)
+        wanted = wanted.take(owners)[:, None]
     places = first[:, None] + np.arange(0, size, blocks)
-    found: Rows = places[products.reshape(-1).take(places) >= wanted.take(owners)[:, None]]
+    found: Rows = places[products.reshape(-1).take(places) >= wanted]
     return found
+
+
+def _owned(pairs: Rows, width: int, queries: int) -> tuple[Rows, Rows]:
+    """Return queries and rows of flat places [n]."""
+    if queries == 1:
+        return np.zeros(len(pairs), np.int64), pairs
+    owners, rows = np.divmod(pairs, width)
+    return owners, rows
 
 
 def _parts(reached: Rows, queries: int, width: int) -> Iterator[tuple[int, int, Rows]]:

@@ -34,6 +34,8 @@ from serving.engine.onnx_session import new_session
 
 _EXCESS_BYTES = 3
 _DECODED_ROWS = 8192
+_LEAST_STEP = 1e-9
+"""Of the middle of a column whose numbers are all equal, or nearly."""
 _SLACK = 1e-12
 """Far above what float64 loses when bounds are computed, far below the bounds."""
 _TRIED_QUERIES = (1, 2, 3, 4, 5, 8, 16)
@@ -65,6 +67,7 @@ def quantise(table: DecodedTable, layout: Layout, span: ByteRange, padded: int) 
     low, high = _ranges(table, layout)
     middle, step = (low + high) / 2, (high - low) / (2 * span.weights)
     step[-2] /= _EXCESS_BYTES
+    step = _as_float32(np.maximum(step, _LEAST_STEP * np.abs(middle)))
     weights = np.zeros((len(middle) - 1 + _EXCESS_BYTES, padded), dtype=np.int8)
     error, norm = np.zeros(len(middle)), 0.0
     for start, columns in _columns_of(table, layout):
@@ -79,6 +82,14 @@ def quantise(table: DecodedTable, layout: Layout, span: ByteRange, padded: int) 
     middle, error = (np.pad(one, (0, len(more))) for one in (middle, error))
     columns_of_bytes = np.array(columns_of, np.int64)
     return ByteTable(weights, span, columns_of_bytes, steps, middle, error, float(np.sqrt(norm)))
+
+
+def _as_float32(steps: Float64) -> Float64:
+    """Return numbers of float32, at least as great."""
+    narrow = steps.astype(np.float32)
+    low = narrow < steps
+    narrow[low] = np.nextafter(narrow[low], np.float32(np.inf))
+    return narrow.astype(np.float64)
 
 
 def exact_range(threads: int = 1) -> ByteRange:

@@ -4,8 +4,9 @@ ONNX Runtime encodes, rounds and multiplies in one run (``scan_graph.py``), into
 kept: a fresh array of that size costs the system more (pages, one by one) than the product.
 
 For a query q and a row v, with z and w their bytes, t the step of q and m the middle of the table,
+and a the largest norm of w,
 
-    <q, v> = <q, m> + t <z, w> + error,    |error| <= loss = sum_i |q_i| e_i + |q s - t z| b
+    <q, v> = <q, m> + t <z, w> + error,    |error| <= loss = sum_i |q_i| e_i + |q s - t z| a
 
 (``quantised.py``). All of these are known numbers, and <z, w> is an integer.
 
@@ -18,12 +19,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime as ort
 
-from mulde.typing import Array, Float64, Products
+from mulde.typing import Array, Bytes, Float32, Float64, Products, Rows
 from serving.engine.index import scan_graph
 from serving.engine.onnx_session import new_session
 from serving.engine.scoring import HeadQueries, Query
@@ -45,25 +46,44 @@ class ProductBounds:
     """What integer products say about exact ones.
 
     Attributes:
-        step: [b, 1], t, above 0.
-        base: [b, 1], <q, m>.
-        loss: [b, 1], the bound on the error.
-        slack: int32 [b, 1], how far below the k-th greatest integer product a row with one of the
-            k greatest exact products may be.
+        table: the rows.
+        vector: [b, W], of the queries.
+        step: [b], t, above 0.
+        query_loss: [b], what rounding the query loses.
+        slack: int32 [b], how far below the k-th greatest integer product a row with one of the k
+            greatest exact products may be.
     """
 
+    table: scan_graph.ByteTable
+    vector: Float32
     step: Float64
-    base: Float64
-    loss: Float64
+    query_loss: Float64
     slack: Products
 
     def take(self, start: int, stop: int) -> ProductBounds:
         """Return those of queries ``start`` to ``stop``."""
         part = slice(start, stop)
-        return ProductBounds(self.step[part], self.base[part], self.loss[part], self.slack[part])
+        steps = self.step[part], self.query_loss[part], self.slack[part]
+        return ProductBounds(self.table, self.vector[part], *steps)
+
+    @property
+    def base(self) -> Float64:
+        """<q, m>, [b]."""
+        base: Float64 = self._columns @ self.table.middle
+        return base
+
+    @property
+    def loss(self) -> Float64:
+        """The bound on the error, [b]."""
+        loss: Float64 = np.abs(self._columns) @ self.table.error
+        return loss + self.query_loss + self.step * self.table.float32_loss
+
+    @property
+    def _columns(self) -> Float64:
+        return self.vector[:, self.table.columns].astype(np.float64)
 
     def floors(self, products: Float64) -> Products:
-        """Return integers [b, 1] that rows with exact products of at least [b, 1] reach."""
+        """Return integers [b] that rows with exact products of at least [b] reach."""
         wanted = (products - self.base - self.loss) / self.step
         wanted -= 1.0 + _SLACK * np.abs(products / self.step)
         # Towards 0 where that is up: a floor that is higher by less than 1 keeps no integer out
@@ -71,33 +91,28 @@ class ProductBounds:
         return np.minimum(np.maximum(wanted, LOWEST + 1), -LOWEST).astype(np.int32)
 
     def safe(self, kth: Products) -> Products:
-        """Return integers [b, 1] that every row with one of the k greatest exact products reaches.
+        """Return integers [b] that every row with one of the k greatest exact products reaches.
 
         Args:
-            kth: [b, 1], at most the k-th greatest integer product.
+            kth: [b], at most the k-th greatest integer product.
         """
         floors: Products = np.maximum(kth - self.slack, LOWEST + 1)
         return floors
 
     def most_below(self, floors: Products) -> Float64:
-        """Return exact products [b] that rows below ``floors`` [b, 1] do not exceed."""
-        most = self.base + self.step * (floors - 1.0) + self.loss
-        most += _SLACK * (np.abs(most) + np.abs(self.base) + self.step)
-        return np.where(floors == LOWEST + 1, -np.inf, most)[:, 0]
+        """Return exact products [b] that rows below ``floors`` [b] do not exceed."""
+        base = self.base
+        most = base + self.step * (floors - 1.0) + self.loss
+        most += _SLACK * (np.abs(most) + np.abs(base) + self.step)
+        return np.where(floors == LOWEST + 1, -np.inf, most)
 
 
 class JoinableEncoder(Protocol):
-    """An encoder whose graph a scan takes in (``Encoder``).
-
-    Attributes:
-        opset: the version of its operators.
-    """
-
-    opset: int
+    """An encoder whose graph a scan takes in (``Encoder``)."""
 
     @property
     def model(self) -> bytes:
-        """The serialised graph."""
+        """The serialised graph, of operator set ``scan_graph.OPSET`` or a later one."""
 
     def padded(self, count: int) -> int:
         """Return how many queries are encoded for so many."""
@@ -123,12 +138,10 @@ class Scans:
         """
         rows = table.weights.shape[1]
         self.most_queries = max(1, min(MOST_QUERIES, _BUFFER_PRODUCTS // rows))
-        self._shape = self.most_queries, width, rows
-        model, opset = (
-            (b"", scan_graph.OPSET) if encoder is None else (encoder.model, encoder.opset)
-        )
-        self._session = new_session(scan_graph.scan_graph(table, width, model, opset), threads)
+        model = b"" if encoder is None else encoder.model
+        session = new_session(scan_graph.scan_graph(table, width, model), threads)
         self._padded = None if encoder is None else encoder.padded
+        self._parts = session, table, width, self.most_queries, self._padded
         self._idle: list[Scan] = []
         self._permits: SimpleQueue[None] = SimpleQueue()
         for _ in range(min(_MOST_BUFFERS, os.cpu_count() or 1)):
@@ -145,9 +158,7 @@ class Scans:
         scan = None
         try:
             # The buffer that was used last is in the processor's cache.
-            scan = (
-                self._idle.pop() if self._idle else Scan(self._session, self._padded, self._shape)
-            )
+            scan = self._idle.pop() if self._idle else Scan(*self._parts)
             scan.run(asked)
         except BaseException:
             self.end(scan)
@@ -170,72 +181,99 @@ class Scan:
         bounds: likewise.
     """
 
+    products: Products
+    query: Query
+    bounds: ProductBounds
+
     def __init__(
         self,
         session: ort.InferenceSession,
+        table: scan_graph.ByteTable,
+        width: int,
+        queries: int,
         padded: Callable[[int], int] | None,
-        shape: tuple[int, int, int],
     ) -> None:
-        queries, width, rows = shape
-        self._session, self._padded = session, padded
-        self._bindings: dict[int, Any] = {}
-        self._products = np.zeros((queries, rows), np.int32)
-        self._bounds = np.zeros((3, queries, 1))
-        self._slack = np.zeros((queries, 1), np.int32)
-        self._vector = np.zeros((queries, width), np.float32)
-        if padded is not None:
-            most = padded(queries)
-            self._heads = np.zeros((most, width), np.float32)
-            self._relations = np.zeros(most, np.int64)
-            self._taken = np.zeros((1, width), np.bool_)
-            self._query = np.zeros((queries, width), np.float32)
-            self._scalars = np.zeros((3, most), np.float32)
+        self._session, self._table, self._padded = session, table, padded
+        self._bound: dict[int, tuple[Any, Buffers]] = {}
+        most = 0 if padded is None else padded(queries)
+        self._buffers = Buffers(
+            heads=np.zeros((most, width), np.float32),
+            relations=np.zeros(most, np.int64),
+            scalars=np.zeros((3, most), np.float32),
+            given=np.zeros((queries, width), np.float32),
+            zero=np.full(queries, table.span.zero, np.uint8),
+            query=np.zeros((queries, width), np.float32),
+            steps=np.zeros((2, queries), np.float32),
+            slack=np.zeros(queries, np.int32),
+            products=np.zeros((queries, table.weights.shape[1]), np.int32),
+        )
+        self._taken = np.zeros((1, width), np.bool_)
 
     def run(self, asked: Query | HeadQueries) -> None:
         """Scan for at most b queries."""
         count = len(asked)
-        binding = self._bindings.get(count) or self._bind(count)
+        binding, part = self._bound.get(count) or self._bind(count)
         if isinstance(asked, Query):
-            self._vector[:count] = asked.vector
-            if self._padded is not None:
-                self._taken[:] = False
+            part.given[:], self._taken[:] = asked.vector, False
             self._session.run_with_iobinding(binding)
-            self.query = asked
+            part.given[:], self.query = 0.0, asked
         else:
-            self._vector[:count] = 0.0
+            part.heads[:count], part.relations[:count] = asked.heads, asked.relations
             self._taken[:] = asked.taken
-            self._heads[:count], self._relations[:count] = asked.heads, asked.relations
             self._session.run_with_iobinding(binding)
-            scalars = self._scalars[:, :count].astype(np.float64)
-            self.query = Query(self._query[:count].copy(), *scalars)
-        self.products = self._products[:count]
-        step, base, loss = self._bounds[:, :count].copy()
-        self.bounds = ProductBounds(step, base, loss, self._slack[:count].copy())
+            scalars = part.scalars[:, :count].astype(np.float64)
+            self.query = Query(part.query.copy(), *scalars)
+        self.products, vector = part.products, self.query.vector
+        step, loss = part.steps.astype(np.float64)
+        self.bounds = ProductBounds(self._table, vector, step, loss, part.slack.copy())
 
-    def _bind(self, count: int) -> Any:
-        binding = self._session.io_binding()
-        inputs: dict[str, Array] = {scan_graph.VECTOR: self._vector[:count]}
+    def _bind(self, count: int) -> tuple[Any, Buffers]:
+        most = count if self._padded is None else self._padded(count)
+        part, binding = self._buffers.first(count, most), self._session.io_binding()
+        inputs: dict[str, Array] = {scan_graph.VECTOR: part.given, scan_graph.ZERO: part.zero}
         outputs: dict[str, Array] = {
-            scan_graph.PRODUCTS: self._products[:count],
-            scan_graph.SLACK: self._slack[:count],
+            scan_graph.PRODUCTS: part.products,
+            scan_graph.STEP: part.steps[0],
+            scan_graph.LOSS: part.steps[1],
+            scan_graph.SLACK: part.slack,
         }
-        bounds = (scan_graph.STEP, scan_graph.BASE, scan_graph.LOSS)
-        outputs |= {name: part[:count] for name, part in zip(bounds, self._bounds, strict=True)}
         if self._padded is not None:
-            most = self._padded(count)
-            inputs |= {
-                "head": self._heads[:most],
-                "relation": self._relations[:most],
-                scan_graph.SIZE: np.array([count]),
-                scan_graph.TAKEN: self._taken,
-            }
-            names = ("offset", "bias", "slope")
-            outputs |= {n: part[:most] for n, part in zip(names, self._scalars, strict=True)}
-            outputs[scan_graph.QUERY] = self._query[:count]
+            inputs |= {"head": part.heads, "relation": part.relations}
+            inputs |= {scan_graph.SIZE: np.array([count]), scan_graph.TAKEN: self._taken}
+            outputs |= dict(zip(("offset", "bias", "slope"), part.scalars, strict=True))
+            outputs[scan_graph.QUERY] = part.query
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)
         for name, array in outputs.items():
             place = array.ctypes.data
             binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, place)
-        self._bindings[count] = binding
-        return binding
+        self._bound[count] = binding, part
+        return binding, part
+
+
+class Buffers(NamedTuple):
+    """What a scan reads and writes; p and b as in ``scan_graph.py``."""
+
+    heads: Float32
+    relations: Rows
+    scalars: Float32
+    given: Float32
+    zero: Bytes
+    query: Float32
+    steps: Float32
+    slack: Products
+    products: Products
+
+    def first(self, count: int, padded: int) -> Buffers:
+        """Return those of the first ``count`` queries, of which ``padded`` are encoded."""
+        return Buffers(
+            heads=self.heads[:padded],
+            relations=self.relations[:padded],
+            scalars=self.scalars[:, :padded],
+            given=self.given[:count],
+            zero=self.zero[:count],
+            query=self.query[:count],
+            steps=self.steps[:, :count],
+            slack=self.slack[:count],
+            products=self.products[:count],
+        )

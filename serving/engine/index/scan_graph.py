@@ -5,12 +5,14 @@ a head's row to the products: a serialised model followed by a serialised graph 
 both graphs' nodes. Written as protobuf by hand, because the library that writes ONNX files is a
 training library; field numbers are those of onnx.proto.
 
-    x = query[columns]            in float64, as all but the bytes
+    x = query[columns]
     t = max_i |x_i s_i| / most    the step of the query
     z = round(x s / t)            its bytes
     products = <z, w>             in 32 bits
 
-Shape letters: p encoded queries, b scanned ones, W width, J columns of bytes, N rows.
+All in float32 but the bytes; ``bounds`` count what that loses.
+
+Shape letters: p encoded queries, b scanned ones, W width, J columns of bytes, N rows, k answers.
 """
 
 from __future__ import annotations
@@ -21,21 +23,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mulde.typing import Array, Float64, Rows
+from mulde.typing import Array, Float32, Float64, Rows
 
-SIZE, TAKEN, VECTOR = "scan.size", "scan.taken", "scan.vector"
-QUERY, PRODUCTS, SLACK = "scan.query", "scan.products", "scan.slack"
-STEP, BASE, LOSS = "scan.step", "scan.base", "scan.loss"
+SIZE, TAKEN, VECTOR, ZERO = "scan.size", "scan.taken", "scan.vector", "scan.zero"
+QUERY, PRODUCTS, STEP = "scan.query", "scan.products", "scan.step"
+LOSS, SLACK = "scan.loss", "scan.slack"
 
 OPSET = 18
-"""The operator set of a scan without an encoder."""
+"""The least operator set of an encoder that a scan takes in, and that of a scan without one."""
 _IR_VERSION = 8
-_AXES_ARE_INPUTS = 18
-"""The operator set from which on reductions take their axes as an input."""
 _TYPES = {"f4": 1, "u1": 2, "i1": 3, "i4": 6, "i8": 7, "b1": 9, "f8": 11}
-_LEAST_STEP = 1e-150
+_LEAST_STEP = 1e-30
 _ROUNDING = 4.0
-_MOST_SLACK = float(1 << 30)
+_FLOAT32_LOSS = 1e-4
+"""What a few roundings of float32 lose of the 127 steps of a number, in steps."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ class ByteTable:
         weights: int8 [J, N], w; 0 beyond the entities.
         span: the range of the bytes.
         columns: [J], which column of the table each byte stands for a part of.
-        steps: [J], s.
+        steps: [J], s, each a number of float32.
         middle: [J], m.
         error: [J], e.
-        row_norm: b.
+        row_norm: a, the largest Euclidean norm of a row's bytes.
     """
 
     weights: NDArray[np.int8]
@@ -87,6 +88,11 @@ class ByteTable:
     middle: Float64
     error: Float64
     row_norm: float
+
+    @property
+    def float32_loss(self) -> float:
+        """What float32 loses in a product beside what rounding to bytes does, in steps t."""
+        return _FLOAT32_LOSS * float(np.sqrt(len(self.columns))) * self.row_norm
 
 
 def product_graph(weights: NDArray[np.int8], zero: int) -> bytes:
@@ -102,30 +108,32 @@ def product_graph(weights: NDArray[np.int8], zero: int) -> bytes:
     return _model(graph)
 
 
-def scan_graph(table: ByteTable, width: int, encoder: bytes = b"", opset: int = OPSET) -> bytes:
+def scan_graph(table: ByteTable, width: int, encoder: bytes = b"") -> bytes:
     """Return a model of a scan.
 
-    Without an encoder its input is ``scan.vector`` [b, W]. With one, the encoder's inputs come
-    first; ``scan.size`` [1] is b, of the p encoded queries; and ``scan.taken`` [1, W] says which
-    columns of a query the encoder gives, the others being those of ``scan.vector``.
+    Without an encoder its inputs are ``scan.vector`` [b, W] and ``scan.zero`` uint8 [b], the byte
+    that stands for 0. With one, the encoder's inputs come first; ``scan.size`` [1] is b, of the p
+    encoded queries; and ``scan.taken`` [1, W] says which columns of a query the encoder gives, the
+    others being those of ``scan.vector``.
 
-    Outputs: ``scan.products`` int32 [b, N], ``scan.slack`` int32 [b, 1], ``scan.step``,
-    ``scan.base`` and ``scan.loss`` float64 [b, 1] (``bounds.ProductBounds``); with an encoder also
-    ``scan.query`` [b, W], and the encoder's outputs.
+    Outputs: ``scan.products`` int32 [b, N]; ``scan.step`` [b]; ``scan.loss`` [b], |x s - t z| a;
+    ``scan.slack`` int32 [b], how far below the k-th greatest product a row with one of the k
+    greatest exact ones may be; with an encoder also ``scan.query`` [b, W], and the encoder's
+    outputs.
 
     Args:
         table: with its weights.
         width: W.
         encoder: a serialised model.
-        opset: its operator set.
     """
     graph = _Graph()
     graph.reads(VECTOR, "f4", "given", width)
+    graph.reads(ZERO, "u1", "b")
     query = VECTOR
     if encoder:
         query = QUERY
         _take_encoded(graph, width)
-    _quantise(graph, query, table, opset)
+    _scan(graph, query, table)
     return encoder + _message(7, graph.serialise()) if encoder else _model(graph)
 
 
@@ -133,40 +141,41 @@ def _take_encoded(graph: _Graph, width: int) -> None:
     graph.reads(SIZE, "i8", 1)
     graph.reads(TAKEN, "b1", 1, width)
     graph.writes(QUERY, "f4", "b", width)
-    graph.node("Slice", "query", graph.constant(np.zeros(1, np.int64)), SIZE, to="scan.first")
-    graph.node("Where", TAKEN, "scan.first", VECTOR, to=QUERY)
+    graph.node("Slice", "query", graph.constant(np.zeros(1, np.int64)), SIZE, gives="scan.first")
+    graph.node("Where", TAKEN, "scan.first", VECTOR, gives=QUERY)
 
 
-def _quantise(graph: _Graph, query: str, table: ByteTable, opset: int) -> None:
+def _scan(graph: _Graph, query: str, table: ByteTable) -> None:
     node, constant = graph.node, graph.constant
-    node("Gather", query, constant(table.columns), to="scan.gathered", axis=1)
-    exact = node("Cast", "scan.gathered", to="scan.exact", type=_TYPES["f8"])
-    scaled = node("Mul", exact, constant(table.steps), to="scan.scaled")
-    most = graph.maximum(node("Abs", scaled, to="scan.sizes"), opset)
-    node("Div", most, constant(np.float64(table.span.queries)), to="scan.largest")
-    node("Max", "scan.largest", constant(np.float64(_LEAST_STEP)), to=STEP)
-    whole = node("Round", node("Div", scaled, STEP, to="scan.ratio"), to="scan.whole")
-    node("Add", whole, constant(np.float64(table.span.zero)), to="scan.shifted")
-    node("Cast", "scan.shifted", to="scan.bytes", type=_TYPES["u1"])
+    node("Gather", query, constant(table.columns), gives="scan.gathered", axis=1)
+    node("Mul", "scan.gathered", constant(np.float32(table.steps)), gives="scan.scaled")
+    node("Abs", "scan.scaled", gives="scan.sizes")
+    rows = constant(np.ones(1, np.int64))
+    node("ReduceMax", "scan.sizes", rows, gives="scan.most", keepdims=0)
+    node("Mul", "scan.most", constant(np.float32(1 / table.span.queries)), gives="scan.largest")
+    node("Max", "scan.largest", constant(np.float32(_LEAST_STEP)), gives=STEP)
+    node("QuantizeLinear", "scan.scaled", STEP, ZERO, gives="scan.bytes", axis=0)
     graph.multiply("scan.bytes", table.weights, table.span.zero, PRODUCTS)
-    node("MatMul", exact, constant(table.middle[:, None]), to=BASE)
-    lost = node("Sub", scaled, node("Mul", whole, STEP, to="scan.rounded"), to="scan.lost")
-    square = node("Mul", lost, lost, to="scan.lost_square")
-    norms = constant(np.full((len(table.columns), 1), table.row_norm**2))
-    query_loss = node(
-        "Sqrt", node("MatMul", square, norms, to="scan.of_square"), to="scan.of_query"
-    )
-    sizes = node("Abs", exact, to="scan.exact_sizes")
-    table_loss = node("MatMul", sizes, constant(table.error[:, None]), to="scan.of_table")
-    node("Add", query_loss, table_loss, to=LOSS)
+    node("DequantizeLinear", "scan.bytes", STEP, ZERO, gives="scan.rounded", axis=0)
+    node("Sub", "scan.scaled", "scan.rounded", gives="scan.lost")
+    node("ReduceL2", "scan.lost", rows, gives="scan.distance", keepdims=0)
+    node("Mul", "scan.distance", constant(np.float32(table.row_norm)), gives=LOSS)
+    node("MatMul", "scan.sizes", constant(_relative_error(table)), gives="scan.of_table")
+    node("Add", LOSS, "scan.of_table", gives="scan.both")
     # The k-th greatest may have gained the loss, and others may have lost it.
-    node("Div", LOSS, node("Mul", STEP, constant(np.float64(0.5)), to="scan.half"), to="scan.twice")
-    node("Add", "scan.twice", constant(np.float64(_ROUNDING)), to="scan.more")
-    node("Min", "scan.more", constant(np.float64(_MOST_SLACK)), to="scan.bounded")
-    node("Cast", "scan.bounded", to=SLACK, type=_TYPES["i4"])
-    graph.writes(SLACK, "i4", "b", 1)
-    for name in (STEP, BASE, LOSS):
-        graph.writes(name, "f8", "b", 1)
+    node("Mul", "scan.both", constant(np.float32(2)), gives="scan.twice")
+    node("Div", "scan.twice", STEP, gives="scan.in_steps")
+    rest = np.float32(2 * table.float32_loss + _ROUNDING)
+    node("Add", "scan.in_steps", constant(rest), gives="scan.bound")
+    node("Cast", "scan.bound", gives=SLACK, to=_TYPES["i4"])
+    for name, kind in ((STEP, "f4"), (LOSS, "f4"), (SLACK, "i4")):
+        graph.writes(name, kind, "b")
+
+
+def _relative_error(table: ByteTable) -> Float32:
+    """Return e / s, [J]; where s is 0, e is, too."""
+    steps = np.where(table.steps > 0, table.steps, 1.0)
+    return (table.error / steps * (1 + 1e-5)).astype(np.float32)
 
 
 @dataclass
@@ -176,31 +185,18 @@ class _Graph:
     parts: list[bytes] = field(default_factory=list)
     constants: int = 0
 
-    def node(self, operator: str, *inputs: str, to: str, axis: int = 0, type: int = 0) -> str:
-        """Add an operator with at most one attribute, and return the name of its output."""
-        node = b"".join(_text(1, name) for name in inputs) + _text(2, to) + _text(4, operator)
-        if axis:
-            node += _message(5, _text(1, "axis") + _number(3, axis) + _number(20, 2))
-        if type:
-            node += _message(5, _text(1, "to") + _number(3, type) + _number(20, 2))
+    def node(self, operator: str, *inputs: str, gives: str, **attributes: int) -> str:
+        """Add an operator with whole numbers as attributes; return the name of its output."""
+        node = b"".join(_text(1, name) for name in inputs) + _text(2, gives) + _text(4, operator)
+        for name, value in attributes.items():
+            node += _message(5, _text(1, name) + _number(3, value) + _number(20, 2))
         self.parts.append(_message(1, node))
-        return to
-
-    def maximum(self, values: str, opset: int) -> str:
-        """Add the greatest number of each row, [b, 1]."""
-        inputs, attribute = [values], b""
-        if opset >= _AXES_ARE_INPUTS:
-            inputs.append(self.constant(np.ones(1, np.int64)))
-        else:
-            attribute = _message(5, _text(1, "axes") + _number(8, 1) + _number(20, 7))
-        node = b"".join(_text(1, name) for name in inputs) + _text(2, "scan.most")
-        self.parts.append(_message(1, node + _text(4, "ReduceMax") + attribute))
-        return "scan.most"
+        return gives
 
     def multiply(self, queries: str, weights: NDArray[np.int8], zero: int, to: str) -> None:
         """Add the product of unsigned bytes [b, J] with signed ones [J, N], as an output."""
         zeros = self.constant(np.array(zero, np.uint8))
-        self.node("MatMulInteger", queries, self.constant(weights), zeros, to=to)
+        self.node("MatMulInteger", queries, self.constant(weights), zeros, gives=to)
         self.writes(to, "i4", "b", weights.shape[1])
 
     def constant(self, values: Array | np.floating[Any]) -> str:
