@@ -119,10 +119,10 @@ function painter(disk, map, lit, labels, list) {
 // Labels of the entities with most facts in view, none over another; those that are lit up come first.
 function write(disk, map, lit, labels, list) {
   const { clientWidth: width, clientHeight: height } = disk.canvas;
-  const shown = [];
+  const shown = [], widest = Math.min(224, width / 3);
   const place = (row) => {
     const [x, y] = disk.where(row, width, height);
-    const right = x + 14 + Math.min(224, 7.5 * map.labels[row].length);
+    const right = x + 14 + Math.min(widest, 7.5 * map.labels[row].length);
     if (!(x > 4 && y > 12 && right < width && y < height - 12)) return;
     if (shown.some((one) => Math.abs(one.y - y) < 20 && one.x < right && x < one.right)) return;
     shown.push({ row, x, y, right });
@@ -134,6 +134,7 @@ function write(disk, map, lit, labels, list) {
   }
   labels.replaceChildren(...shown.map(({ row, x, y }) => {
     const label = make("span", { class: lit.has(row) ? "lit" : "" }, cut(map.labels[row]));
+    label.style.setProperty("max-width", `${widest}px`);
     label.style.setProperty("transform", `translate(${x + 6}px, ${y - 9}px)`);
     return label;
   }));
