@@ -16,12 +16,12 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images" / "web"
-ASKED = "kind=tails&entity=lion.n.01&relation=hypernym"
+ASKED = "kind=tails&entity=oslo.n.01&relation=instance_hypernym"
 VIEWS = {
     "search": "#/",
-    "entity": "#/entity?id=lion.n.01",
+    "entity": "#/entity?id=oslo.n.01",
     "answers": f"#/ask?{ASKED}",
-    "map": f"#/map?{ASKED}&lit=lion.n.01",
+    "map": f"#/map?{ASKED}&lit=oslo.n.01",
     "decisions": "#/decisions",
     "compare": f"#/compare?{ASKED}&left=wordnet-32&right=wordnet-core-32",
 }
@@ -39,7 +39,7 @@ def take(browser: Browser, url: str, width: int, scheme: str, folder: Path) -> N
         page.wait_for_selector("h1")
         page.wait_for_timeout(_SETTLE_MS)
         if name == "search":
-            page.get_by_role("combobox", name="Entity").fill("lion")
+            page.get_by_role("combobox", name="Entity").fill("oslo")
             page.wait_for_selector("[role=option]")
         if name == "answers":
             for button in page.get_by_role("button", name="Accept").all()[:2]:
