@@ -107,9 +107,10 @@ def bundle_row(folder: Path) -> str:
     manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
     alone, new_facts = (manifest[of]["test"]["total"] for of in ("scorer_quality", "quality"))
     size = sum(path.stat().st_size for path in folder.iterdir())
+    text = f" + {manifest['text']}, with text" if manifest["text"] else ""
     cells = [
         f"[{folder.name}](models/{folder.name}/card.md)",
-        str(manifest["dimension"]),
+        f"{manifest['dimension']}{text}",
         *(f"{of[key]:.4f}" for of in (alone, new_facts) for key in ("mrr", "hits@10")),
         f"{size / 1e6:.1f} MB",
     ]

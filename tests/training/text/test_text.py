@@ -16,6 +16,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph, read_folder
 from serving.engine.encoder import Encoder as ServedEncoder
 from serving.engine.engine import Engine
+from serving.engine.placement import Placer
 from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
 from training.export.export import export
 from training.export.table.shrink import shrink
@@ -270,6 +271,18 @@ def test_a_bundle_says_how_much_of_it_is_text(bundle: Path) -> None:
     assert manifest.checks["mrr_without_text"] < manifest.checks["mrr_trained"]
     card = (bundle / "card.md").read_text(encoding="utf-8")
     assert "an entity has 4 numbers of the graph and 8 that are made of its label" in card
+
+
+def test_an_entity_placed_by_facts_has_no_text_and_is_answered_for(bundle: Path) -> None:
+    with Engine.open(bundle) as engine:
+        layout, colours = engine.manifest.layout, engine.loaded.table.rows(np.arange(3))
+        placer = Placer(engine.bundle, engine.loaded)
+        placed = placer.place(colours.astype(np.float32), np.zeros(3, np.int64))
+        question = engine.loaded.questions(placed.as_query[None], np.array([0]), priors=True)
+        query = question.encoded().vector[0]
+    assert not placed.as_answer[layout.text].any()
+    assert np.isfinite(query).all()
+    assert query[layout.text].any()
 
 
 def test_a_quantised_table_keeps_what_text_says(bundle: Path, graph: Graph, tmp_path: Path) -> None:
