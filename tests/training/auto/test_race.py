@@ -10,7 +10,7 @@ from mulde.graph.graph import read_folder
 from tests.training.auto.conftest import Ticks
 from training.auto.candidates import Candidate, Size, candidates
 from training.auto.clock import Clock
-from training.auto.race import RUNGS, SHORT_RUNGS, Result, run_race
+from training.auto.race import RUNGS, SHORT_RUNGS, Result, expected_s, run_race
 from training.loop import Progress
 
 ENTRANTS = candidates(Size(40, 240, 3, 104), 8)
@@ -48,6 +48,17 @@ def test_the_winner_of_a_race_with_time_trained_for_its_whole_schedule(
     assert len(found) > 3
     assert [one.mrr for one in found] == sorted((one.mrr for one in found), reverse=True)
     assert ticks.seconds < 1.1 * 14.0
+
+
+def test_no_epoch_over_all_entities_is_timed_that_the_race_has_no_time_for() -> None:
+    """WN18RR within half an hour: the race has 396 s, of which half are for the first rung."""
+    size = Size(40_943, 103_509, 11, 86_835)
+    for one in candidates(size, 32):
+        seconds = expected_s(one, SHORT_RUNGS, size.queries * size.entities)
+        assert (seconds > 198) == (one.model.scorer != "RotH")
+    small = Size(2_034, 37_000, 42, 32_888)  # CoDEx-S within six minutes: 79 s
+    for one in candidates(small, 32):
+        assert expected_s(one, RUNGS, small.queries * small.entities) < 39
 
 
 def test_where_only_one_candidate_can_train_long_enough_it_gets_the_whole_race(
