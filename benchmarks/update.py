@@ -88,7 +88,7 @@ WAYS = {
     ),
     "teacher": Way("updates with an updated teacher", UpdateSettings(), teachers=1),
     "nothing": Way("from nothing", None),
-    "nothing-sampled": Way("from nothing, sampled partition", None, partition="negatives"),
+    "nothing-sampled": Way("from nothing with a sampled partition", None, partition="negatives"),
     "nothing-teacher": Way("from nothing with a teacher", None, teachers=1),
 }
 

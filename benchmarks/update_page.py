@@ -36,7 +36,7 @@ def write_page(records: list[dict[str, Any]], into: Path) -> None:
     write_json(into / "update.json", records)
     parts, pictures = [PREAMBLE], []
     for name in sorted({one["graph"] for one in records}):
-        own = [one for one in records if one["graph"] == name]
+        own = sorted((one for one in records if one["graph"] == name), key=_order)
         picture = f"update-{name}.svg"
         _draw(name, own, into / picture)
         parts.append(_section(name, own))
@@ -47,6 +47,11 @@ def write_page(records: list[dict[str, Any]], into: Path) -> None:
         "`make bench-update` from `benchmarks/records/update/`; not to be edited.\n"
     )
     (into / "update.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def _order(one: dict[str, Any]) -> tuple[bool, str]:
+    """Updates first, then trainings from nothing."""
+    return len(one["steps"]) == 1, one["way"]
 
 
 def _section(name: str, own: list[dict[str, Any]]) -> str:
