@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mulde.typing import Float64, Offsets, Rows
+from mulde.typing import Float32, Float64, Offsets, Rows
 from serving.engine.engine import Engine
 
 MOST_EACH = 64
@@ -64,7 +64,7 @@ def find_supporting_facts(
     back = (directions + count) % (2 * count)
     queries = np.concatenate([asking, neighbours]), np.concatenate([asked, back])
     units = _unit_queries(engine, *queries)
-    support = np.einsum("ij,ij->i", units[owner], units[len(asking) + fact])
+    support = np.einsum("ij,ij->i", units[owner], units[len(asking) + fact]).astype(np.float64)
     columns = _forward(answering[owner], directions[fact], neighbours[fact], count)
     return _best(owner % len(heads), columns, support, (heads, relations, tails), most)
 
@@ -85,12 +85,12 @@ def _facts_of(engine: Engine, entities: Rows) -> tuple[Offsets, Rows, Rows]:
     return ends, directions[place], neighbours[place].astype(np.int64)
 
 
-def _unit_queries(engine: Engine, entities: Rows, directions: Rows) -> Float64:
+def _unit_queries(engine: Engine, entities: Rows, directions: Rows) -> Float32:
     """Return the directions [m, D] of queries (entity, direction, ?)."""
     spatial = engine.manifest.layout.spatial
     vectors = engine.encode(entities, directions, priors=False).vector[:, spatial]
-    unit: Float64 = vectors.astype(np.float64)
-    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Float32 = vectors / np.maximum(lengths, np.float32(1e-12))
     return unit
 
 
