@@ -72,7 +72,7 @@ class Optimiser:
         self._dense: torch.optim.Optimizer = (
             torch.optim.Adam(dense, lr=settings.rate, fused=True)
             if adam
-            else torch.optim.Adagrad(dense, lr=settings.rate)
+            else torch.optim.Adagrad(dense, lr=settings.rate, fused=all(p.is_cpu for p in dense))
         )
 
     def take(self, step: Step, epoch: int) -> dict[str, Tensor]:
