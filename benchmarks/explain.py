@@ -29,7 +29,7 @@ from mulde.typing import Float64, Rows
 from serving.engine.engine import Engine
 from serving.engine.explanation.explain import TripleExplanations, Wanted, explain
 from serving.engine.explanation.paths import NO_ENTITY
-from serving.engine.placement import Placer
+from serving.registry.placement import Placer
 from training.rules.mine import Mining, mine
 from training.rules.walks import Walks
 

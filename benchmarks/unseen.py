@@ -29,7 +29,7 @@ from mulde.evaluation.ranking import filtered_ranks
 from mulde.graph.graph import Graph, read_folder
 from mulde.typing import Float64, Rows
 from serving.engine.engine import Engine
-from serving.engine.placement import Placer
+from serving.registry.placement import Placer
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records" / "unseen"

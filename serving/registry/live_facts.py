@@ -21,10 +21,10 @@ from mulde.typing import Mask, Rows
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable
 from serving.engine.overlay import Amendments, Overlay
-from serving.engine.placement import Placer
 from serving.registry.changed_facts import ChangedFacts
 from serving.registry.new_entities import NewEntities
 from serving.registry.placed_entities import PlacedEntities
+from serving.registry.placement import Placer
 from serving.registry.prior_slots import PriorSlots
 
 _NO_ROWS = np.zeros(0, np.int64)

@@ -14,10 +14,10 @@ from mulde.bundle.entities.label_search import SearchIndex, nearest_names
 from mulde.errors import NotEnabled, Unsupported
 from mulde.typing import Rows
 from serving.engine.engine import Engine
-from serving.engine.placement import Placer
 from serving.registry.entity_resolver import RECENT, EntityResolver, LabelCache, Nearest
 from serving.registry.live_facts import LiveFacts
 from serving.registry.new_entities import NewEntities
+from serving.registry.placement import Placer
 from serving.registry.repository import Place
 
 _WARM_UP = (1, 8, 256)

@@ -12,7 +12,7 @@ import numpy as np
 from mulde.storage.fact_store import FactStore, NewEntity, StoredPlacement
 from mulde.typing import Float32, Rows
 from serving.engine.overlay import Overlay
-from serving.engine.placement import Placer
+from serving.registry.placement import Placer
 
 MOST_FACTS_OF_ENTITY = 100
 """Facts that an entity is placed by, its newest."""

@@ -20,8 +20,14 @@ import numpy as np
 from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float64, Products, Rows
 from serving.engine.index.base import Asked, Candidates, Exclusions
-from serving.engine.index.quantised import DecodedTable, exact_range, quantise
-from serving.engine.index.scan import LOWEST, JoinableEncoder, Scans
+from serving.engine.index.quantised import (
+    LOWEST,
+    DecodedTable,
+    ProductBounds,
+    exact_range,
+    quantise,
+)
+from serving.engine.index.scan import JoinableEncoder, Scans
 from serving.engine.scoring import HeadQueries, Query
 
 _PADDED = 512
@@ -58,8 +64,8 @@ class Int8Index:
             InexactProducts: if this machine's byte products are not exact.
         """
         self._entities = table.entities
-        rounded = quantise(table, layout, exact_range(threads), _padded(table.entities))
-        self._scans = Scans(rounded, layout.width, threads, encoder)
+        self._table = quantise(table, layout, exact_range(threads), _padded(table.entities))
+        self._scans = Scans(self._table, layout.width, threads, encoder)
 
     def encodes(self, questions: HeadQueries, expected: Query) -> bool:
         """Return whether scans encode a sample as it is expected to the bit, alone and together."""
@@ -100,12 +106,13 @@ class Int8Index:
             try:
                 products = self._answers(scan.products, excluded.take(start, stop), allowed)
                 maxima = _block_maxima(products, k)
+                bounds = ProductBounds(self._table, scan.query.vector, *scan.steps)
                 if floors is None:
-                    wanted = scan.bounds.safe(_kth_at_most(maxima, k))
+                    wanted = np.maximum(_kth_at_most(maxima, k) - scan.slack, LOWEST + 1)
                 else:
-                    wanted = scan.bounds.floors(floors[start:stop])
+                    wanted = bounds.floors(floors[start:stop])
                 reached, width = _reaching(products, maxima, wanted), products.shape[1]
-                query, bounds = scan.query, scan.bounds
+                query = scan.query
             finally:
                 self._scans.end(scan)
             for first, last, pairs in _parts(reached, stop - start, width):

@@ -1,8 +1,13 @@
 """Round the table to signed bytes, and find out which bytes this machine multiplies exactly.
 
 The table is rounded column by column: v = m + s w + error, with m the middle of the column's range,
-s its step, w the byte, and e the largest error in the column. What that loses in a product is in
-``scan.py``.
+s its step, w the byte, and e the largest error in the column.
+For a query q and a row v, with z and w their bytes, t the step of q and m the middle of the table,
+and a the largest norm of w,
+
+    <q, v> = <q, m> + t <z, w> + error,    |error| <= loss = sum_i |q_i| e_i + |q s - t z| a
+
+All of these are known numbers, and <z, w> is an integer.
 
 The excess takes three bytes, which are added: what a query multiplies it by would else be its
 largest number by far, and decide its step.
@@ -14,13 +19,14 @@ products in 16 bits, and saturate beyond 32,767: 2 * 255 * 127 is 64,770. So the
 bytes. In the narrow one no two products can leave 16 bits; and either is tried with its extremes
 on this machine before it is used.
 
-Shape letters: E entities, N of them padded, n of a part, C columns in one part (points and traits),
-J = C + 4 columns of bytes.
+Shape letters: b queries, W width, E entities, N of them padded, n of a part, C columns in one part
+(points and traits), J = C + 4 columns of bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -28,10 +34,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mulde.bundle.table.entity_table import Layout
-from mulde.typing import Float32, Float64
+from mulde.typing import Float32, Float64, Products
 from serving.engine.index.scan_graph import NARROW, WIDE, ByteRange, ByteTable, product_graph
 from serving.engine.onnx_session import new_session
 
+LOWEST = -(1 << 30)
+"""Stands for the product of a row that may not be chosen; no product is near it."""
 _EXCESS_BYTES = 3
 _DECODED_ROWS = 8192
 _LEAST_STEP = 1e-9
@@ -49,6 +57,60 @@ class DecodedTable(Protocol):
 
     def decode(self, start: int, stop: int) -> Float32:
         """Return rows ``start`` to ``stop`` as float32 [n, W]."""
+
+
+@dataclass(slots=True)
+class ProductBounds:
+    """What integer products say about exact ones.
+
+    Attributes:
+        table: the rows.
+        vector: [b, W], of the queries.
+        step: [b], t, above 0.
+        query_loss: [b], what rounding the query loses.
+    """
+
+    table: ByteTable
+    vector: Float32
+    step: Float64
+    query_loss: Float64
+
+    def take(self, start: int, stop: int) -> ProductBounds:
+        """Return those of queries ``start`` to ``stop``."""
+        part = slice(start, stop)
+        steps = self.step[part], self.query_loss[part]
+        return ProductBounds(self.table, self.vector[part], *steps)
+
+    @property
+    def base(self) -> Float64:
+        """<q, m>, [b]."""
+        base: Float64 = self._columns @ self.table.middle
+        return base
+
+    @property
+    def loss(self) -> Float64:
+        """The bound on the error, [b]."""
+        loss: Float64 = np.abs(self._columns) @ self.table.error
+        return loss + self.query_loss + self.step * self.table.float32_loss
+
+    @property
+    def _columns(self) -> Float64:
+        return self.vector[:, self.table.columns].astype(np.float64)
+
+    def floors(self, products: Float64) -> Products:
+        """Return integers [b] that rows with exact products of at least [b] reach."""
+        wanted = (products - self.base - self.loss) / self.step
+        wanted -= 1.0 + _SLACK * np.abs(products / self.step)
+        # Towards 0 where that is up: a floor that is higher by less than 1 keeps no integer out
+        # that reaches it, and 1 came off.
+        return np.minimum(np.maximum(wanted, LOWEST + 1), -LOWEST).astype(np.int32)
+
+    def most_below(self, floors: Products) -> Float64:
+        """Return exact products [b] that rows below ``floors`` [b] do not exceed."""
+        base = self.base
+        most = base + self.step * (floors - 1.0) + self.loss
+        most += _SLACK * (np.abs(most) + np.abs(base) + self.step)
+        return np.where(floors == LOWEST + 1, -np.inf, most)
 
 
 class InexactProducts(Exception):  # noqa: N818 - a state of the machine, not an error of a caller

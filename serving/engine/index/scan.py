@@ -3,13 +3,6 @@
 ONNX Runtime encodes, rounds and multiplies in one run (``scan_graph.py``), into buffers that are
 kept: a fresh array of that size costs the system more (pages, one by one) than the product.
 
-For a query q and a row v, with z and w their bytes, t the step of q and m the middle of the table,
-and a the largest norm of w,
-
-    <q, v> = <q, m> + t <z, w> + error,    |error| <= loss = sum_i |q_i| e_i + |q s - t z| a
-
-(``quantised.py``). All of these are known numbers, and <z, w> is an integer.
-
 Shape letters: B queries, b of one scan, p that are encoded for it, W width, N rows.
 """
 
@@ -17,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol
 
@@ -31,80 +23,10 @@ from serving.engine.scoring import HeadQueries, Query
 
 MOST_QUERIES = 32
 """b at most: more are not multiplied faster, and their products leave the cache."""
-LOWEST = -(1 << 30)
-"""Stands for the product of a row that may not be chosen; no product is near it."""
 
 _BUFFER_PRODUCTS = 1 << 21
 """b N at most, 8 MiB; one query of a larger table takes more."""
 _MOST_BUFFERS = 4
-_SLACK = 1e-12
-"""Far above what float64 loses when bounds are computed, far below the bounds."""
-
-
-@dataclass(slots=True)
-class ProductBounds:
-    """What integer products say about exact ones.
-
-    Attributes:
-        table: the rows.
-        vector: [b, W], of the queries.
-        step: [b], t, above 0.
-        query_loss: [b], what rounding the query loses.
-        slack: int32 [b], how far below the k-th greatest integer product a row with one of the k
-            greatest exact products may be.
-    """
-
-    table: scan_graph.ByteTable
-    vector: Float32
-    step: Float64
-    query_loss: Float64
-    slack: Products
-
-    def take(self, start: int, stop: int) -> ProductBounds:
-        """Return those of queries ``start`` to ``stop``."""
-        part = slice(start, stop)
-        steps = self.step[part], self.query_loss[part], self.slack[part]
-        return ProductBounds(self.table, self.vector[part], *steps)
-
-    @property
-    def base(self) -> Float64:
-        """<q, m>, [b]."""
-        base: Float64 = self._columns @ self.table.middle
-        return base
-
-    @property
-    def loss(self) -> Float64:
-        """The bound on the error, [b]."""
-        loss: Float64 = np.abs(self._columns) @ self.table.error
-        return loss + self.query_loss + self.step * self.table.float32_loss
-
-    @property
-    def _columns(self) -> Float64:
-        return self.vector[:, self.table.columns].astype(np.float64)
-
-    def floors(self, products: Float64) -> Products:
-        """Return integers [b] that rows with exact products of at least [b] reach."""
-        wanted = (products - self.base - self.loss) / self.step
-        wanted -= 1.0 + _SLACK * np.abs(products / self.step)
-        # Towards 0 where that is up: a floor that is higher by less than 1 keeps no integer out
-        # that reaches it, and 1 came off.
-        return np.minimum(np.maximum(wanted, LOWEST + 1), -LOWEST).astype(np.int32)
-
-    def safe(self, kth: Products) -> Products:
-        """Return integers [b] that every row with one of the k greatest exact products reaches.
-
-        Args:
-            kth: [b], at most the k-th greatest integer product.
-        """
-        floors: Products = np.maximum(kth - self.slack, LOWEST + 1)
-        return floors
-
-    def most_below(self, floors: Products) -> Float64:
-        """Return exact products [b] that rows below ``floors`` [b] do not exceed."""
-        base = self.base
-        most = base + self.step * (floors - 1.0) + self.loss
-        most += _SLACK * (np.abs(most) + np.abs(base) + self.step)
-        return np.where(floors == LOWEST + 1, -np.inf, most)
 
 
 class JoinableEncoder(Protocol):
@@ -178,12 +100,15 @@ class Scan:
     Attributes:
         products: [b, N] of the last run; the caller may write into them.
         query: of the last run.
-        bounds: likewise.
+        steps: float64 [2, b], t and |q s - t z| a of each query (``quantised.py``).
+        slack: int32 [b], how far below the k-th greatest integer product a row with one of the k
+            greatest exact products may be.
     """
 
     products: Products
     query: Query
-    bounds: ProductBounds
+    steps: Float64
+    slack: Products
 
     def __init__(
         self,
@@ -193,7 +118,7 @@ class Scan:
         queries: int,
         padded: Callable[[int], int] | None,
     ) -> None:
-        self._session, self._table, self._padded = session, table, padded
+        self._session, self._padded = session, padded
         self._bound: dict[int, tuple[Any, Buffers]] = {}
         most = 0 if padded is None else padded(queries)
         self._buffers = Buffers(
@@ -223,9 +148,8 @@ class Scan:
             self._session.run_with_iobinding(binding)
             scalars = part.scalars[:, :count].astype(np.float64)
             self.query = Query(part.query.copy(), *scalars)
-        self.products, vector = part.products, self.query.vector
-        step, loss = part.steps.astype(np.float64)
-        self.bounds = ProductBounds(self._table, vector, step, loss, part.slack.copy())
+        self.products, self.slack = part.products, part.slack
+        self.steps = part.steps.astype(np.float64)
 
     def _bind(self, count: int) -> tuple[Any, Buffers]:
         most = count if self._padded is None else self._padded(count)

@@ -12,9 +12,9 @@ from mulde.placement.solver import Placement
 from mulde.storage.fact_store import FactStore, Names, NewEntity
 from mulde.typing import Floats, Rows
 from serving.engine.engine import Engine
-from serving.engine.placement import Placer
 from serving.registry.live_facts import LiveFacts
 from serving.registry.model import Model, Tuning
+from serving.registry.placement import Placer
 from serving.registry.repository import Place
 from tests.support.toy import Toy, toy_bundle
 

@@ -9,7 +9,7 @@ import pytest
 
 from mulde.bundle.bundle import open_bundle
 from serving.engine.engine import Engine
-from serving.engine.placement import Placer
+from serving.registry.placement import Placer
 
 ROOT = Path(__file__).parents[3]
 
