@@ -35,6 +35,7 @@ REQUEST_PATH = {
     "serving/registry/entity_resolver.py",
     "serving/registry/registry.py",
     "serving/rpc/admission.py",
+    "serving/rpc/caller_waits.py",
     "serving/rpc/handlers.py",
     "serving/rpc/prediction.py",
     "serving/rpc/request.py",

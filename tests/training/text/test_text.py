@@ -16,7 +16,7 @@ from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph, read_folder
 from serving.engine.encoder import Encoder as ServedEncoder
 from serving.engine.engine import Engine
-from serving.engine.placement import Placer
+from serving.registry.placement import Placer
 from training.export.encoder.onnx_encoder import EncoderGraph, write_onnx
 from training.export.export import export
 from training.export.table.shrink import shrink
