@@ -236,7 +236,7 @@ class _Fitting:
         mrr = {1.0: 0.0}
         for factor, one in penalty_trials(found, self.clock.left_s).items():
             trial = train_candidate(
-                "teacher's trial",
+                "penalty trial",
                 one,
                 one.training.epochs,
                 self.graph,
