@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mulde.evaluation.metrics import RankingTask
+from mulde.evaluation.metrics import RankingTask, Scores
 from mulde.graph.graph import Graph, read_folder
-from mulde.typing import Float32, Rows
+from mulde.typing import Float32, Rows, Triples
 from training.export.calibration import train_priors
 from training.export.calibration.train_priors import (
     FEWEST,
@@ -18,6 +18,7 @@ from training.export.calibration.train_priors import (
     RelationPriors,
     choose_priors,
     filled,
+    rank_gains,
     similar_slots,
 )
 
@@ -126,8 +127,51 @@ def test_too_few_queries_choose_no_slot(functional: Graph) -> None:
     assert choose_priors(ignorant, few, RankingTask.of(few, "valid"), 1).slots == ()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_are_those_of_ranking_every_moved_score_anew(seed: int) -> None:
+    """Scores are whole numbers, so that moved ones meet; some are NaN, some facts are known."""
+    generator = np.random.default_rng(seed)
+    triples = np.unique(generator.integers(0, [40, 2, 40], (900, 3)).astype(np.int32), axis=0)
+    triples = generator.permutation(triples)
+    graph = _random_graph(40, triples[:600], triples[600:])
+    valid = RankingTask.of(graph, "valid")
+    table = generator.integers(-6, 6, (40, 4, 40)).astype(np.float32)
+    table[generator.random(table.shape) < 0.05] = np.nan
+
+    def scores(entity: Rows, relation: Rows) -> Float32:
+        return table[entity, relation]
+
+    columns = filled(graph, [(0,), (1,)])
+    columns[:, generator.random(40) < 0.5] = 0
+    found = rank_gains(scores, valid, columns)
+    plain = 1 / valid.ranks(scores)
+    for place, column in enumerate(columns):
+        for at, step in enumerate(STEPS):
+            moved = valid.ranks(_moved(table, np.float32(step) * column))
+            np.testing.assert_allclose(found[place, at], 1 / moved - plain, atol=1e-12)
+
+
+def _moved(table: Float32, by: Float32) -> Scores:
+    return lambda entity, relation: table[entity, relation] + by
+
+
 def test_zero_is_no_step() -> None:
     assert 0 not in STEPS
+
+
+def _random_graph(entities: int, train: Triples, valid: Triples) -> Graph:
+    names = tuple(f"e{row:02}" for row in range(entities))
+    return Graph(
+        name="chance",
+        digest="0" * 64,
+        entity_ids=names,
+        entity_labels=names,
+        relation_ids=("r", "s"),
+        relation_labels=("r", "s"),
+        train=train,
+        valid=valid,
+        test=train[:0],
+    )
 
 
 def _by_chance(seed: int) -> RelationPriors:
@@ -135,18 +179,7 @@ def _by_chance(seed: int) -> RelationPriors:
     generator = np.random.default_rng(seed)
     triples = generator.integers(0, [60, 2, 60], (450, 3)).astype(np.int32)
     table = generator.normal(size=(60, 4, 60)).astype(np.float32)
-    names = tuple(f"e{row:02}" for row in range(60))
-    graph = Graph(
-        name="chance",
-        digest="0" * 64,
-        entity_ids=names,
-        entity_labels=names,
-        relation_ids=("r", "s"),
-        relation_labels=("r", "s"),
-        train=triples[:400],
-        valid=triples[400:],
-        test=triples[:0],
-    )
+    graph = _random_graph(60, triples[:400], triples[400:])
     valid = RankingTask.of(graph, "valid")
     return choose_priors(lambda entity, relation: table[entity, relation], graph, valid, 2)
 

@@ -28,7 +28,6 @@ from scipy.sparse import csr_array
 from scipy.spatial.distance import squareform
 
 from mulde.evaluation.metrics import RankingTask, Scores
-from mulde.evaluation.ranking import filtered_ranks
 from mulde.graph.graph import Graph
 from mulde.typing import Float32, Float64, Floats, Rows
 from training.distillation.queries import both_directions
@@ -51,7 +50,8 @@ FEWEST = 10
 MOST = 1 << 13
 """Most queries of valid that are read, evenly spread."""
 
-_SCORES = 1 << 24
+_SCORES = 1 << 20
+"""Scores of a batch: few enough to stay in the cache while they are compared."""
 
 Report = Callable[[str], None]
 Group = tuple[int, ...]
@@ -118,7 +118,7 @@ def choose_priors(
             break
         report(f"choosing relation prior {number} of {count} on valid")
         columns = filled(graph, left)
-        gains = _gains(chosen.added(scores), valid, columns)
+        gains = rank_gains(chosen.added(scores), valid, columns)
         weights, gained = _weights(gains, valid.relation, 2 * graph.num_relations)
         best = int(np.argmax(gained))
         if gained[best] < LEAST:
@@ -161,21 +161,55 @@ def similar_slots(graph: Graph, count: int) -> list[Group]:
     return [tuple(used[label == one].tolist()) for one in np.unique(label)]
 
 
-def _gains(scores: Scores, valid: RankingTask, columns: Float32) -> Float64:
-    """Gain of reciprocal rank [C, steps, Q] of each query by each slot and step."""
+def rank_gains(scores: Scores, valid: RankingTask, columns: Float32) -> Float64:
+    """Gain of reciprocal rank [C, steps, Q] of each query by each slot and step.
+
+    A step moves the candidates of a slot alike, so the better ones inside and outside of it are
+    counted for all slots at once, as products with their columns, instead of ranking each anew.
+
+    Args:
+        scores: that are moved.
+        valid: Q queries.
+        columns: [C, E], 1 for the entities of a slot, else 0.
+    """
     gains = np.empty((len(columns), len(STEPS), len(valid.target)))
     batch = max(1, _SCORES // columns.shape[1])
     for start in range(0, len(valid.target), batch):
         part = slice(start, start + batch)
-        entity, relation, target = valid.entity[part], valid.relation[part], valid.target[part]
-        known = valid.known.of_many(entity, relation)
-        found = scores(entity, relation)
-        plain = 1 / filtered_ranks(found, target, *known)
-        for place, column in enumerate(columns):
-            for at, step in enumerate(STEPS):
-                moved = found + np.float32(step) * column
-                gains[place, at, part] = 1 / filtered_ranks(moved, target, *known) - plain
+        target = valid.target[part]
+        found = _candidates(scores, valid, part)
+        own = found[np.arange(len(target)), target][:, None]
+        plain = _halves(found, own)
+        every, inside = plain.sum(1), plain @ columns.T
+        before = 2.0 / (1 + every.astype(np.float64))
+        fills = columns[:, target].T > 0
+        for at, step in enumerate(STEPS):
+            moved, own_moved = found + np.float32(step), own + np.float32(step)
+            beside = every[:, None] - inside + _halves(moved, own) @ columns.T
+            stay = _halves(found, own_moved)
+            among = stay.sum(1)[:, None] - stay @ columns.T + _halves(moved, own_moved) @ columns.T
+            after = 2.0 / (1 + np.where(fills, among, beside).astype(np.float64))
+            gains[:, at, part] = (after - before[:, None]).T
     return gains
+
+
+def _candidates(scores: Scores, valid: RankingTask, part: slice) -> Floats:
+    """Return scores [B, E] of which those of other known answers are NaN, so never counted."""
+    entity, relation, target = valid.entity[part], valid.relation[part], valid.target[part]
+    found = np.array(scores(entity, relation))
+    offsets, rows = valid.known.of_many(entity, relation)
+    owner = np.repeat(np.arange(len(target)), np.diff(offsets))
+    others = rows != target[owner]
+    found[owner[others], rows[others]] = np.nan
+    return found
+
+
+def _halves(scores: Floats, own: Floats) -> Float32:
+    """Return 2 for each candidate that is better than ``own`` [B, 1], 1 for an equal one, else 0.
+
+    The target is equal to itself, so a rank is (1 + their sum) / 2.
+    """
+    return np.add(scores > own, scores >= own, dtype=np.float32)
 
 
 def _weights(gains: Float64, relation: Rows, rows: int) -> tuple[Float32, Float64]:
