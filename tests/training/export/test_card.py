@@ -43,6 +43,14 @@ def as_json(record: Record) -> str:
     return json.dumps(asdict(record))
 
 
+def test_a_curvature_is_told_of_hyperbolic_models_alone() -> None:
+    hyperbolic, bilinear = (
+        card(replace(MANIFEST, family=family), PLAIN) for family in ("RotH", "ComplEx")
+    )
+    assert "score linear in the answer's row, curvature -1; table" in hyperbolic
+    assert "curvature" not in bilinear
+
+
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_card_shows_a_hostile_name_as_text(name: str) -> None:
     manifest = replace(

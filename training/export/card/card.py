@@ -10,6 +10,7 @@ from mulde.bundle.manifest import Manifest, describe
 from mulde.storage.printable import markdown
 from training.export.card.paper_differences import Departure
 from training.hardware import GPU
+from training.scorers import HYPERBOLIC
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,15 @@ def card(manifest: Manifest, provenance: Provenance) -> str:
 
 
 def _summary(manifest: Manifest) -> str:
-    kind = "linear in u" if manifest.score.kind == "linear" else "minus the squared distance"
+    kind = "linear in the answer's row"
+    if manifest.score.kind == "distance":
+        kind = "minus the squared distance"
+    space = f", curvature -{manifest.score.curvature:.4g}" if manifest.family in HYPERBOLIC else ""
     graph = markdown(manifest.dataset.name)
     return (
         f"A {manifest.family} model of {manifest.dimension} dimensions on {graph}: "
-        f"{manifest.entities:,} entities, {manifest.relations:,} relations, score {kind}, "
-        f"curvature -{manifest.score.curvature:.4g}; table in {manifest.precision}, "
-        f"{manifest.width} numbers a row."
+        f"{manifest.entities:,} entities, {manifest.relations:,} relations, score {kind}{space}; "
+        f"table in {manifest.precision}, {manifest.width} numbers a row."
     )
 
 
