@@ -18,9 +18,10 @@ from mulde.errors import Overloaded
 from serving.rpc.caller_waits import CallerWaits
 from serving.rpc.methods import SERVICES
 
-MOST_WAITS = 2
+MOST_WAITS = 4
 """Threads of the server that wait for callers of this service."""
-_STALLED_S = 0.25
+_STALLED_S = 0.02
+"""A tool sends its next request, or the end of its stream, at once or after its user has read."""
 
 
 class Reflection(grpc.GenericRpcHandler):

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from starlette.types import Message
 
 from mulde.errors import Overloaded
 from serving.gateway.held_bytes import SMALL_BYTES, HeldBytes, HeldResponse, Share, in_parts
+
+
+def _run(answering: Coroutine[Any, Any, None]) -> None:
+    """Run in a thread of its own: a browser's tests leave a running loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, asyncio.wait_for(answering, 10)).result()
 
 
 def test_small_requests_count_nothing_and_large_ones_what_is_beyond() -> None:
@@ -49,7 +58,7 @@ def test_a_response_counts_until_its_caller_took_it() -> None:
 
     response = HeldResponse(in_parts(bytes(3 * SMALL_BYTES)), share, "application/json")
     scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
-    asyncio.run(response(scope, receive, send))
+    _run(response(scope, receive, send))
     assert b"".join(taken) == bytes(3 * SMALL_BYTES)
     assert max(map(len, taken)) == SMALL_BYTES
     assert held.total == 0
@@ -73,5 +82,5 @@ def test_a_caller_that_takes_nothing_is_left_and_its_bytes_are_released(
     response = HeldResponse(in_parts(bytes(3 * SMALL_BYTES)), share, "application/json")
     for version in ("2.3", "2.4"):
         scope = {"type": "http", "asgi": {"spec_version": version}}
-        asyncio.run(asyncio.wait_for(response(scope, receive, send), 10))
+        _run(response(scope, receive, send))
     assert held.total == 0
