@@ -120,8 +120,8 @@ def run_race(
     timed: dict[str, Result] = {}
     queries = len(QuerySet.of(graph.train, graph.num_relations, graph.num_entities))
     for one in entrants:
-        scores = queries * graph.num_entities if device.type == "cpu" else 0
-        seconds = expected_s(one, rungs, scores)
+        scored = queries if device.type == "cpu" else 0
+        seconds = expected_s(one, rungs, scored, graph.num_entities)
         affordable = clock.left_s > 0 and seconds <= _FIRST_RUNG * clock.left_s
         if one.model.scorer not in timed and (affordable or not timed):
             timed[one.model.scorer] = train("timing", one, 2, Clock.of(_TIMING_S, clock.now))
@@ -159,7 +159,7 @@ def run_race(
     return _ordered(results)
 
 
-def expected_s(one: Candidate, rungs: Sequence[float], scores: int) -> float:
+def expected_s(one: Candidate, rungs: Sequence[float], queries: int, entities: int) -> float:
     """Seconds of a first rung and its timing as far as they are known before any step.
 
     The timing itself takes an epoch. Where a loss scores all entities, that may be most of the
@@ -168,11 +168,15 @@ def expected_s(one: Candidate, rungs: Sequence[float], scores: int) -> float:
     Args:
         one: the candidate.
         rungs: share of its epochs in each rung.
-        scores: distinct queries times entities.
+        queries: distinct ones of train.
+        entities: E.
     """
-    if one.training.loss != "cross-entropy":
+    training = one.training
+    if training.loss != "cross-entropy":
         return 0.0
-    return (1 + math.ceil(one.training.epochs * rungs[0])) * _SCORE_S * scores
+    sampled = training.negatives + training.batch if training.partition == "negatives" else entities
+    scores = queries * min(entities, sampled)
+    return (1 + math.ceil(training.epochs * rungs[0])) * _SCORE_S * scores
 
 
 def _affordable(

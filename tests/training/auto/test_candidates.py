@@ -18,6 +18,14 @@ def test_no_loss_over_all_entities_is_tried_on_a_large_graph() -> None:
     assert {one.training.loss for one in found} == {"bce"}
 
 
+def test_a_sample_stands_for_all_entities_where_they_are_many() -> None:
+    for entities, partition in ((8_000, "all"), (14_541, "negatives")):
+        found = candidates(Size(entities, 149_000, 237, facts=272_000), 32)
+        losses = [one.training for one in found if one.training.loss == "cross-entropy"]
+        assert {one.partition for one in losses} == {partition}
+        assert all(one.negatives < entities for one in losses)
+
+
 def test_roth_races_first_and_few_candidates_do_where_entities_have_few_facts() -> None:
     found = candidates(Size(8_000, 18_000, 15, facts=16_000), 32)
     assert found[0].model.scorer == "RotH"
