@@ -106,7 +106,7 @@ def _draw(name: str, own: list[dict[str, Any]], path: Path) -> None:
         )
     ]
     colours = (charts.OURS, charts.BESIDE, charts.OTHERS)
-    ends: list[list[tuple[str, float, str]]] = [[], [], []]
+    ends: list[tuple[str, float, str]] = []
     for one, colour in zip(own, colours, strict=False):
         steps = one["steps"]
         places = [step["snapshot"] for step in steps]
@@ -115,12 +115,13 @@ def _draw(name: str, own: list[dict[str, Any]], path: Path) -> None:
             [step["quality"][-1]["then"]["mrr"] for step in steps],
             [step["seconds"] for step in steps],
         )
-        for panel, value, end in zip(panels, values, ends, strict=True):
+        for panel, value in zip(panels, values, strict=True):
             panel.plot(places, value, marker="o", color=colour)
-            end.append((one["title"].partition(",")[0], value[-1], colour))
-    for panel, end in zip(panels, ends, strict=True):
+        title = one["title"].partition(",")[0].replace(" with ", "\nwith ")
+        ends.append((title, values[-1][-1], colour))
+    for panel in panels:
         panel.set(xlabel="snapshot", ylim=(0, None), xticks=range(5))
-        charts.name_lines(panel, end)
+    charts.name_lines(panels[-1], ends)  # where the lines end apart from each other
     charts.save(figure, path)
 
 
