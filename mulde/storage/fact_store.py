@@ -33,7 +33,7 @@ MOST_FACTS = 1_000_000
 MOST_ENTITIES = 10_000
 """New entities of one model name."""
 
-_WAIT_S = 10.0
+_WAIT_S, _RETRY_S = 10.0, 0.005
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (
     head TEXT NOT NULL, relation TEXT NOT NULL, tail TEXT NOT NULL,
@@ -124,7 +124,7 @@ class FactStore:
             self._open()
 
     def _open(self) -> None:
-        self._base.execute("PRAGMA journal_mode = WAL")
+        self._enter_wal_mode()
         self._base.execute("PRAGMA synchronous = FULL")
         with self._transaction():
             (version,) = self._base.execute("PRAGMA user_version").fetchone()
@@ -137,6 +137,19 @@ class FactStore:
                     self._base.execute(f"ALTER TABLE entities ADD COLUMN {column}")
                 self._run(_COUNTERS)
             self._base.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _enter_wal_mode(self) -> None:
+        """Do so again while others open the same new file: SQLite does not wait for them here."""
+        end = time.monotonic() + _WAIT_S
+        while True:
+            try:
+                self._base.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > end:
+                    raise
+                time.sleep(_RETRY_S)
 
     def _run(self, statements: str) -> None:
         for statement in statements.split(";"):

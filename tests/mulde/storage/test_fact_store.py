@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +120,20 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
     assert {c.fact for c in changes} == {fact(100 * n + i) for n in range(3) for i in range(20)}
     assert [c.sequence for c in changes] == list(range(1, 61))
     assert [one.number for one in store.entities()] == list(range(1, 61))
+
+
+def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    """One of some hundred openings found the database locked before."""
+
+    def open_it(barrier: threading.Barrier, path: Path) -> None:
+        barrier.wait()
+        FactStore(path).close()
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            barrier = threading.Barrier(8)
+            opened = [pool.submit(open_it, barrier, tmp_path / f"f{number}") for _ in range(8)]
+            assert [one.result() for one in opened] == [None] * 8
 
 
 def test_a_damaged_row_is_refused(tmp_path: Path) -> None:
