@@ -104,9 +104,10 @@ class SearchIndex:
     def find(self, text: str, k: int) -> list[int]:
         """Up to k entities for a text, best first.
 
-        Exact labels come first; then, alternating, labels one edit away, the likeliest first, and
-        labels that begin with the text, the shortest first. Further entities of a label that is one
-        edit away follow at the end.
+        Exact labels come first; then, alternating, labels that begin with the text, those first
+        where a comma or the end of a word follows it, the shortest first, and labels one edit away,
+        the likeliest first.
+        Further entities of a label that is one edit away follow at the end.
 
         Returns:
             Distinct rows; none for an empty text.
@@ -120,8 +121,12 @@ class SearchIndex:
         if len(exact) == k:
             return exact
         end = self._from(after, query + chr(0x10FFFF))
+        # "lion, king of beasts" before "lion cub" before "lioness": marks sort before letters.
+        comma, dash, words = (self._from(after, query + mark) for mark in ",-0")
+        parts = (comma, dash), (after, comma), (dash, words), (words, end)
+        begun = chain.from_iterable(self._completions(*part) for part in parts)
         wrong = self._misspelt(query)
-        mixed = zip_longest(self.order[wrong].tolist(), self._completions(after, end))
+        mixed = zip_longest(begun, self.order[wrong].tolist())
         homonyms = chain.from_iterable(map(self._run, wrong))
         return list(islice(_distinct(chain(exact, *mixed, homonyms)), k))
 

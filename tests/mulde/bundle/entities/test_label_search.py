@@ -56,6 +56,14 @@ def test_completions_come_shortest_first(index: SearchIndex) -> None:
     assert found(index, "hous") == ["house", "House", "housing", "house of cards"]
 
 
+def test_a_text_that_ends_a_name_or_a_word_comes_before_longer_words_and_misspellings() -> None:
+    labels = ["loin", "lioness", "lion cub", "lion, king of beasts", "lion-hunter", "lionet"]
+    index = SearchIndex.build(StringColumn.build(labels))
+    assert found(index, "lion") == [
+        "lion, king of beasts", "loin", "lion cub", "lion-hunter", "lionet", "lioness",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["hosue", "hose", "huose", "housee", "xhouse", "youse", "hous e"])
 def test_a_label_with_one_letter_wrong_is_found(index: SearchIndex, text: str) -> None:
     assert "house" in found(index, text)[:3]
