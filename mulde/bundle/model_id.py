@@ -15,35 +15,21 @@ from pathlib import Path
 
 from mulde.bundle.files import (
     CALIBRATION,
-    DESCRIPTIONS,
+    CANDIDATES,
+    CARD,
     ENCODER,
-    KNOWN,
-    MAP,
-    MEASURES,
-    RULES,
-    SEARCH,
-    TYPES,
-    VOCABULARY,
+    ENTITIES,
+    OPTIONAL,
+    RECIPE,
+    REQUIRED,
 )
 from mulde.errors import BundleError
 from mulde.storage.container import UNSET_ID, read_model_id, write_model_id
 from mulde.storage.json_document import load_json
 
 FIRST_FORMAT = 3
-CARRIERS = frozenset(
-    {
-        ENCODER,
-        VOCABULARY,
-        KNOWN,
-        RULES,
-        TYPES,
-        SEARCH,
-        MAP,
-        DESCRIPTIONS,
-        MEASURES,
-        CALIBRATION,
-    }
-)
+CARRIERS = (REQUIRED | OPTIONAL) - {ENTITIES, CANDIDATES, CARD, RECIPE}
+"""All but the tables of FAISS, whose format has no place for an id, and texts for people."""
 
 # ModelProto.metadata_props is field 14; an entry has a key (field 1) and a value (field 2).
 _KEY = b"mulde_model_id"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mulde.runs import run_places
 from mulde.storage.string_sections import column_arrays
 from mulde.storage.strings import CHUNK_ROWS, GROUP, StringColumn
 from mulde.typing import Array, Ints, Rows
@@ -35,7 +36,7 @@ def front_code(strings: StringColumn, order: Ints | None = None) -> StringColumn
         places = np.arange(first, min(first + CHUNK_ROWS, count))
         shared[places] = _shared(strings, rows, places)
         text, sizes = strings.text(rows[places])
-        letter = np.arange(len(text)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        letter = run_places(0, sizes)
         parts.append(text[letter >= np.repeat(shared[places], sizes)])
     kept = strings.sizes(rows) - shared
     places_of_rows = None if order is None else inverse(rows)

@@ -21,6 +21,7 @@ from typing import overload
 
 import numpy as np
 
+from mulde.runs import run_places
 from mulde.typing import Array, Bytes, Ints, Rows
 
 MAX_BYTES = 4096
@@ -216,9 +217,7 @@ class StringColumn(Sequence[str]):
             missing, place = left_out, place & place - 1
         # The pieces were found from the last to the first.
         start, size = (np.stack(part[::-1], axis=1).reshape(-1) for part in (starts, taken))
-        at = np.repeat(start - (np.cumsum(size) - size), size)
-        at += np.arange(len(at))
-        return self.data.take(at), sizes
+        return self.data.take(run_places(start, size)), sizes
 
     def rising(self, order: Ints, *, strict: bool) -> bool:
         """Whether the strings taken in this order rise (strictly, or may repeat)."""

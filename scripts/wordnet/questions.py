@@ -6,8 +6,6 @@ the card. They are not chosen by how good they are.
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +13,7 @@ import typer
 
 from mulde.bundle import files
 from mulde.bundle.bundle import open_bundle
-from mulde.bundle.draft import draft_bundle
+from mulde.bundle.draft import write_bundle
 from mulde.client.answers import Answer
 from mulde.storage.printable import markdown
 from serving.local.client import LocalClient
@@ -61,14 +59,10 @@ QUESTIONS = (
 def main(bundle: Annotated[Path, typer.Argument(help="A bundle of WordNet whole.")]) -> None:
     """Write the questions and their answers into a bundle's card."""
     opened = open_bundle(bundle)
-    text = opened.file(files.CARD).read_text(encoding="utf-8")
-    with draft_bundle(bundle, overwrite=True) as draft:
-        for name in opened.manifest.files:
-            shutil.copyfile(opened.file(name), draft.path / name)
-        card = with_section(text, section(LocalClient(bundle)))
-        (draft.path / files.CARD).write_text(card, encoding="utf-8")
-        draft.seal(replace(opened.manifest, files={}))
-        draft.publish()
+    card = opened.file(files.CARD).read_text(encoding="utf-8")
+    parts: dict[str, bytes | Path] = {name: opened.file(name) for name in opened.manifest.files}
+    parts[files.CARD] = with_section(card, section(LocalClient(bundle))).encode()
+    write_bundle(bundle, opened.manifest, parts, overwrite=True)
 
 
 def with_section(card: str, told: str) -> str:

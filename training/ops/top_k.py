@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mulde.runs import run_places
+
 _QUERIES, _TILE = 256, 4096
 """A tile of products is 4 MiB."""
 _SAMPLED = 16
@@ -84,7 +86,7 @@ def _best(
     count = np.bincount(owner, minlength=queries)
     order = np.argsort(owner, kind="stable")
     owner = owner[order]
-    place = np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
+    place = run_places(0, count)
     width = max(int(count.max()), k)
     values = np.full((queries, width), -np.inf, np.float32)
     rows = np.zeros((queries, width), np.int64)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from mulde.runs import run_owners, run_places
 from mulde.typing import Rows
 
 Path = tuple[int, ...]
@@ -120,9 +121,7 @@ class Walks:
         """All edges from entities ``at`` [n]: which of n, direction, target."""
         order, first = self._by_source
         count = first[at + 1] - first[at]
-        parent = np.repeat(np.arange(len(at)), count)
-        before = np.cumsum(count) - count
-        place = order[np.arange(len(parent)) - before[parent] + first[at][parent]]
+        parent, place = run_owners(count), order[run_places(first[at], count)]
         return parent, self._direction[place], self._target[place]
 
     @cached_property

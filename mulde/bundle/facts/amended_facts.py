@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mulde.runs import run_places
 from mulde.typing import Ints, Mask, Offsets, Rows
 
 _STRIDE = 1 << 31
@@ -59,7 +60,7 @@ class AmendedFacts:
         if not counts.any():
             return offsets, tails
         every = np.arange(len(wanted))
-        places = np.arange(counts.sum()) + np.repeat(first - (counts.cumsum() - counts), counts)
+        places = run_places(first, counts)
         owners = np.concatenate([np.repeat(every, np.diff(offsets)), np.repeat(every, counts)])
         rows = np.concatenate([tails, self._tails[places]])
         removed = np.concatenate([np.zeros(len(tails), bool), self._removed[places]])

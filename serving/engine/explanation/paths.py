@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mulde.bundle.facts.amended_facts import FactLookup
 from mulde.bundle.facts.path_rules import NO_STEP, PathRules
+from mulde.runs import run_owners, run_places
 from mulde.typing import Ints, Mask, Offsets, Rows
 
 NO_ENTITY = -1
@@ -237,6 +238,4 @@ def _where(kept: Mask, *columns: Rows) -> tuple[Rows, ...]:
 def _expand(bounds: Offsets, groups: Ints) -> tuple[Rows, Rows]:
     """Every row of the group that each entry names: number of the entry, place of the row."""
     count = bounds[groups + 1] - bounds[groups]
-    entry = np.repeat(np.arange(len(groups)), count)
-    within = np.arange(len(entry)) - np.repeat(np.cumsum(count) - count, count)
-    return entry, bounds[groups][entry] + within
+    return run_owners(count), run_places(bounds[groups], count)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mulde.runs import run_owners, run_places
 from mulde.typing import Float64, Offsets, Rows
 from serving.engine.engine import Engine
 
@@ -99,9 +100,8 @@ class _Neighbourhoods:
         offsets, answers = known.of_many(entities, asked)
         counts = np.minimum(np.diff(offsets), MOST_EACH)[which.reshape(-1)]
         starts = offsets[:-1][which.reshape(-1)]
-        entry = np.repeat(np.arange(len(counts)), counts)
-        within = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
-        found = answers[starts[entry] + within].astype(np.int64)
+        entry = run_owners(counts)
+        found = answers[run_places(starts, counts)].astype(np.int64)
         owner = places[entry // near.shape[1]]
         return owner, near.reshape(-1)[entry], gaps.reshape(-1)[entry], found
 

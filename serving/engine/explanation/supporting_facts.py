@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mulde.runs import run_owners, run_places
 from mulde.typing import Float32, Float64, Offsets, Rows
 from serving.engine.engine import Engine
 
@@ -58,9 +59,7 @@ def find_supporting_facts(
     entities, which = np.unique(answering, return_inverse=True)
     bounds, directions, neighbours = _facts_of(engine, entities)
     sizes = np.diff(bounds)[which]
-    owner = np.repeat(np.arange(len(asking)), sizes)
-    fact = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    fact += bounds[which][owner]
+    owner, fact = run_owners(sizes), run_places(bounds[which], sizes)
     back = (directions + count) % (2 * count)
     queries = np.concatenate([asking, neighbours]), np.concatenate([asked, back])
     units = _unit_queries(engine, *queries)
@@ -78,8 +77,7 @@ def _facts_of(engine: Engine, entities: Rows) -> tuple[Offsets, Rows, Rows]:
     directions, bounds = asked.repeat(np.diff(offsets)), offsets[::width].astype(np.int64)
     sizes = np.diff(bounds)
     taken = np.minimum(sizes, MOST_EACH)
-    owner = np.repeat(np.arange(len(entities)), taken)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(taken) - taken, taken)
+    owner, within = run_owners(taken), run_places(0, taken)
     place = bounds[owner] + within * sizes[owner] // taken[owner]
     ends = np.concatenate([[0], np.cumsum(taken)])
     return ends, directions[place], neighbours[place].astype(np.int64)
