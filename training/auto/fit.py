@@ -209,6 +209,7 @@ class _Fitting:
         self.say(f"race: {len(entrants)} candidates, {queries:,} queries, {seconds:.0f} s")
         results = run_race(
             graph,
+            size,
             entrants,
             clock.share(_RACE),
             self.run / "race",

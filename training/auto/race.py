@@ -19,9 +19,8 @@ from statistics import median
 
 from mulde.errors import TrainingDiverged
 from mulde.graph.graph import Graph
-from training.auto.candidates import Candidate, neighbours
+from training.auto.candidates import Candidate, Size, neighbours
 from training.auto.clock import Clock, OutOfTime
-from training.distillation.queries import QuerySet
 from training.loop import Progress
 from training.recipe import Recipe, decisive, digest_of
 from training.train import Device, Stage, read_record, train_stage
@@ -88,6 +87,7 @@ class Result:
 
 def run_race(
     graph: Graph,
+    size: Size,
     entrants: Sequence[Candidate],
     clock: Clock,
     folder: Path,
@@ -100,6 +100,7 @@ def run_race(
 
     Args:
         graph: whose valid split decides.
+        size: of the graph.
         entrants: what starts, the most promising first; the last ones are left out where the time
             is too short for the first rung of all.
         clock: the race's share of the budget; each rung gets an equal part of what is left.
@@ -118,10 +119,8 @@ def run_race(
 
     results: dict[str, Result] = {}
     timed: dict[str, Result] = {}
-    queries = len(QuerySet.of(graph.train, graph.num_relations, graph.num_entities))
     for one in entrants:
-        scored = queries if device.type == "cpu" else 0
-        seconds = expected_s(one, rungs, scored, graph.num_entities)
+        seconds = expected_s(one, rungs, size) if device.type == "cpu" else 0.0
         affordable = clock.left_s > 0 and seconds <= _FIRST_RUNG * clock.left_s
         if one.model.scorer not in timed and (affordable or not timed):
             timed[one.model.scorer] = train("timing", one, 2, Clock.of(_TIMING_S, clock.now))
@@ -159,7 +158,7 @@ def run_race(
     return _ordered(results)
 
 
-def expected_s(one: Candidate, rungs: Sequence[float], queries: int, entities: int) -> float:
+def expected_s(one: Candidate, rungs: Sequence[float], size: Size) -> float:
     """Seconds of a first rung and its timing as far as they are known before any step.
 
     The timing itself takes an epoch. Where a loss scores all entities, that may be most of the
@@ -168,14 +167,15 @@ def expected_s(one: Candidate, rungs: Sequence[float], queries: int, entities: i
     Args:
         one: the candidate.
         rungs: share of its epochs in each rung.
-        queries: distinct ones of train.
-        entities: E.
+        size: of the graph.
     """
     training = one.training
     if training.loss != "cross-entropy":
         return 0.0
-    sampled = training.negatives + training.batch if training.partition == "negatives" else entities
-    scores = queries * min(entities, sampled)
+    scored = size.entities
+    if training.partition == "negatives":
+        scored = min(scored, training.negatives + training.batch)
+    scores = size.queries * scored
     return (1 + math.ceil(training.epochs * rungs[0])) * _SCORE_S * scores
 
 

@@ -14,9 +14,8 @@ from training.auto.clock import Clock
 from training.auto.race import RUNGS, SHORT_RUNGS, Result, expected_s, run_race
 from training.loop import Progress
 
-ENTRANTS = candidates(Size(40, 240, 3, 104), 8)
-
-
+SIZE = Size(40, 240, 3, 104)
+ENTRANTS = candidates(SIZE, 8)
 COMPLEX = [one for one in ENTRANTS if one.model.scorer == "ComplEx"]
 
 
@@ -31,6 +30,7 @@ def race(
     """Race on the ring; an epoch takes a twentieth of a second of the clock's time."""
     return run_race(
         read_folder(data),
+        SIZE,
         entrants,
         Clock.of(seconds, ticks),
         folder,
@@ -55,13 +55,13 @@ def test_no_epoch_over_all_entities_is_timed_that_the_race_has_no_time_for() -> 
     """WN18RR within half an hour: the race has 396 s, of which half are for the first rung."""
     size = Size(40_943, 103_509, 11, 86_835)
     for one in candidates(size, 32):
-        assert expected_s(one, SHORT_RUNGS, size.queries, size.entities) < 198
+        assert expected_s(one, SHORT_RUNGS, size) < 198
         whole = replace(one, training=replace(one.training, partition="all"))
-        seconds = expected_s(whole, SHORT_RUNGS, size.queries, size.entities)
+        seconds = expected_s(whole, SHORT_RUNGS, size)
         assert (seconds > 198) == (one.model.scorer != "RotH")
     small = Size(2_034, 37_000, 42, 32_888)  # CoDEx-S within six minutes: 79 s
     for one in candidates(small, 32):
-        assert expected_s(one, RUNGS, small.queries, small.entities) < 39
+        assert expected_s(one, RUNGS, small) < 39
 
 
 def test_where_only_one_candidate_can_train_long_enough_it_gets_the_whole_race(
@@ -87,6 +87,6 @@ def test_a_rung_without_time_takes_nothing_from_what_an_earlier_one_reached(
             ticks.seconds += 0.4
 
     graph, clock, cpu = read_folder(data), Clock.of(8.0, ticks), torch.device("cpu")
-    found = run_race(graph, COMPLEX[:3], clock, tmp_path, cpu, 1, report)
+    found = run_race(graph, SIZE, COMPLEX[:3], clock, tmp_path, cpu, 1, report)
     for one in found:
         assert one.mrr >= max(seen[one.candidate.name]) - 1e-9
