@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from mulde.client import Client
@@ -11,10 +12,18 @@ from serving.engine.engine import Engine
 from tests.support.server import ServerProcess, server
 from tests.support.toy import Toy, toy_bundle
 
+E, R = 1200, 4
+"""Entities and relations of the bundle."""
+
+
+def ids(rows: np.ndarray) -> list[str]:
+    """Names of entities, by row."""
+    return [f"Q{row:07d}" for row in rows]
+
 
 @pytest.fixture(scope="session")
 def served_toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    return toy_bundle(tmp_path_factory.mktemp("served") / "toy", entities=1200, relations=4)
+    return toy_bundle(tmp_path_factory.mktemp("served") / "toy", entities=E, relations=R)
 
 
 @pytest.fixture(scope="session")

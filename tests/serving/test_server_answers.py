@@ -17,14 +17,9 @@ from mulde.errors import (
 )
 from mulde.v1 import common_pb2, prediction_pb2, prediction_pb2_grpc
 from serving.engine.engine import Engine
+from tests.serving.conftest import E, R, ids
 from tests.support.server import ServerProcess, server
 from tests.support.toy import Toy, toy_bundle
-
-E, R = 1200, 4
-
-
-def ids(rows: np.ndarray) -> list[str]:
-    return [f"Q{row:07d}" for row in rows]
 
 
 @pytest.fixture

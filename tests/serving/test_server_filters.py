@@ -15,20 +15,9 @@ from mulde.errors import (
     UnknownType,
 )
 from mulde.v1 import prediction_pb2, prediction_pb2_grpc
+from tests.serving.conftest import E, ids
 from tests.support.server import ServerProcess, server
 from tests.support.toy import Toy, toy_bundle
-
-E, R = 1200, 4
-
-
-def ids(rows: np.ndarray) -> list[str]:
-    return [f"Q{row:07d}" for row in rows]
-
-
-@pytest.fixture
-def asked() -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(3)
-    return generator.integers(0, E, 300), generator.integers(0, R, 300)
 
 
 def test_an_entity_is_no_answer_to_its_own_query_where_its_relation_does_not_loop(

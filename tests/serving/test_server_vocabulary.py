@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from mulde.client import Client
 from serving.engine.engine import Engine
-
-E, R = 1200, 4
-
-
-def ids(rows: np.ndarray) -> list[str]:
-    return [f"Q{row:07d}" for row in rows]
+from tests.serving.conftest import E, R
 
 
 def test_similar_entities_leave_out_the_entity_itself(client: Client, local: Engine) -> None:

@@ -40,10 +40,10 @@ HOSTILE = (
 """Everything that a vocabulary can keep; NUL, line feeds and longer names are refused by graphs."""
 
 RELATION = "\x1b[5m<b>rel|ation</b>[/]\u202e"
-TWIN = "\x1b[7mtwin\u202e"
+SHARED_NAME = "\x1b[7mtwin\u202e"
 """A label that many entities share, each with an id of the greatest length."""
 
-TWINS = 12
+SHARING = 12
 
 LONGEST_TEXT = "D" * MAX_DESCRIPTION_BYTES
 DESCRIBED = HOSTILE[10]
@@ -52,8 +52,8 @@ DESCRIBED = HOSTILE[10]
 
 def hostile_bundle(folder: Path) -> Toy:
     """A bundle of hostile names: each of ``HOSTILE`` is an id, its own label and description."""
-    ids = sorted([*HOSTILE, *(f"{n:02}" + "é" * (MAX_BYTES // 2 - 1) for n in range(TWINS))])
-    labels = [name if name in HOSTILE else TWIN for name in ids]
+    ids = sorted([*HOSTILE, *(f"{n:02}" + "é" * (MAX_BYTES // 2 - 1) for n in range(SHARING))])
+    labels = [name if name in HOSTILE else SHARED_NAME for name in ids]
     toy = toy_bundle(folder, entities=len(ids), relations=1, name="toy")
     vocabulary = Vocabulary.build(ids, labels, [RELATION], [RELATION])
     for name in (VOCABULARY, SEARCH, TYPES):  # types name relations

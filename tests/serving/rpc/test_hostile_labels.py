@@ -21,8 +21,8 @@ from tests.support.hostile import (
     HOSTILE,
     LONGEST_TEXT,
     RELATION,
-    TWIN,
-    TWINS,
+    SHARED_NAME,
+    SHARING,
     hostile_bundle,
     steering,
 )
@@ -30,7 +30,7 @@ from tests.support.server import ServerProcess, eventually, run_mulde, server
 from tests.support.toy import Toy, toy_bundle
 
 HEAD = HOSTILE[0]
-COUNT = len(HOSTILE) + TWINS
+COUNT = len(HOSTILE) + SHARING
 TRAILERS_BYTES = 8 << 10  # what clients of gRPC take by default
 UNKNOWN = [f"{name[:300]}?" for name in HOSTILE]
 
@@ -135,17 +135,17 @@ def test_names_that_no_graph_can_hold_are_refused_in_a_sentence(client: Client, 
 
 def test_long_choices_do_not_crowd_out_the_error(client: Client) -> None:
     with pytest.raises(AmbiguousLabel, match="is the label of") as caught:
-        client.predict_tails(HEAD, RELATION, allow=[TWIN])
+        client.predict_tails(HEAD, RELATION, allow=[SHARED_NAME])
     assert str(caught.value).isprintable()
-    answers = client.predict_tails(TWIN, RELATION)
+    answers = client.predict_tails(SHARED_NAME, RELATION)
     assert isinstance(answers.errors[0], AmbiguousLabel)
-    assert TWINS >= 10
+    assert SHARING >= 10
 
 
 def test_trailers_of_every_refusal_fit_a_client(process: ServerProcess) -> None:
     with grpc.insecure_channel(process.address) as channel:
         stub = prediction_pb2_grpc.LinkPredictionServiceStub(channel)
-        for name in [*UNKNOWN, TWIN, "\u6771" * 1300]:
+        for name in [*UNKNOWN, SHARED_NAME, "\u6771" * 1300]:
             request = prediction_pb2.PredictTailsRequest(heads=[HEAD], relations=[RELATION])
             request.filter.deny.append(name)
             with pytest.raises(grpc.RpcError) as caught:
@@ -200,7 +200,7 @@ def test_metrics_count_without_a_name_from_a_request(stirred: ServerProcess) -> 
 def test_errors_of_the_command_line_are_harmless(process: ServerProcess) -> None:
     for arguments in (
         ("query", HOSTILE[0] + "?", RELATION),
-        ("query", TWIN, RELATION),
+        ("query", SHARED_NAME, RELATION),
         ("score", HEAD, HOSTILE[5], HEAD),
         ("search", "x", "--model", HOSTILE[1]),
         ("models", "load", HOSTILE[0]),

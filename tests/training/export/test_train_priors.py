@@ -22,8 +22,20 @@ from training.export.calibration.train_priors import (
     similar_slots,
 )
 
+NO_TRIPLES = np.zeros((0, 3), np.int32)
 E, CHILDREN = 120, 100
 """Entities 0..99 are children, each with one parent among 100..119."""
+
+
+def _graph(
+    entities: int,
+    relations: tuple[str, ...],
+    train: Triples,
+    valid: Triples,
+    test: Triples = NO_TRIPLES,
+) -> Graph:
+    names = tuple(f"e{row:03d}" for row in range(entities))
+    return Graph("made", names, relations, names, relations, train, valid, test, "0" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -33,18 +45,7 @@ def functional() -> Graph:
     parents = generator.integers(CHILDREN, E, CHILDREN)
     triples = np.stack([np.arange(CHILDREN), np.zeros(CHILDREN), parents], axis=1)
     triples = generator.permutation(triples).astype(np.int32)
-    names = tuple(f"e{row:03d}" for row in range(E))
-    return Graph(
-        name="parents",
-        digest="0" * 64,
-        entity_ids=names,
-        entity_labels=names,
-        relation_ids=("parent",),
-        relation_labels=("parent",),
-        train=triples[:60],
-        valid=triples[60:80],
-        test=triples[80:],
-    )
+    return _graph(E, ("parent",), triples[:60], triples[60:80], triples[80:])
 
 
 def ignorant(entity: Rows, relation: Rows) -> Float32:
@@ -133,7 +134,7 @@ def test_weights_are_those_of_ranking_every_moved_score_anew(seed: int) -> None:
     generator = np.random.default_rng(seed)
     triples = np.unique(generator.integers(0, [40, 2, 40], (900, 3)).astype(np.int32), axis=0)
     triples = generator.permutation(triples)
-    graph = _random_graph(40, triples[:600], triples[600:])
+    graph = _graph(40, ("r", "s"), triples[:600], triples[600:])
     valid = RankingTask.of(graph, "valid")
     table = generator.integers(-6, 6, (40, 4, 40)).astype(np.float32)
     table[generator.random(table.shape) < 0.05] = np.nan
@@ -159,27 +160,12 @@ def test_zero_is_no_step() -> None:
     assert 0 not in STEPS
 
 
-def _random_graph(entities: int, train: Triples, valid: Triples) -> Graph:
-    names = tuple(f"e{row:02}" for row in range(entities))
-    return Graph(
-        name="chance",
-        digest="0" * 64,
-        entity_ids=names,
-        entity_labels=names,
-        relation_ids=("r", "s"),
-        relation_labels=("r", "s"),
-        train=train,
-        valid=valid,
-        test=train[:0],
-    )
-
-
 def _by_chance(seed: int) -> RelationPriors:
     """Priors of random scores on 400 random facts of train and 50 of valid."""
     generator = np.random.default_rng(seed)
     triples = generator.integers(0, [60, 2, 60], (450, 3)).astype(np.int32)
     table = generator.normal(size=(60, 4, 60)).astype(np.float32)
-    graph = _random_graph(60, triples[:400], triples[400:])
+    graph = _graph(60, ("r", "s"), triples[:400], triples[400:])
     valid = RankingTask.of(graph, "valid")
     return choose_priors(lambda entity, relation: table[entity, relation], graph, valid, 2)
 

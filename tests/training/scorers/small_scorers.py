@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from training.distillation.queries import Batch
 from training.scorers import HYPERBOLIC, HyperbolicScorer, Scorer, ScorerName, build_scorer
 
 ENTITIES, RELATIONS, DIMENSION = 12, 3, 6
@@ -25,9 +26,9 @@ ALL: list[tuple[ScorerName, Kind]] = [
 ]
 
 
-def build(name: ScorerName, kind: Kind = "distance", spread: float = 0.4, seed: int = 1) -> Scorer:
-    """A scorer in float64 whose every parameter, biases and scales too, is away from its start."""
-    scorer = build_scorer(
+def fresh(name: ScorerName, kind: Kind, spread: float, seed: int) -> Scorer:
+    """A scorer at its start."""
+    return build_scorer(
         name,
         entities=ENTITIES,
         relations=RELATIONS,
@@ -35,7 +36,12 @@ def build(name: ScorerName, kind: Kind = "distance", spread: float = 0.4, seed: 
         score=kind,
         spread=spread,
         seed=seed,
-    ).double()
+    )
+
+
+def build(name: ScorerName, kind: Kind = "distance", spread: float = 0.4, seed: int = 1) -> Scorer:
+    """A scorer in float64 whose every parameter, biases and scales too, is away from its start."""
+    scorer = fresh(name, kind, spread, seed).double()
     generator = torch.Generator().manual_seed(seed + 100)
     with torch.no_grad():
         for parameter in scorer.parameters():
@@ -48,6 +54,12 @@ def hyperbolic_scorer(name: ScorerName, kind: Kind = "distance", seed: int = 1) 
     scorer = build(name, kind, seed=seed)
     assert isinstance(scorer, HyperbolicScorer)
     return scorer
+
+
+def batch_of(entity: Tensor, relation: Tensor) -> Batch:
+    """The five queries with seven targets."""
+    owner, target = torch.tensor([0, 0, 1, 2, 3, 4, 4]), torch.tensor([3, 5, 0, 11, 2, 0, 1])
+    return Batch(torch.arange(5), entity, relation, torch.bincount(owner), owner, target)
 
 
 def queries() -> tuple[Tensor, Tensor]:

@@ -7,8 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from tests.training.scorers.small_scorers import ALL, ENTITIES, Kind, build, queries
-from training.distillation.queries import Batch
+from tests.training.scorers.small_scorers import ALL, ENTITIES, Kind, batch_of, build, queries
 from training.scorers import ScorerName
 
 
@@ -94,10 +93,11 @@ def test_cross_entropy_and_its_gradient_are_torchs_own_over_single_triples(
     name: ScorerName, kind: Kind
 ) -> None:
     scorer, (entity, relation) = build(name, kind).float(), queries()
-    owner, target = torch.tensor([0, 0, 1, 2, 3, 4, 4]), torch.tensor([3, 5, 0, 11, 2, 0, 1])
-    batch = Batch(torch.arange(5), entity, relation, torch.bincount(owner), owner, target)
+    batch = batch_of(entity, relation)
     query = scorer.query(entity, relation)
-    expected = torch.nn.functional.cross_entropy(scorer.score_shared(query)[owner], target)
+    expected = torch.nn.functional.cross_entropy(
+        scorer.score_shared(query)[batch.owner], batch.target
+    )
     found = scorer.cross_entropy(scorer.query(entity, relation), batch)
     torch.testing.assert_close(found, expected)
     weights = list(scorer.parameters())
@@ -114,8 +114,7 @@ def test_cross_entropy_with_every_entity_drawn_once_is_that_over_all(
     name: ScorerName, kind: Kind
 ) -> None:
     scorer, (entity, relation) = build(name, kind).float(), queries()
-    owner, target = torch.tensor([0, 0, 1, 2, 3, 4, 4]), torch.tensor([3, 5, 0, 11, 2, 0, 1])
-    batch = Batch(torch.arange(5), entity, relation, torch.bincount(owner), owner, target)
+    batch = batch_of(entity, relation)
     drawn = torch.randperm(scorer.num_entities, generator=torch.Generator().manual_seed(1))
     weights = list(scorer.parameters())
     losses = [

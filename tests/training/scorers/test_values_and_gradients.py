@@ -9,12 +9,12 @@ import torch
 
 from tests.training.scorers.small_scorers import (
     ALL,
-    DIMENSION,
     ENTITIES,
     FAMILIES,
     RELATIONS,
     Kind,
     build,
+    fresh,
     queries,
 )
 from training.ops import hyperbolic
@@ -59,15 +59,7 @@ def test_rotations_start_as_the_recipe_says(
 def test_scores_and_gradients_are_finite_at_the_start_and_far_out(
     name: ScorerName, kind: Kind, spread: float
 ) -> None:
-    scorer = build_scorer(
-        name,
-        entities=ENTITIES,
-        relations=RELATIONS,
-        dimension=8 if name == "QuatE" else DIMENSION,
-        score=kind,
-        spread=spread,
-        seed=3,
-    )
+    scorer = fresh(name, kind, spread, seed=3)
     scores = scorer.score_shared(scorer.query(*queries()))
     assert bool(scores.isfinite().all())
     scores.mean().backward()
