@@ -18,6 +18,7 @@ from mulde.errors import Unsupported
 from mulde.typing import Float64 as Array
 from mulde.typing import Rows
 from serving.engine.engine import Engine
+from serving.engine.results import Results
 
 _FIRST_K = 16
 _GROWTH = 8
@@ -31,7 +32,9 @@ class Ranked:
     Attributes:
         owners: int64 [A], place of the question.
         rows: int64 [A].
-        scores, probabilities: float64 [A]; the latter NaN without a calibration.
+        scores: float64 [A], the scorer's.
+        priors: float64 [A], relation priors; answers are ranked by score + prior.
+        probabilities: float64 [A]; NaN without a calibration.
         exact: bool [B].
         known: bool [A].
     """
@@ -39,9 +42,24 @@ class Ranked:
     owners: Rows
     rows: Rows
     scores: Array
+    priors: Array
     probabilities: Array
     exact: NDArray[np.bool_]
     known: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, answers: Results, probabilities: Array) -> Ranked:
+        """Those of the engine, with their probabilities."""
+        count = len(answers.rows)
+        return cls(
+            answers.owners,
+            answers.rows.astype(np.int64),
+            answers.scores,
+            np.zeros(count) if answers.priors is None else answers.priors,
+            probabilities,
+            answers.exact,
+            np.zeros(count, bool) if answers.known is None else answers.known,
+        )
 
     @property
     def ranks(self) -> Rows:
@@ -97,7 +115,7 @@ def probable(
             more.append(part[cut])
             sure[part] = ranked.exact
             kept = passing & ~cut[ranked.owners]
-            columns = ranked.rows, ranked.scores, ranked.probabilities
+            columns = ranked.rows, ranked.scores, ranked.priors, ranked.probabilities
             found.append((part[ranked.owners[kept]], *(column[kept] for column in columns)))
         pending, k = np.concatenate(more), min(_GROWTH * k, len(allow))
     return _in_order(found, sure)
@@ -111,16 +129,17 @@ def _ask(
     curve = engine.bundle.calibration
     assert curve is not None
     probabilities = curve.probability(answers.totals, relations[answers.owners], priors=True)
-    rows, known = answers.rows.astype(np.int64), np.zeros(len(answers.rows), dtype=bool)
-    return Ranked(answers.owners, rows, answers.totals, probabilities, answers.exact, known)
+    return Ranked.of(answers, probabilities)
 
 
-def _in_order(found: list[tuple[Rows, Rows, Array, Array]], exact: NDArray[np.bool_]) -> Ranked:
+def _in_order(
+    found: list[tuple[Rows, Rows, Array, Array, Array]], exact: NDArray[np.bool_]
+) -> Ranked:
     """One round after another, as questions in their order."""
     if not found:
         nothing, none = np.zeros(0, np.int64), np.zeros(0)
-        return Ranked(nothing, nothing, none, none, exact, np.zeros(0, bool))
-    owners, rows, scores, probabilities = (
+        return Ranked(nothing, nothing, none, none, none, exact, np.zeros(0, bool))
+    owners, rows, scores, priors, probabilities = (
         np.concatenate(column) for column in zip(*found, strict=True)
     )
     order = np.argsort(owners, kind="stable")
@@ -128,6 +147,7 @@ def _in_order(found: list[tuple[Rows, Rows, Array, Array]], exact: NDArray[np.bo
         owners[order],
         rows[order],
         scores[order],
+        priors[order],
         probabilities[order],
         exact,
         np.zeros(len(order), dtype=bool),

@@ -25,6 +25,7 @@ from serving.batch.job_state import JobState, Tally
 from serving.batch.predictor import ANSWERS, SKIPPED, Heads, JobOptions
 from serving.batch.questions import read_questions
 from serving.batch.ray_cluster import work_on_ray
+from serving.batch.records import COLUMNS
 from serving.batch.resolver import Resolver
 from serving.batch.text_files import tab_separated
 from serving.batch.worker_pool import JobSpec, Shard, work
@@ -204,6 +205,7 @@ def _job(bundle: Bundle, output: Output, options: JobOptions) -> dict[str, Any]:
     return {
         "bundle": digest,
         "format": "".join(output.answers.suffixes[-2:]),
+        "columns": list(COLUMNS),
         **asdict(options),
         **skips,
     }

@@ -150,15 +150,13 @@ class Predictor:
         )
 
     def _ranked(self, answers: Results, relations: Rows) -> Ranked:
-        owners, scores, curve = answers.owners, answers.totals, self._bundle.calibration
-        probabilities = np.full(len(scores), np.nan)
+        totals, curve = answers.totals, self._bundle.calibration
+        probabilities = np.full(len(totals), np.nan)
         if curve is not None:
             probabilities = curve.probability(
-                scores, relations[owners], priors=not self._options.include_known
+                totals, relations[answers.owners], priors=not self._options.include_known
             )
-        known = np.zeros(len(scores), bool) if answers.known is None else answers.known
-        rows = answers.rows.astype(np.int64)
-        return Ranked(owners, rows, scores, probabilities, answers.exact, known)
+        return Ranked.of(answers, probabilities)
 
     def _complete(self, shard: Heads, writer: Writer) -> Tally:
         options, vocabulary = self._options, self._bundle.vocabulary
@@ -194,6 +192,7 @@ class Predictor:
             answer=Names(places, vocabulary.entities.ids.take(answers)),
             label=Names(places, vocabulary.entities.labels.take(answers)),
             score=ranked.scores,
+            prior=ranked.priors,
             probability=ranked.probabilities,
             exact=ranked.exact[owners],
             known=ranked.known,

@@ -44,7 +44,8 @@ class Records:
         head, relation, tail: the question; ``?`` is what it asks for.
         rank: int64 [A], from 1.
         answer, label: id and label of the entity.
-        score: float64 [A].
+        score: float64 [A], the scorer's.
+        prior: float64 [A], relation prior; answers are ranked by score + prior.
         probability: float64 [A]; NaN where the bundle has no calibration, empty in the file.
         exact: bool [A], whether the answers to the question are certainly the exhaustive ones.
         known: bool [A], whether the answer is a known fact.
@@ -61,6 +62,7 @@ class Records:
     answer: Names
     label: Names
     score: NDArray[np.float64]
+    prior: NDArray[np.float64]
     probability: NDArray[np.float64]
     exact: NDArray[np.bool_]
     known: NDArray[np.bool_]
@@ -81,11 +83,11 @@ class Records:
         return subjects, self.relation_id.texts(), objects
 
 
-COLUMNS = tuple(field.name for field in fields(Records))[:11]
+COLUMNS = tuple(field.name for field in fields(Records))[:12]
 """Of tables, in their order."""
 TYPES = {
-    "query": "int64", "rank": "int64", "score": "float64", "probability": "float64",
-    "exact": "bool", "known": "bool",
+    "query": "int64", "rank": "int64", "score": "float64", "prior": "float64",
+    "probability": "float64", "exact": "bool", "known": "bool",
 }  # fmt: skip
 """Arrow's names of the types; all others are strings."""
 

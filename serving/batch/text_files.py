@@ -24,7 +24,7 @@ from serving.batch.records import COLUMNS, Join, Names, Records, Writer
 _LEVEL = 6
 _ESCAPES = str.maketrans({"\t": "\\t", "\r": "\\r", "\n": "\\n"})
 _CURATED = ("accept", "subject", "predicate", "object")
-_CURATED_TOLD = ("label", "probability", "score", "known")
+_CURATED_TOLD = ("label", "probability", "score", "prior", "known")
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XSD = "http://www.w3.org/2001/XMLSchema#"
 _STATEMENT = (

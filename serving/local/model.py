@@ -25,6 +25,14 @@ from serving.local.client import LocalClient
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_COLUMNS = {
+    "scores": "score",
+    "priors": "prior",
+    "probabilities": "probability",
+    "known": "known",
+}
+"""Arrays of answers -> columns of a frame."""
+
 
 class LocalModel:
     """A bundle, opened and verified.
@@ -181,7 +189,7 @@ def _frame(answers: Answers, asked: dict[str, Names], answer: str) -> DataFrame:
     frame["rank"] = np.arange(len(owners)) - answers.offsets[owners] + 1
     frame[answer] = answers.ids
     frame["label"] = answers.labels
-    for name, short in (("scores", "score"), ("probabilities", "probability"), ("known", "known")):
+    for name, short in _COLUMNS.items():
         values = getattr(answers, name)
         if values is not None:
             frame[short] = values

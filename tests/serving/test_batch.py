@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pyarrow import parquet
 from pyarrow import table as arrow_table
@@ -25,6 +26,7 @@ from serving.batch.predict import Output, complete, predict_file
 from serving.batch.predictor import JobOptions
 from serving.batch.questions import Questions
 from serving.batch.resolver import Resolver
+from serving.engine.engine import Engine
 from tests.support.toy import Toy, toy_bundle
 
 E, R = 300, 3
@@ -61,6 +63,12 @@ def lines(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_text("utf-8").splitlines()]
 
 
+def table(path: Path) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, sep="," if path.suffix == ".csv" else "\t", dtype=str)
+
+
 def test_the_answers_are_those_of_exhaustive_scoring(toy: Toy, tmp_path: Path) -> None:
     asked = questions(60)
     tally = run(write(tmp_path / "q.tsv", asked), toy, tmp_path / "a.tsv", JobOptions(k=5, shard=7))
@@ -86,15 +94,34 @@ def test_the_answers_are_those_of_exhaustive_scoring(toy: Toy, tmp_path: Path) -
         np.testing.assert_allclose([float(line[7]) for line in found], scores[best], atol=1e-5)
         rows_asked = np.full(len(best), row + reciprocal)
         probable = curve.probability(scores[best], rows_asked, priors=True)
-        np.testing.assert_allclose([float(line[8]) for line in found], probable, atol=1e-6)
-        assert [line[9:] for line in found] == [["true", "false"]] * 5
+        np.testing.assert_allclose([float(line[9]) for line in found], probable, atol=1e-6)
+        assert [line[10:] for line in found] == [["true", "false"]] * 5
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".csv", ".parquet"])
+def test_the_score_is_the_scorers_and_the_relation_prior_stands_beside_it(
+    tmp_path: Path, ending: str
+) -> None:
+    toy = toy_bundle(tmp_path / "toy", entities=60, relations=2, loops=(1,), traits=2)
+    asked = write(tmp_path / "q.tsv", [("Q0000001", "P0", "?"), ("?", "P1", "Q0000001")])
+    files = tmp_path / f"new{ending}", tmp_path / f"every{ending}"
+    run(asked, toy, files[0], JobOptions(k=20))
+    run(asked, toy, files[1], JobOptions(k=20, include_known=True))
+    with Engine.open(toy.path) as engine:
+        for path, exclude_known in zip(files, (True, False), strict=True):
+            rows, found = np.array([1, 1]), table(path)
+            expected = engine.predict(rows, np.array([0, 3]), 20, exclude_known=exclude_known)
+            priors = np.zeros(40) if expected.priors is None else expected.priors
+            assert priors.any() == exclude_known
+            np.testing.assert_array_equal(found["score"].astype(float), expected.scores)
+            np.testing.assert_array_equal(found["prior"].astype(float), priors)
 
 
 def test_known_facts_can_be_kept_and_are_marked(toy: Toy, tmp_path: Path) -> None:
     head, relation, tail = toy.triples[0]
     source = write(tmp_path / "q.tsv", [(f"Q{head:07d}", f"P{relation}", "?")])
     run(source, toy, tmp_path / "a.tsv", JobOptions(k=E, include_known=True))
-    marked = {line[5] for line in lines(tmp_path / "a.tsv")[1:] if line[10] == "true"}
+    marked = {line[5] for line in lines(tmp_path / "a.tsv")[1:] if line[11] == "true"}
     same = (toy.triples[:, 0] == head) & (toy.triples[:, 1] == relation)
     assert marked == {f"Q{row:07d}" for row in toy.triples[same, 2]}
     assert f"Q{tail:07d}" in marked
@@ -231,7 +258,7 @@ def test_without_exactness_answers_say_whether_they_are_certain(toy: Toy, tmp_pa
     certain = run(source, toy, tmp_path / "a.tsv", JobOptions(k=2))
     quick = run(source, toy, tmp_path / "b.tsv", JobOptions(k=2, exact=False))
     assert quick.answers == certain.answers
-    marked = {row[0] for row in lines(tmp_path / "b.tsv")[1:] if row[9] == "true"}
+    marked = {row[0] for row in lines(tmp_path / "b.tsv")[1:] if row[10] == "true"}
     assert len(marked) == quick.exact <= certain.exact == 40
 
 

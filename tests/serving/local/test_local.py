@@ -12,7 +12,7 @@ from mulde.client import Client
 from mulde.errors import BundleError, InvalidArgument, UnknownName
 from serving.local.client import LocalClient
 from serving.local.model import LocalModel
-from tests.support.toy import Toy
+from tests.support.toy import Toy, toy_bundle
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,16 @@ def test_answers_are_rows_of_a_frame_with_their_question(model: LocalModel) -> N
     assert list(frame["head"]) == [heads[0]] * 3 + [heads[1]] * 3
     assert list(frame["rank"]) == [1, 2, 3, 1, 2, 3]
     assert frame["score"].is_monotonic_decreasing or len(set(frame["head"])) == 2
+
+
+def test_a_frame_says_score_and_relation_prior_apart(tmp_path: Path) -> None:
+    toy = toy_bundle(tmp_path / "toy", entities=60, relations=2, traits=2)
+    model = mulde.load(toy.path)
+    new = model.predict_tails("Q0000001", "P0", k=20)
+    assert (new["score"] + new["prior"]).is_monotonic_decreasing
+    scored = model.score(["Q0000001"] * 20, "P0", list(new["tail"]))
+    assert list(scored["tail_scores"]) == list(new["score"])
+    assert "prior" not in model.predict_tails("Q0000001", "P0", exclude_known=False)
 
 
 def test_an_unknown_entity_is_an_error_that_names_it(model: LocalModel) -> None:
