@@ -12,9 +12,11 @@ import numpy as np
 
 from mulde.bundle.facts.amended_facts import AmendedFacts
 from mulde.errors import InvalidArgument, UnknownEntity
+from mulde.placement.solver import Placement
 from mulde.typing import Rows
 from mulde.v1 import prediction_pb2
 from serving.engine.engine import Engine
+from serving.registry.batcher import Batcher
 from serving.registry.entity_resolver import Resolved
 from serving.registry.model import Model
 from serving.registry.placed_entities import MOST_FACTS_OF_ENTITY
@@ -54,12 +56,13 @@ class Context:
         return rows
 
 
-def read_context(model: Model, facts: Facts, call: Call) -> Context:
-    """Place the unknown entities of a request's context.
+def read_context(model: Model, facts: Facts, batcher: Batcher, call: Call) -> Context:
+    """Place the unknown entities of a request's context, in turns with other requests.
 
     Raises:
         InvalidArgument, UnknownRelation: naming the fact.
         Overloaded: for many facts, if too many bulk requests are in flight.
+        DeadlineExceeded: if the caller does not wait any more.
     """
     engine = model.engine
     if not facts:
@@ -83,7 +86,9 @@ def read_context(model: Model, facts: Facts, call: Call) -> Context:
         if told.facts > MOST_FACTS_OF_ENTITY:
             expected = f"at most {MOST_FACTS_OF_ENTITY} facts about {told.entity!r}"
             raise InvalidArgument("context", expected, told.facts)
-    return Context(model, _with_rows(model, engine, triples, len(names)), rows, placements)
+    own = [triples[triples[:, 0] == place] for place in range(len(names))]
+    amended = _with_rows(engine, triples, _place(model, engine, own, batcher, call))
+    return Context(model, amended, rows, placements)
 
 
 def _read(model: Model, engine: Engine, facts: Facts) -> tuple[list[str], Rows]:
@@ -115,15 +120,27 @@ def _read(model: Model, engine: Engine, facts: Facts) -> tuple[list[str], Rows]:
     return list(places), np.column_stack([owners, turned, np.where(backwards, heads, tails)])
 
 
-def _with_rows(model: Model, engine: Engine, triples: Rows, count: int) -> Engine:
+def _place(
+    model: Model, engine: Engine, facts: list[Rows], batcher: Batcher, call: Call
+) -> list[Placement]:
+    """Place entities by their facts, each [n, 3]; an entity takes about a chunk of the engine."""
+    overlay = engine.amendments.overlay
+
+    def run(parts: Sequence[list[Rows]]) -> list[list[Placement]]:
+        return [[place(own) for own in part] for part in parts]
+
+    def place(own: Rows) -> Placement:
+        call.check()
+        return model.placer.place(model.placer.query_rows(overlay, own[:, 2]), own[:, 1])
+
+    kind = ("place", call.model)
+    chunks = batcher.run(lambda i, j: facts[i:j], run, len(facts), call, kind=kind)
+    return [placement for chunk in chunks for placement in chunk]
+
+
+def _with_rows(engine: Engine, triples: Rows, placed: list[Placement]) -> Engine:
     """Return an engine in which the placed entities have rows and their facts are known."""
     amendments, first = engine.amendments, engine.num_rows
-    overlay = amendments.overlay
-    placed = []
-    for owner in range(count):
-        own = triples[triples[:, 0] == owner]
-        neighbours = model.placer.query_rows(overlay, own[:, 2])
-        placed.append(model.placer.place(neighbours, own[:, 1]))
     as_query = np.stack([one.as_query for one in placed]).astype(np.float32)
     as_answer = np.stack([one.as_answer for one in placed]).astype(np.float32)
     relations = engine.num_relations
@@ -131,9 +148,8 @@ def _with_rows(model: Model, engine: Engine, triples: Rows, count: int) -> Engin
     back = np.column_stack([facts[:, 2], (facts[:, 1] + relations) % (2 * relations), facts[:, 0]])
     both = np.unique(np.concatenate([facts, back]), axis=0)
     known = AmendedFacts(amendments.known, first, both, np.zeros(len(both), bool))
-    return engine.amended(
-        replace(amendments, known=known, overlay=overlay.with_queries(as_query, as_answer))
-    )
+    overlay = amendments.overlay.with_queries(as_query, as_answer)
+    return engine.amended(replace(amendments, known=known, overlay=overlay))
 
 
 def _told(fact: prediction_pb2.ContextFact) -> str:

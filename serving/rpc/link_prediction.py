@@ -109,7 +109,7 @@ class LinkPrediction(EntityPrediction):
         for field in ("relations", "tails"):
             check_same_length(field, getattr(request, field), "heads", request.heads)
         resolved = Resolved(len(request.heads))
-        context = read_context(model, request.context, call)
+        context = read_context(model, request.context, self._batcher, call)
         engine = context.engine
         triples = (
             context.entities("heads", request.heads, resolved),

@@ -84,7 +84,7 @@ class EntityPrediction:
         check_same_length("relations", request.relations, field, names)
         engine, rows_of = model.engine, model.resolver.entities
         if request.context:
-            context = read_context(model, request.context, call)
+            context = read_context(model, request.context, self._batcher, call)
             engine, rows_of = context.engine, context.entities
             response.placements.extend(context.placements)
         options = read_options(request.options, self._limits, engine.num_entities, model)

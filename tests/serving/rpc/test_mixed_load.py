@@ -33,6 +33,15 @@ def names(count: int, seed: int = 0) -> list[str]:
     return [f"Q{row:07d}" for row in rows.tolist()]
 
 
+def context() -> list[prediction_pb2.ContextFact]:
+    """100 facts about each of 100 unknown entities."""
+    told = zip(names(10_000, 2), range(10_000), strict=True)
+    return [
+        prediction_pb2.ContextFact(head=f"new {n % 100}", relation=f"P{n % R}", tail=tail)
+        for tail, n in told
+    ]
+
+
 MANY: dict[str, Any] = {"heads": names(1024), "relations": ["P1"] * 1024}
 HEAVY: dict[str, tuple[str, Message]] = {
     "tails, k 1000, exact": (
@@ -56,6 +65,10 @@ HEAVY: dict[str, tuple[str, Message]] = {
     "similar, k 1000": (
         "SimilarEntities",
         prediction_pb2.SimilarEntitiesRequest(entities=names(1024), k=1000),
+    ),
+    "context": (
+        "PredictTails",
+        prediction_pb2.PredictTailsRequest(heads=["new 1"], relations=["P1"], context=context()),
     ),
 }
 SINGLE = prediction_pb2.PredictTailsRequest(heads=["Q0000001"], relations=["P1"])
