@@ -1,10 +1,12 @@
 """The table of every training run: recipe, seed, machine, seconds, valid and test figures.
 
     python -m benchmarks.accuracy add RUN/junior --data DIR    # reads the test split: once per run
+    python -m benchmarks.accuracy add-text BUNDLE              # of a bundle with text columns
     python -m benchmarks.accuracy page                         # make accuracy
 
-``add`` keeps a run's own record in ``benchmarks/records/``; ``page`` writes ``accuracy.md``,
-``accuracy.json`` and the curves from those records alone.
+``add`` keeps a run's own record in ``benchmarks/records/``, ``add-text`` a bundle's own figures in
+``benchmarks/records/text/``; ``page`` writes ``accuracy.md``, ``accuracy.json`` and the curves from
+those records alone.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.accuracy_page import Record, write_page
+from benchmarks.accuracy_page import Record, TextRecord, write_page
 from benchmarks.record_files import read_records, write_json
+from mulde.bundle import files
+from mulde.bundle.manifest import Manifest
+from mulde.errors import ConfigError
 from mulde.evaluation.metrics import RankingTask
 from mulde.graph.graph import Graph, read_folder
 from training.checkpoint import read_checkpoint
@@ -30,6 +35,7 @@ from training.train import load_scorer, read_record
 
 HERE = Path(__file__).parent
 RECORDS = HERE / "records"
+TEXT_RECORDS = RECORDS / "text"
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -106,12 +112,44 @@ def senior_quality(
 
 
 @app.command()
+def add_text(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with text columns.")],
+) -> None:
+    """Keep what a bundle with text columns says of its own quality."""
+    path = bundle / files.MANIFEST
+    record = text_record_of(Manifest.from_json(path, files.read_small(path)))
+    kept = TEXT_RECORDS / f"{record.recipe}.json"
+    write_json(kept, asdict(record))
+    typer.echo(f"{kept}: test MRR {record.scorer['mrr']:.4f}")
+
+
+def text_record_of(manifest: Manifest) -> TextRecord:
+    """The figures of a bundle with text columns, as its export measured them."""
+    quality, scorer = manifest.quality, manifest.scorer_quality
+    if not (manifest.text and scorer):
+        expected = "a bundle with text columns that was exported by this release"
+        raise ConfigError("bundle", expected, manifest.name)
+    return TextRecord(
+        graph=manifest.dataset.name,
+        recipe=manifest.recipe.name,
+        model=f"{manifest.family}, {manifest.score.kind}",
+        dimension=manifest.dimension,
+        text=manifest.text,
+        valid=quality["valid"]["total"]["mrr"],
+        valid_without_text=manifest.checks["mrr_without_text"],
+        scorer=scorer["test"]["total"],
+        test=quality["test"]["total"],
+    )
+
+
+@app.command()
 def page() -> None:
     """Write the tables, the JSON and the curves."""
     records = [Record(**kept) for kept in read_records(RECORDS)]
     records.sort(key=lambda r: (r.graph, r.recipe, r.stage, r.seed))
     write_json(HERE / "accuracy.json", [asdict(record) for record in records])
-    write_page(HERE, records)
+    texts = [TextRecord(**kept) for kept in read_records(TEXT_RECORDS)]
+    write_page(HERE, records, texts)
     typer.echo(f"{len(records)} runs in {HERE / 'accuracy.md'}")
 
 

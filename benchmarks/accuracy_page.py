@@ -34,6 +34,14 @@ that of its soft labels, asked about every entity, with the W and the attention 
 epoch.
 """
 
+WITH_TEXT = """## With text
+
+A bundle whose entities have further numbers, made of their labels and descriptions alone
+(docs/how-to/use-text.md): D is the numbers of the graph and those of text. Compare these rows with
+models that read text, and not with the table above. One seed each, of the table as it is served.
+"Without text" is the same Junior's valid MRR as served, its text columns left out.
+"""
+
 _LOOKS = {"baseline": (charts.BESIDE, -1), "junior": (charts.OURS, 1)}
 """Colour, and the side of a point that its number is written on."""
 
@@ -75,9 +83,27 @@ class Record:
         return f"{self.recipe}-{self.stage}-seed{self.seed}-{self.recipe_sha256[:8]}"
 
 
-def write_page(folder: Path, records: list[Record]) -> None:
+@dataclass(frozen=True)
+class TextRecord:
+    """One bundle with text columns: ``scorer`` and ``test`` are test figures, alone and as served.
+
+    ``valid`` and ``valid_without_text`` are MRR of what is served.
+    """
+
+    graph: str
+    recipe: str
+    model: str
+    dimension: int
+    text: int
+    valid: float
+    valid_without_text: float
+    scorer: dict[str, float]
+    test: dict[str, float]
+
+
+def write_page(folder: Path, records: list[Record], texts: list[TextRecord]) -> None:
     """Write ``accuracy.md`` and a picture per graph."""
-    parts = [PREAMBLE, _means(records)]
+    parts = [PREAMBLE, _means(records), WITH_TEXT, _with_text(texts)]
     for graph in sorted({record.graph for record in records}):
         mine = [record for record in records if record.graph == graph]
         _draw(folder, graph, mine)
@@ -117,6 +143,20 @@ def _means(records: list[Record]) -> str:
             figures += [[r[name] for r in kept] for name in ("mrr", "hits@1", "hits@10")]
         named = [one.graph, one.recipe, _run(one), str(one.model["dimension"])]
         rows.append([*named, str(len(one.teachers)), str(len(group)), *map(_spread, figures)])
+    return _rows(columns.split(","), rows)
+
+
+def _with_text(texts: list[TextRecord]) -> str:
+    columns = "graph,recipe,model,D,without text: valid MRR,with text: valid MRR"
+    for kind in ("scorer alone", "new facts"):
+        columns += f",{kind} with text: test MRR,H@1,H@10"
+    rows = []
+    for r in texts:
+        named = [r.graph, r.recipe, r.model, f"{r.dimension} + {r.text}"]
+        figures = [r.valid_without_text, r.valid]
+        for kept in (r.scorer, r.test):
+            figures += [kept["mrr"], kept["hits@1"], kept["hits@10"]]
+        rows.append([*named, *(f"{value:.4f}" for value in figures)])
     return _rows(columns.split(","), rows)
 
 
