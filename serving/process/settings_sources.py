@@ -86,8 +86,8 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
     """Settings of the variables MULDE_SECTION__NAME.
 
     Raises:
-        ConfigError: for a variable with another name that begins with MULDE_. Its value is not
-            repeated, since it may be a secret.
+        ConfigError: for a variable with another name that begins with MULDE_, in whatever case. Its
+            value is not repeated, since it may be a secret.
     """
     known = {
         f"{_PREFIX}{section}__{name}".upper(): (section, name)
@@ -96,12 +96,12 @@ def _environment_layer(environment: Mapping[str, str]) -> Layer:
     }
     layer: Layer = {}
     for variable, value in environment.items():
-        if not variable.startswith(_PREFIX) or variable in OTHER_VARIABLES:
+        if not variable.upper().startswith(_PREFIX) or variable in OTHER_VARIABLES:
             continue
         if _is_service_link(variable, value):
             continue
         if variable not in known:
-            nearest = difflib.get_close_matches(variable, known, 1, 0.0)[0]
+            nearest = difflib.get_close_matches(variable.upper(), known, 1, 0.0)[0]
             expected = f"a known variable, the nearest is {nearest}"
             raise ConfigError("environment", expected, variable)
         section, name = known[variable]
@@ -153,5 +153,5 @@ def _nearest(path: list[str]) -> str:
     names = _names()
     known = [f"{section}.{name}" for section, inside in names.items() for name in inside]
     if len(path) == 1:
-        return difflib.get_close_matches(path[0], names, 1, 0.0)[0]
-    return difflib.get_close_matches(".".join(path[:2]), known, 1, 0.0)[0]
+        return difflib.get_close_matches(path[0].lower(), names, 1, 0.0)[0]
+    return difflib.get_close_matches(".".join(path[:2]).lower(), known, 1, 0.0)[0]

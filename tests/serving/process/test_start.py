@@ -111,6 +111,8 @@ def test_loopback_is_not_warned_of(served: ServerProcess) -> None:
         ("MULDE_TLS_CERT", "MULDE_TLS__CERT"),
         ("MULDE_SERVR__GRPC_PORT", "MULDE_SERVER__GRPC_PORT"),
         ("MULDE_SERVER_WORKERS", "MULDE_SERVER__WORKERS"),
+        ("mulde_auth__api_key_file", "MULDE_AUTH__API_KEY_FILE"),
+        ("Mulde_Tls__Key", "MULDE_TLS__KEY"),
     ],
 )
 def test_a_misspelt_variable_stops_the_start(served_toy: Toy, variable: str, nearest: str) -> None:
@@ -206,6 +208,7 @@ def test_a_misspelt_key_of_a_file_is_refused_with_the_nearest(
     for text, nearest in (
         ("[server]\ngrpc_prot = 1\n", "server.grpc_port"),
         ("[servr]\ngrpc_port = 1\n", "server"),
+        ("[AUTH]\ngrpc_port = 1\n", "nearest is auth,"),
         ("server = 1\n", "table [server]"),
     ):
         config.write_text(text)
