@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import ssl
 import sys
 from typing import Any
 
@@ -19,8 +21,8 @@ _GRACE_S = 10
 _IDLE_S = 30
 
 
-class _Announcing(uvicorn.Server):
-    """Writes one line of JSON to stdout once it listens."""
+class _Gateway(uvicorn.Server):
+    """Writes one line of JSON to stdout once it listens, and knows the signals of a service."""
 
     def __init__(self, config: uvicorn.Config, line: dict[str, Any]) -> None:
         super().__init__(config)
@@ -31,9 +33,33 @@ class _Announcing(uvicorn.Server):
         sys.stdout.write(json.dumps(self._line) + "\n")
         sys.stdout.flush()
 
+    def handle_signals(self) -> None:
+        """End on SIGQUIT, read the certificate again on SIGHUP, ignore what means nothing here.
+
+        SIGTERM and SIGINT end it too: uvicorn handles them.
+        """
+        signal.signal(signal.SIGQUIT, self._end)
+        signal.signal(signal.SIGHUP, self._read_certificate)
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _end(self, *_: object) -> None:
+        self.should_exit = True
+
+    def _read_certificate(self, *_: object) -> None:
+        """New connections get the certificate as it is now; if it cannot be used, the former."""
+        certificate, key = self.config.ssl_certfile, self.config.ssl_keyfile
+        if not self.config.loaded or self.config.ssl is None or certificate is None:
+            return
+        try:  # a key that does not fit would leave the context in use without one
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+            self.config.ssl.load_cert_chain(certificate, key)
+        except OSError as error:  # ssl.SSLError is one
+            print(f"certificate not read again: {certificate}: {error}", file=sys.stderr)
+
 
 def serve(settings: GatewaySettings) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM, SIGINT or SIGQUIT.
 
     Raises:
         ConfigError: if the settings do not go together, or the port cannot be had.
@@ -59,7 +85,9 @@ def serve(settings: GatewaySettings) -> None:
         ssl_certfile=settings.cert,
         ssl_keyfile=settings.key,
     )
-    _Announcing(config, line).run(sockets=[listening])
+    server = _Gateway(config, line)
+    server.handle_signals()
+    server.run(sockets=[listening])
 
 
 def _listen(settings: GatewaySettings) -> socket.socket:
