@@ -27,7 +27,8 @@ from mulde.bundle.manifest import Manifest
 from mulde.errors import ConfigError
 from mulde.graph.graph import read_folder
 from mulde.storage.printable import markdown
-from training.auto.fit import Decisions, fit
+from training.auto.decisions import Decisions
+from training.auto.fit import fit
 from training.export.export import export
 from training.hardware import describe_machine
 from training.recipe_file import read_recipe

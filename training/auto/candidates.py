@@ -34,7 +34,7 @@ _BILINEAR_FIRST = 4
 """ComplEx and RESCAL candidates before RotH where facts are many."""
 
 
-_VALIDATIONS = 10
+VALIDATIONS = 10
 """Of a training: a model of a small graph may be best early, and its best epoch is kept."""
 
 
@@ -67,7 +67,7 @@ def lasting(training: Training, epochs: int) -> Training:
 
     The number of epochs is rounded up to a multiple of the interval, so that the last is validated.
     """
-    every = max(1, round(epochs / _VALIDATIONS))
+    every = max(1, round(epochs / VALIDATIONS))
     return replace(training, epochs=math.ceil(epochs / every) * every, validate_every=every)
 
 

@@ -1,4 +1,4 @@
-"""From the race's results to whole recipes: teachers, Junior, distillation, sized to the time.
+"""From the race's results to whole recipes: teachers, Junior, distillation; sized to the time.
 
 Settings follow the committed recipes: bilinear Juniors take soft labels over unanswered candidates,
 hyperbolic ones over all candidates with a small weight. How soft the labels are, and how much
@@ -12,20 +12,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mulde.storage.atomic import new_file
-from training.auto.candidates import Candidate, Size, lasting
-from training.auto.race import Result
-from training.recipe import Distillation, Recipe, ScorerSettings, Teacher, Training, decisive
+from training.auto.candidates import VALIDATIONS, Candidate, Size, lasting
+from training.auto.result import Result
+from training.recipe import Distillation, Recipe, ScorerSettings, Teacher, decisive
 from training.recipe_file import parse_recipe
 
 _LEAST_EPOCHS = 3
-_DISTILLED_COST, _FEW_ENTITIES_COST = 1.6, 4.0
-"""Seconds of a distilled epoch against those of a direct one, with thousands of entities and with
-next to none, where the products of a direct step are cheap."""
+_SURE = 0.9
+"""Share of the time that is planned: epochs are rounded up to whole validations."""
 
-_THOUSANDS = 2_000
 _LONGER = {"bilinear": 3.0, "linear": 1.5}
 """Epochs of a Junior against those in the race, by score: soft labels delay overfitting."""
 
@@ -50,6 +48,8 @@ class Plan:
         checkpoint: of that model; empty if there is none.
         mrr: its valid MRR.
         baseline: the recipe of the baseline; None if the race trained it in full.
+        sized: whether the Junior's epochs fit the time, which is known once its teachers are
+            trained.
     """
 
     wanted: dict[str, Any]
@@ -59,6 +59,7 @@ class Plan:
     checkpoint: str
     mrr: float
     baseline: Recipe | None
+    sized: bool = False
 
     def write(self, path: Path) -> None:
         """Write whole or not at all."""
@@ -74,7 +75,7 @@ class Plan:
         if not path.exists():
             return None
         values = json.loads(path.read_text(encoding="utf-8"))
-        current = "baseline" in values and values["wanted"] == wanted
+        current = "sized" in values and values["wanted"] == wanted
         if not current or not _there(values["checkpoint"]):
             return None
         values["recipes"] = tuple(parse_recipe(one, str(path)) for one in values["recipes"])
@@ -91,7 +92,6 @@ def make_plan(
     results: Sequence[Result],
     teachers: Sequence[Teacher],
     size: Size,
-    seconds: float,
     wanted: dict[str, Any],
     name: str,
     data: str,
@@ -102,7 +102,6 @@ def make_plan(
         results: of the race, the best first.
         teachers: of the Junior.
         size: of the graph.
-        seconds: for the Junior and its trials.
         wanted: what it is made for; its seed is that of Junior and baseline.
         name: of the recipe.
         data: the graph's name.
@@ -110,7 +109,8 @@ def make_plan(
     best, seed = results[0], int(wanted["seed"])
     winner = best.candidate
     variants = _variants(winner, size)
-    training = _junior(best, seconds, len(variants), size)
+    full = winner.training
+    training = lasting(full, round(_LONGER[winner.model.score] * full.epochs))
     common = Recipe(
         name=name,
         data=data,
@@ -150,15 +150,65 @@ def _race_row(one: Result) -> dict[str, Any]:
     }
 
 
-def _junior(best: Result, seconds: float, variants: int, size: Size) -> Training:
-    """The Junior's schedule: the epochs that it has time for, beside trials."""
-    full = best.candidate.training
-    longer = lasting(full, round(_LONGER[best.candidate.model.score] * full.epochs))
-    trainings = 1 + (TRIAL * variants if variants > 1 else 0)
-    few = 1 - min(1.0, size.entities / _THOUSANDS)
-    cost = _DISTILLED_COST + few * (_FEW_ENTITIES_COST - _DISTILLED_COST)
-    affordable = best.affordable(seconds / (trainings * cost))
-    return lasting(longer, max(_LEAST_EPOCHS, min(longer.epochs, affordable)))
+class Pace(NamedTuple):
+    """What a distilled training costs.
+
+    Attributes:
+        ask_s: seconds of asking the teachers about all queries once.
+        epoch_s: of an epoch.
+    """
+
+    ask_s: float
+    epoch_s: float
+
+    @classmethod
+    def of(cls, marks: Sequence[float]) -> Pace:
+        """Return the pace of two epochs from when they began and ended; all 0 for fewer.
+
+        The teachers are asked before the first one. The second one is validated, which a longer
+        training seldom is: so the pace is a little too slow.
+        """
+        if len(marks) < 3:
+            return cls(0.0, 0.0)
+        began, first, second = marks[:3]
+        return cls(max(0.0, 2 * first - began - second), second - first)
+
+    def affordable(self, seconds: float, trials: int) -> int:
+        """Epochs of a Junior that fit into a time, beside so many trials of it."""
+        left = _SURE * seconds - VALIDATIONS * (1 + trials) * self.ask_s
+        return int(left / ((1 + TRIAL * trials) * max(self.epoch_s, 1e-9)))
+
+
+def sized(recipes: Sequence[Recipe], pace: Pace, seconds: float) -> tuple[Recipe, ...]:
+    """Return the recipes with as many epochs as there is time for.
+
+    Where the trials would leave the Junior less than half of its epochs, the last recipe, whose
+    soft labels and penalty are the plainest, is the only one.
+
+    Args:
+        recipes: the variants of the Junior.
+        pace: of its training.
+        seconds: for Junior and trials.
+    """
+    most = recipes[0].junior_training.epochs
+    trials = len(recipes) if len(recipes) > 1 else 0
+    affordable = pace.affordable(seconds, trials)
+    if trials and 2 * affordable < most:
+        recipes, affordable = recipes[-1:], pace.affordable(seconds, 0)
+    epochs = max(_LEAST_EPOCHS, min(most, affordable))
+    return tuple(_lasting(one, epochs) for one in recipes)
+
+
+def trial_of(recipe: Recipe) -> Recipe:
+    """Return the recipe with the epochs of a trial."""
+    return _lasting(recipe, round(TRIAL * recipe.junior_training.epochs))
+
+
+def _lasting(recipe: Recipe, epochs: int) -> Recipe:
+    """Teachers are asked again after each validation."""
+    training = lasting(recipe.junior_training, epochs)
+    asked = replace(recipe.distillation, ask_every=training.validate_every)
+    return replace(recipe, junior_training=training, distillation=asked)
 
 
 def _variants(winner: Candidate, size: Size) -> list[tuple[Distillation, float]]:

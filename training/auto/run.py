@@ -12,7 +12,8 @@ from mulde.graph.reading.compressed import Progress, no_progress
 from mulde.graph.reading.read import GraphData
 from mulde.graph.splitting.automatic import split_automatically
 from mulde.storage.printable import printable
-from training.auto.fit import Decisions, Say, fit
+from training.auto.decisions import Decisions, Say
+from training.auto.fit import fit
 from training.progress import TrainingReport
 from training.train import pick_device
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from training.auto.candidates import Candidate, lasting
 from training.auto.memory import Memory
-from training.auto.race import Result
+from training.auto.result import Result
 from training.recipe import ScorerSettings, Teacher, Training
 
 

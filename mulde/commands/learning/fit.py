@@ -13,7 +13,7 @@ from mulde.commands.progress import file_progress, say
 
 if TYPE_CHECKING:
     from mulde.bundle.manifest import Manifest
-    from training.auto.fit import Decisions
+    from training.auto.decisions import Decisions
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")]
 Run = Annotated[

@@ -11,8 +11,10 @@ from mulde.graph.graph import read_folder
 from tests.training.auto.conftest import Ticks
 from training.auto.candidates import Candidate, Size, candidates
 from training.auto.clock import Clock
-from training.auto.race import RUNGS, SHORT_RUNGS, Result, expected_s, run_race
+from training.auto.race import RUNGS, SHORT_RUNGS, Race
+from training.auto.result import Result, expected_s
 from training.loop import Progress
+from training.train import Report
 
 SIZE = Size(40, 240, 3, 104)
 ENTRANTS = candidates(SIZE, 8)
@@ -28,17 +30,12 @@ def race(
     rungs: tuple[float, ...],
 ) -> list[Result]:
     """Race on the ring; an epoch takes a twentieth of a second of the clock's time."""
-    return run_race(
-        read_folder(data),
-        SIZE,
-        entrants,
-        Clock.of(seconds, ticks),
-        folder,
-        torch.device("cpu"),
-        1,
-        ticks.report,
-        rungs,
-    )
+    clock, race = Clock.of(seconds, ticks), on_the_ring(data, folder, ticks.report)
+    return race.run(entrants, race.time(entrants, clock, rungs), clock, rungs)
+
+
+def on_the_ring(data: Path, folder: Path, report: Report) -> Race:
+    return Race(read_folder(data), SIZE, folder, torch.device("cpu"), 1, report)
 
 
 def test_the_winner_of_a_race_with_time_trained_for_its_whole_schedule(
@@ -86,7 +83,7 @@ def test_a_rung_without_time_takes_nothing_from_what_an_earlier_one_reached(
         if name.startswith("race 3"):
             ticks.seconds += 0.4
 
-    graph, clock, cpu = read_folder(data), Clock.of(8.0, ticks), torch.device("cpu")
-    found = run_race(graph, SIZE, COMPLEX[:3], clock, tmp_path, cpu, 1, report)
+    clock, race = Clock.of(8.0, ticks), on_the_ring(data, tmp_path, report)
+    found = race.run(COMPLEX[:3], race.time(COMPLEX[:3], clock), clock)
     for one in found:
         assert one.mrr >= max(seen[one.candidate.name]) - 1e-9

@@ -8,7 +8,7 @@ import pytest
 
 from training.auto.candidates import Size, candidates
 from training.auto.memory import Memory
-from training.auto.race import Result
+from training.auto.result import Result
 from training.auto.teachers import Taught, choose_teachers, penalty_trials, schedule
 
 SIZE = Size(2_000, 12_000, 40, 33_000)
