@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 
+from mulde.storage.atomic import new_folder, publish
 from training.auto.candidates import lasting
 from training.auto.clock import Clock
 from training.auto.fitting import Fitting, Trained
@@ -16,7 +18,7 @@ from training.recipe import Recipe, Teacher, decisive, digest_of
 from training.train import Stage, stages
 
 _BASELINE = 0.2
-"""Share of the time that a baseline takes where a Junior follows."""
+"""Share of the time that a baseline takes."""
 
 _TEACHERS = 0.6
 """Most of the time that teachers take."""
@@ -51,7 +53,7 @@ def train_plan(fitting: Fitting, plan: Plan, teacher: Path | None) -> tuple[Path
     distils = bool(teacher or plan.recipes[0].teachers)
     if plan.baseline is not None:
         *_, baseline = stages(plan.baseline, fitting.run)
-        mrr = fitting.train(baseline, plan.baseline, clock.share(_BASELINE if distils else 1))
+        mrr = fitting.train(baseline, plan.baseline, clock.share(_BASELINE))
         found.append(Trained("baseline", mrr, baseline.folder, plan.baseline))
     if distils:
         found += _distilled(fitting, plan, teacher, clock)
@@ -151,5 +153,15 @@ def _choose(
     if best.name == "trial":
         told.why += ": exporting the short trial of the Junior"
     if best is race:
-        return Path(plan.checkpoint), plan.winner
+        return _kept(Path(plan.checkpoint), fitting.run / "baseline"), plan.winner
     return best.folder / "best.pt", best.recipe
+
+
+def _kept(checkpoint: Path, folder: Path) -> Path:
+    """Copy the race's model to where a training of its recipe would put it, for the report."""
+    if checkpoint.is_file() and not folder.exists():
+        with new_folder(folder) as draft:
+            for name in ("best.pt", "last.pt", "record.jsonl"):
+                shutil.copyfile(checkpoint.parent / name, draft / name)
+            publish(draft, folder, overwrite=False)
+    return checkpoint

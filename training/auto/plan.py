@@ -47,7 +47,8 @@ class Plan:
         winner: the recipe of the race's best model alone.
         checkpoint: of that model; empty if there is none.
         mrr: its valid MRR.
-        baseline: the recipe of the baseline; None if the race trained it in full.
+        baseline: the recipe of the baseline; None if the race trained it in full, or if there is
+            no Junior to compare it with.
         sized: whether the Junior's epochs fit the time, which is known once its teachers are
             trained.
     """
@@ -121,6 +122,7 @@ def make_plan(
         notes=_notes(results),
     )
     trained = winner.lasting(best.longest).training.epochs >= winner.training.epochs
+    alone = not teachers and "teacher" not in wanted
     return Plan(
         wanted,
         [_race_row(one) for one in results],
@@ -135,7 +137,7 @@ def make_plan(
         fallback_recipe(best, name, data, seed),
         "" if best.checkpoint is None else str(best.checkpoint),
         best.mrr,
-        None if trained else replace(common, teachers=(), junior_training=winner.training),
+        None if trained or alone else replace(common, teachers=(), junior_training=winner.training),
     )
 
 

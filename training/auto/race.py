@@ -121,6 +121,7 @@ class Race:
                 key=lambda one: -results[one.name].mrr,
             )
             remaining = order[: max(len(rungs) - 1 - rung, math.ceil(len(order) * _KEPT))]
+        self._complete(results, len(rungs) - 1, clock)
         self._vary(results, len(rungs) - 1, clock)
         return _ordered(results)
 
@@ -144,6 +145,15 @@ class Race:
                 found = self._trial(one, epochs, rung, own)
                 best = found if earlier is None or found.mrr >= earlier.mrr else earlier
                 results[one.name] = replace(best, longest=found.epochs)
+
+    def _complete(self, results: dict[str, Result], rung: int, clock: Clock) -> None:
+        """Train the best candidate for more of its epochs than any rung did, if there is time."""
+        best = _ordered(results)[0]
+        epochs = min(best.candidate.training.epochs, best.affordable(clock.left_s))
+        if epochs > best.longest:
+            found = self._trial(best.candidate, epochs, rung, clock)
+            kept = found if found.mrr >= best.mrr else best
+            results[best.candidate.name] = replace(kept, longest=found.epochs)
 
     def _vary(self, results: dict[str, Result], rung: int, clock: Clock) -> None:
         """Train neighbours of the best candidate while one of them is better and there is time."""

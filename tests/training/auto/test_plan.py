@@ -22,7 +22,8 @@ def result(scorer: str, share: float = 1.0) -> Result:
 
 
 def planned(scorer: str, share: float = 1.0) -> Plan:
-    return make_plan([result(scorer, share)], [], SIZE, WANTED, "name", "data")
+    wanted = {**WANTED, "teacher": "best.pt"}
+    return make_plan([result(scorer, share)], [], SIZE, wanted, "name", "data")
 
 
 def test_a_junior_that_learns_from_soft_labels_tries_less_penalty_than_the_winner() -> None:
@@ -72,6 +73,8 @@ def test_a_baseline_is_trained_only_where_the_race_left_the_winner_unfinished() 
     assert short is not None
     assert short.teachers == ()
     assert short.junior_training == result("RotH").candidate.training
+    alone = make_plan([result("RotH", 0.3)], [], SIZE, WANTED, "name", "data")
+    assert alone.baseline is None
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:

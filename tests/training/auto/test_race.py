@@ -48,6 +48,13 @@ def test_the_winner_of_a_race_with_time_trained_for_its_whole_schedule(
     assert ticks.seconds < 1.1 * 14.0
 
 
+def test_the_best_candidate_is_trained_on_where_the_rungs_leave_time(
+    data: Path, tmp_path: Path, ticks: Ticks
+) -> None:
+    found = race(data, tmp_path, ticks, COMPLEX[:2], 12.0, (0.1, 0.3))
+    assert found[0].longest >= found[0].candidate.training.epochs
+
+
 def test_no_epoch_over_all_entities_is_timed_that_the_race_has_no_time_for() -> None:
     """WN18RR within half an hour: the race has 396 s, of which half are for the first rung."""
     size = Size(40_943, 103_509, 11, 86_835)
