@@ -24,6 +24,8 @@ _PAGE = 100
 _FOUND = 10
 _DEEPEST = 1000
 _MAP_PAGE, _MAP_DEEPEST = 10_000, 50_000
+_MAP_BYTES = 100
+"""Of an entity on a page of the map, names included; a page is no larger than a request may be."""
 _MARKED = common_pb2.KNOWN_FACTS_MARKED
 _UNAVAILABLE = common_pb2.KNOWN_FACTS_UNAVAILABLE
 
@@ -183,7 +185,8 @@ class VocabularySearch:
         if drawn is None:
             raise Unsupported("model", "a map; mulde map adds one")
         call.enter_bulk()
-        size = read_page_size(request.page_size, _MAP_PAGE, _MAP_DEEPEST)
+        most = min(_MAP_DEEPEST, self._limits.max_message_bytes // _MAP_BYTES)
+        size = min(read_page_size(request.page_size, _MAP_PAGE, _MAP_DEEPEST), max(1, most))
         start = min(read_token(request.page_token, f"{model}:map"), drawn.num_entities)
         rows = np.arange(start, min(start + size, drawn.num_entities))
         more, names = start + size < drawn.num_entities, model.bundle.vocabulary.entities

@@ -139,6 +139,10 @@ def heavy(bundle: Path) -> list[tuple[str, Message]]:
             "/mulde.v1.VocabularyService/SearchEntities",
             search(queries=[f"{text}x" for text in typed], page_size=100),
         ),
+        (
+            "/mulde.v1.VocabularyService/GetMap",
+            vocabulary_pb2.GetMapRequest(page_size=50_000),
+        ),
         *(("PredictTails", one) for one in small),
     ]
 
@@ -161,6 +165,22 @@ def test_it_takes_less_than_100_mib_whatever_is_asked_at_once(tmp_path: Path) ->
                 time.sleep(0.02)
     assert set(codes) <= CODES
     assert codes[grpc.StatusCode.RESOURCE_EXHAUSTED]
+    assert peak <= _MOST_MIXED
+
+
+def test_the_largest_pages_of_the_map_take_less_than_100_mib(tmp_path: Path) -> None:
+    path, peak = "/mulde.v1.VocabularyService/GetMap", 0
+    request = vocabulary_pb2.GetMapRequest(page_size=50_000)
+    with (
+        server(WORDNET, "--low-memory", log=tmp_path / "log") as process,
+        callers(process, 4, lambda to, _: call(to, path, request, 20.0)) as codes,
+    ):
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            peak = max(peak, private_bytes(process.process.pid))
+            time.sleep(0.01)
+    assert set(codes) <= CODES
+    assert codes[grpc.StatusCode.OK]
     assert peak <= _MOST_MIXED
 
 
