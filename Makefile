@@ -211,7 +211,7 @@ bench-compression: $(STAMP) ## One large model, compressed or as a teacher, besi
 	@$(PY) -m benchmarks.compression page
 
 protos: $(STAMP) ## Generate mulde/v1 from protos/
-	@$(PY) scripts/generate_stubs.py
+	@$(PY) scripts/generate/stubs.py
 
 DOCS := $(VENV)-docs
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
-
-import grpc
-import grpc.aio
+from functools import partial
+from typing import Unpack
 
 from mulde.client import requests
 from mulde.client.answers import Answers, ChangedFact, Found, Models, Relations, Scores
-from mulde.client.connection import Connection
+from mulde.client.async_channel import AsyncClientChannel
 from mulde.client.explanations import Explanations
-from mulde.client.failures import error_of_call
 from mulde.client.keywords import (
     CandidateKeywords,
     ContextKeywords,
@@ -24,87 +19,11 @@ from mulde.client.keywords import (
     TextKeywords,
     View,
 )
-from mulde.client.requests import Request
 from mulde.v1 import facts_pb2, model_pb2, vocabulary_pb2
 
-T = TypeVar("T")
 
-_TIMEOUT_S = 30.0
-
-
-class AsyncClient:
+class AsyncClient(AsyncClientChannel):
     """Calls a server without blocking the event loop; the methods are those of ``Client``."""
-
-    def __init__(
-        self, server: str | Connection, *, token: str | None = None, timeout_s: float = _TIMEOUT_S
-    ) -> None:
-        """Say where the server is; nothing is sent yet. Make it inside a running event loop.
-
-        Args:
-            server: "host:port", or a ``Connection`` for TLS and the like.
-            token: where the server asks for one; goes with an address.
-            timeout_s: seconds that a call may take, unless it says otherwise.
-        """
-        if isinstance(server, str):
-            server = Connection(server, token=token)
-        self._connection, self._timeout_s = server, timeout_s
-        options = server.options()
-        if server.secure:
-            secret = server.credentials()
-            self._channel = grpc.aio.secure_channel(server.address, secret, options)
-        else:
-            self._channel = grpc.aio.insecure_channel(server.address, options)
-        self._calls: dict[str, Any] = {}
-
-    async def __aenter__(self) -> Self:
-        """The client itself."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the connection."""
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._channel.close()
-
-    async def send(
-        self,
-        request: Request[T],
-        timeout_s: float | None = None,
-        metadata: Sequence[tuple[str, str]] = (),
-    ) -> T:
-        """Make one call that ``mulde.client.requests`` describes; the methods below do.
-
-        Args:
-            request: which method, which message, how to read the response.
-            timeout_s: see ``__init__``.
-            metadata: goes with the call, besides that of the connection.
-
-        Raises:
-            MuldeError: if the call fails.
-        """
-        call = self._calls.get(request.method)
-        if call is None:
-            call = self._calls[request.method] = self._channel.unary_unary(
-                request.method,
-                request_serializer=type(request.message).SerializeToString,
-                response_deserializer=request.response.FromString,
-            )
-        try:
-            response = await call(
-                request.message,
-                timeout=self._timeout_s if timeout_s is None else timeout_s,
-                metadata=(*self._connection.metadata(), *metadata),
-            )
-        except grpc.RpcError as error:
-            raise error_of_call(error, self._connection.address) from None
-        return request.read(response)
 
     async def predict_tails(
         self, heads: Names, relations: Names, **given: Unpack[PredictionKeywords]
@@ -235,26 +154,15 @@ class AsyncClient:
         """All relations of a model, by ascending id."""
         ids: list[str] = []
         labels: list[str] = []
-        token, more = "", True
-        while more:
-            request = requests.list_relations(token, given)
-            page = await self.send(request, given.get("timeout_s"))
+        timeout_s = given.get("timeout_s")
+        async for page in self._pages(partial(requests.list_relations, given=given), timeout_s):
             ids += page.ids
             labels += page.labels
-            token = page.next_page_token
-            more = bool(token)
         return Relations(f"{page.model.name}/{page.model.version}", ids, labels)
 
     async def models(self) -> Models:
         """What is loaded, and what could not be."""
-        models: Models = []
-        token, more = "", True
-        while more:
-            page = await self.send(requests.list_models(token))
-            models += page.models
-            token = page.next_page_token
-            more = bool(token)
-        return models
+        return [one async for page in self._pages(requests.list_models) for one in page.models]
 
     async def model(self, **given: Unpack[ModelKeywords]) -> model_pb2.GetModelResponse:
         """One model with its manifest, and the server's limits."""
@@ -308,12 +216,6 @@ class AsyncClient:
 
     async def facts(self, **given: Unpack[ModelKeywords]) -> list[ChangedFact]:
         """Every fact that was added or removed, by its last change; needs the admin role."""
-        changes: list[ChangedFact] = []
-        token, more = "", True
-        while more:
-            request = requests.changed_facts(token, given)
-            page = await self.send(request, given.get("timeout_s"))
-            changes += ChangedFact.of(page)
-            token = page.next_page_token
-            more = bool(token)
-        return changes
+        timeout_s = given.get("timeout_s")
+        pages = self._pages(partial(requests.changed_facts, given=given), timeout_s)
+        return [one async for page in pages for one in ChangedFact.of(page)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from mulde.client.answers import Answers, Found, Scores
 from mulde.client.explanations import Explanations
@@ -35,6 +35,16 @@ _VOCABULARY = "/mulde.v1.VocabularyService/"
 _MODEL = "/mulde.v1.ModelService/"
 _FACTS = "/mulde.v1.FactService/"
 _PAGE = 1000
+
+
+class ListPage(Protocol):
+    """A response with a part of a list.
+
+    Attributes:
+        next_page_token: of the next part; empty after the last.
+    """
+
+    next_page_token: str
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mulde.client import Client
-from scripts import generate_typescript
+from scripts.generate import typescript
 from tests.support.gateway import GatewayProcess, gateway
 from tests.support.server import ServerProcess, server
 from tests.support.toy import toy_bundle
@@ -35,11 +35,11 @@ def web(process: ServerProcess) -> Iterator[GatewayProcess]:
         yield started
 
 
-@pytest.mark.parametrize("name", list(generate_typescript.FILES))
+@pytest.mark.parametrize("name", list(typescript.FILES))
 def test_the_generated_files_are_those_of_the_contract(name: str) -> None:
-    """If this fails: python -m scripts.generate_typescript."""
-    written = (generate_typescript.FOLDER / name).read_text("utf-8")
-    assert written == generate_typescript.FILES[name]()
+    """If this fails: python -m scripts.generate.typescript."""
+    written = (typescript.FOLDER / name).read_text("utf-8")
+    assert written == typescript.FILES[name]()
 
 
 @pytest.mark.skipif(NODE is None, reason="needs node")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 from mulde.v1 import common_pb2, facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
+from scripts.generate import api_docs
 from serving.rpc.methods import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,20 +24,8 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def generator() -> ModuleType:
-    path = ROOT / "scripts" / "generate_api_docs.py"
-    spec = importlib.util.spec_from_file_location("generate_api_docs", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def protos(generator: ModuleType) -> dict[str, FileDescriptorProto]:
-    described: dict[str, FileDescriptorProto] = generator.describe()
-    return described
+def protos() -> dict[str, FileDescriptorProto]:
+    return api_docs.describe()
 
 
 def bare(file: FileDescriptorProto) -> FileDescriptorProto:
@@ -54,7 +41,7 @@ def bare(file: FileDescriptorProto) -> FileDescriptorProto:
 
 @pytest.mark.parametrize("name", FILES)
 def test_stubs_are_those_of_the_protos(protos: dict[str, FileDescriptorProto], name: str) -> None:
-    """If this fails: python scripts/generate_stubs.py."""
+    """If this fails: python scripts/generate/stubs.py."""
     stub = FileDescriptorProto.FromString(FILES[name].DESCRIPTOR.serialized_pb)
     assert bare(stub) == bare(protos[name])
 
@@ -101,9 +88,9 @@ def test_the_server_has_every_service(protos: dict[str, FileDescriptorProto]) ->
     assert {service.full_name for service in SERVICES} == wanted
 
 
-def test_documentation_is_that_of_the_protos(generator: ModuleType) -> None:
-    """If this fails: python scripts/generate_api_docs.py. A missing comment fails it too."""
-    assert (ROOT / "docs" / "reference" / "api.md").read_text("utf-8") == generator.render()
+def test_documentation_is_that_of_the_protos() -> None:
+    """If this fails: python scripts/generate/api_docs.py. A missing comment fails it too."""
+    assert (ROOT / "docs" / "reference" / "api.md").read_text("utf-8") == api_docs.render()
 
 
 def test_each_call_has_its_own_request_and_response(

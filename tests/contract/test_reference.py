@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from scripts import generate_openapi
-from scripts import generate_reference as reference
+from scripts.generate import client, openapi, reference
 
 
 @pytest.mark.parametrize("name", list(reference.PAGES))
 def test_the_page_is_what_the_code_says(name: str) -> None:
-    """If this fails: python scripts/generate_reference.py."""
+    """If this fails: python scripts/generate/reference.py."""
     assert (reference.FOLDER / name).read_text("utf-8") == reference.PAGES[name]()
 
 
@@ -20,5 +19,11 @@ def test_every_file_says_in_its_first_line_what_it_is_for() -> None:
 
 
 def test_the_openapi_document_is_that_of_the_contract() -> None:
-    """If this fails: python scripts/generate_openapi.py."""
-    assert generate_openapi.TARGET.read_text("utf-8") == generate_openapi.render()
+    """If this fails: python scripts/generate/openapi.py."""
+    assert openapi.TARGET.read_text("utf-8") == openapi.render()
+
+
+@pytest.mark.parametrize("name", list(client.FILES))
+def test_the_client_that_waits_is_made_from_the_one_for_asyncio(name: str) -> None:
+    """If this fails: python -m scripts.generate.client."""
+    assert (client.FOLDER / name).read_text("utf-8") == client.render(name)

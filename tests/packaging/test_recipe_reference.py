@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from scripts.generate_recipe_reference import TABLES, TARGET, meanings, page
+from scripts.generate.recipe_reference import TABLES, TARGET, meanings, page
 
 
 def test_the_page_is_current() -> None:
-    """If not: python scripts/generate_recipe_reference.py."""
+    """If not: python scripts/generate/recipe_reference.py."""
     assert TARGET.read_text(encoding="utf-8") == page()
 
 

@@ -5,7 +5,7 @@ So they are made by the oldest generator that has wheels for Python 3.11, in an 
 own, and serve every later release. ``tests/contract`` compares the committed stubs with the protos
 without that environment.
 
-Usage: ``python scripts/generate_stubs.py``
+Usage: ``python scripts/generate/stubs.py``
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ("grpcio-tools==1.62.3", "googleapis-common-protos==1.63.0", "setuptools<70")
 
 

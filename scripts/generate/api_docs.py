@@ -1,6 +1,6 @@
 """Generate ``docs/reference/api.md`` from the comments in ``protos/mulde/v1``.
 
-Usage: ``python scripts/generate_api_docs.py``
+Usage: ``python scripts/generate/api_docs.py``
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from google.protobuf.descriptor_pb2 import (
 )
 from grpc_tools import protoc  # type: ignore[import-untyped]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "reference" / "api.md"
 ORDER = ("prediction", "vocabulary", "facts", "model", "common")
 HEADER = """# The API, mulde.v1
 
-Generated from the comments in `protos/mulde/v1` by `scripts/generate_api_docs.py`; change them
+Generated from the comments in `protos/mulde/v1` by `scripts/generate/api_docs.py`; change them
 there.
 
 Also on the port: `grpc.health.v1.Health` (service "" and each service below; `SERVING` once models

@@ -1,6 +1,6 @@
 """Generate ``docs/reference/recipe-keys.md`` from the dataclasses of ``training/recipe.py``.
 
-Usage: ``python scripts/generate_recipe_reference.py``
+Usage: ``python scripts/generate/recipe_reference.py``
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pydantic.fields import FieldInfo
 
 from training.recipe import Distillation, Recipe, ScorerSettings, Teacher, Text, Training
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "reference" / "recipe-keys.md"
 HEADER = """# Recipe keys
 
-Generated from the dataclasses of `training/recipe.py` by `scripts/generate_recipe_reference.py`;
+Generated from the dataclasses of `training/recipe.py` by `scripts/generate/recipe_reference.py`;
 change them there. A key that is not listed, a wrong type or a value outside its range is an error
 that names the key. `models/recipes` holds recipes to start from.
 """
