@@ -1,12 +1,16 @@
 """Place an entity that the training never saw, from facts about it and a frozen model.
 
 A fact (new, r, x), r in [0, 2R), is the query (x, r^-1, ?) that the new entity answers. The entity
-gets two points:
+gets two points (docs/explanation/new-entities.md):
 
-    as a query    m, the mean direction of the queries of its facts, at the usual norm
-    as an answer  z with tail bias b, the minimum of (docs/explanation/new-entities.md)
+    as a query    the direction of m, at the usual norm
+    as an answer  z with tail bias b, the minimum of
 
         sum_i softplus(Z_i - s_i) + w sum_g softplus(s_g - Z_g) + pull n (|z - m|^2 + (b - b0)^2)
+
+m, with b0, is the mean of trained rows, each as likely as the model takes it to be the entity:
+w_e ~ exp(sum_i s_i(e) / sqrt(n)). Scores of a model that binary cross entropy trained are no such
+probabilities; there m is the mean direction of the queries of its facts.
 
 Here s_i is the score of (z, b) as an answer to query i and Z_i the query's log-partition over all
 entities. The first sum is exactly what cross entropy over all entities charges for the n facts; a
@@ -17,8 +21,9 @@ old queries.
 One point for both would be worse: a point fitted as an answer is a poorer query
 (benchmarks/unseen.md). Newton steps; the problem is convex where queries do not use the excess.
 
-Shape letters: n facts of the entity, G guard queries, D dimension, W width of the table. A wide
-query has W + 1 numbers: its vector without relation priors, and its offset.
+Shape letters: n facts of the entity, G guard queries, S trained rows, D dimension, W width of the
+table. A wide query has W + 1 numbers: its vector without relation priors, and its offset. A wide
+row has W + 1 numbers: without relation priors, and 1.
 """
 
 from __future__ import annotations
@@ -74,18 +79,40 @@ class Placement:
     as_answer: Float64
 
 
-def place(model: FrozenModel, queries: Float64, levels: Float64) -> Placement:
+def place(
+    model: FrozenModel, queries: Float64, levels: Float64, mean: Float64 | None = None
+) -> Placement:
     """Place an entity that answers some queries.
 
     Args:
         model: frozen.
         queries: wide queries [n, W + 1] of (neighbour, relation^-1, ?), n at least 1.
         levels: their log-partitions [n]; 0 after binary cross entropy.
+        mean: m and b0, [D + 1] (``likely_mean``); None: the query mean.
     """
-    mean = query_mean(model, queries)
-    point = _solve(model, queries, levels, np.append(mean, model.tail_bias))
-    as_query = row_of(model, mean, model.tail_bias)
-    return Placement(as_query, row_of(model, point[:-1], float(point[-1])))
+    if mean is None:
+        mean = np.append(query_mean(model, queries), model.tail_bias)
+    point = _solve(model, queries, levels, mean)
+    return Placement(query_row(model, mean[:-1]), row_of(model, point[:-1], float(point[-1])))
+
+
+def likely_mean(model: FrozenModel, queries: Float64, rows: Float64, counts: Float64) -> Float64:
+    """Return the mean [D + 1] of trained rows, spatial numbers and tail bias, as likely as each is.
+
+    sum_e c_e w_e (row_e, bias_e) with w_e ~ exp(sum_i s_i(e) / sqrt(n)): a product of n
+    probabilities would count what the facts have in common n times.
+
+    Args:
+        model: frozen.
+        queries: wide queries [n, W + 1].
+        rows: wide rows [S, W + 1].
+        counts: c, [S], how many trained rows each stands for.
+    """
+    evidence = (rows @ queries.sum(axis=0)) / np.sqrt(len(queries)) + np.log(counts)
+    weights = np.exp(evidence - evidence.max())
+    weights /= weights.sum()
+    biases = rows[:, model.layout.tail_bias].sum(axis=1)
+    return np.append(weights @ rows[:, model.layout.spatial], weights @ biases)
 
 
 def query_mean(model: FrozenModel, queries: Float64) -> Float64:
@@ -93,7 +120,16 @@ def query_mean(model: FrozenModel, queries: Float64) -> Float64:
     spatial = queries[:, model.layout.spatial]
     lengths = np.linalg.norm(spatial, axis=1, keepdims=True)
     mean: Float64 = (spatial / np.maximum(lengths, 1e-12)).mean(axis=0)
-    return mean * (model.norm / max(float(np.linalg.norm(mean)), 1e-12))
+    return _at_norm(model, mean)
+
+
+def query_row(model: FrozenModel, mean: Float64) -> Float64:
+    """Return the row [W] that asks for an entity with a mean [D]."""
+    return row_of(model, _at_norm(model, mean), model.tail_bias)
+
+
+def _at_norm(model: FrozenModel, spatial: Float64) -> Float64:
+    return spatial * (model.norm / max(float(np.linalg.norm(spatial)), 1e-12))
 
 
 def row_of(model: FrozenModel, spatial: Float64, tail_bias: float) -> Float64:

@@ -18,11 +18,19 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import RECIPE
-from mulde.placement.solver import FrozenModel, Placement, place, query_mean, row_of
+from mulde.placement.solver import (
+    FrozenModel,
+    Placement,
+    likely_mean,
+    place,
+    query_mean,
+    query_row,
+)
 from mulde.typing import Float64, Floats, Rows
 from serving.engine.index.base import Exclusions, Search
 from serving.engine.loading import LoadedModel
 from serving.engine.overlay import Overlay
+from serving.engine.results import Results
 from serving.engine.scoring import Query
 
 _GUARD_QUERIES = 2000
@@ -63,10 +71,15 @@ class Placer:
         count = self._bundle.manifest.relations
         back = (relations + count) % (2 * count)
         queries = self._queries(neighbours, back)
+        wide = self._wide(queries)
         if not len(model.guard):
-            row = row_of(model, query_mean(model, self._wide(queries)), model.tail_bias)
+            row = query_row(model, query_mean(model, wide))
             return Placement(row, row)
-        return place(model, self._wide(queries), self._levels(queries))
+        if not self._is_cross_entropy:
+            return place(model, wide, np.zeros(len(wide)))
+        best = self._best(queries)
+        mean = likely_mean(model, wide, *self._likely(best.rows))
+        return place(model, wide, self._levels(queries, best), mean)
 
     def query_rows(self, overlay: Overlay, entities: Rows) -> Floats:
         """Return rows [n, W] of entities [n] of the table or an overlay, as heads of queries."""
@@ -79,31 +92,55 @@ class Placer:
         """Return wide queries [B, W + 1]."""
         return np.column_stack([query.vector.astype(np.float64), query.offset + query.bias])
 
-    def _levels(self, query: Query) -> Float64:
+    def _best(self, query: Query) -> Results:
+        """Return the best rows of each query; they need not be certified."""
+        k = min(_BEST, self._bundle.manifest.entities)
+        return self._loaded.retriever.search(
+            query, Search(k, Exclusions.none(len(query)), exact=False)
+        )
+
+    def _levels(self, query: Query, best: Results) -> Float64:
         """Return log-partitions [B]: the best rows exactly, the rest from a sample."""
-        if not self._is_cross_entropy:
-            return np.zeros(len(query))
-        count, rest = len(query), self._bundle.manifest.entities
-        k = min(_BEST, rest)
-        best = self._loaded.retriever.search(query, Search(k, Exclusions.none(count), exact=False))
-        scores = best.scores.reshape(count, k)
+        scores = best.scores.reshape(len(query), -1)
+        rest = self._bundle.manifest.entities - scores.shape[1]
         sample = self._wide(query) @ self._sample.T
         below = sample < scores[:, -1:]
         top = scores[:, 0]
         share = np.exp(np.where(below, sample - top[:, None], -np.inf)).sum(axis=1)
-        share *= (rest - k) / np.maximum(below.sum(axis=1), 1)
+        share *= rest / np.maximum(below.sum(axis=1), 1)
         levels: Float64 = top + np.log(np.exp(scores - top[:, None]).sum(axis=1) + share)
         return levels
 
+    def _likely(self, best: Rows) -> tuple[Float64, Float64]:
+        """Return wide rows [S, W + 1] and how many of the table each stands for.
+
+        Args:
+            best: rows that stand for themselves; the sample stands for the others.
+        """
+        rows = np.unique(best)
+        others = ~np.isin(self._sampled, rows, assume_unique=True)
+        rest = self._bundle.manifest.entities - len(rows)
+        counts = np.ones(len(rows) + int(others.sum()))
+        counts[len(rows) :] = rest / max(1, int(others.sum()))
+        return np.concatenate([self._wide_rows(rows), self._sample[others]]), counts
+
     @cached_property
-    def _sample(self) -> Float64:
-        """Wide rows [S, W + 1] of entities drawn from the table, without relation priors."""
+    def _sampled(self) -> Rows:
+        """Entities drawn from the table, [S], ascending."""
         entities = self._bundle.manifest.entities
         rng, count = np.random.default_rng(0), min(_SAMPLED_ROWS, entities)
-        rows = self._loaded.table.rows(np.sort(rng.choice(entities, count, replace=False)))
-        wide = np.column_stack([rows.astype(np.float64), np.ones(count)])
-        wide[:, self._bundle.manifest.layout.priors] = 0.0
-        return wide
+        return np.sort(rng.choice(entities, count, replace=False))
+
+    @cached_property
+    def _sample(self) -> Float64:
+        """Their wide rows, [S, W + 1]."""
+        return self._wide_rows(self._sampled)
+
+    def _wide_rows(self, entities: Rows) -> Float64:
+        """Return wide rows [n, W + 1] of the table, without relation priors."""
+        rows = self._loaded.table.rows(entities).astype(np.float64)
+        rows[:, self._bundle.manifest.layout.priors] = 0.0
+        return np.column_stack([rows, np.ones(len(rows))])
 
     @cached_property
     def _model(self) -> FrozenModel:
@@ -115,7 +152,7 @@ class Placer:
         steps = [slice(start, start + _STEP) for start in range(0, len(asked), _STEP)]
         parts = [self._queries(self._loaded.table.rows(asked[s, 0]), asked[s, 1]) for s in steps]
         wide = [np.zeros((0, manifest.layout.width + 1)), *map(self._wide, parts)]
-        levels = [np.zeros(0), *map(self._levels, parts)]
+        levels = [np.zeros(0), *map(self._guard_levels, parts)]
         return FrozenModel(
             layout=manifest.layout,
             guard=np.concatenate(wide),
@@ -126,6 +163,11 @@ class Placer:
             tail_bias=float(points.tail_bias.mean()),
             head_bias=float(points.head_bias.mean()),
         )
+
+    def _guard_levels(self, query: Query) -> Float64:
+        if not self._is_cross_entropy:
+            return np.zeros(len(query))
+        return self._levels(query, self._best(query))
 
     @cached_property
     def _training(self) -> dict[str, Any]:

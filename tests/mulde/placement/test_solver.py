@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mulde.bundle.table.entity_table import Layout
-from mulde.placement.solver import FrozenModel, place
+from mulde.placement.solver import FrozenModel, likely_mean, place
 from mulde.typing import Float64
 
 LAYOUT = Layout(4)
@@ -41,6 +41,25 @@ def test_as_a_query_the_entity_has_the_mean_direction_of_its_facts_at_the_usual_
     points = LAYOUT.unpack(placed.as_query[None])
     assert points.excess[0] == pytest.approx(5**0.5 - 1)
     assert (points.tail_bias[0], points.head_bias[0]) == pytest.approx((0.1, 0.2))
+
+
+def test_trained_rows_count_as_much_as_the_facts_make_them_likely() -> None:
+    """By hand: scores (1 + 3) / sqrt(2) against 0, the second row standing for two."""
+    rows = wide([1, 0, 0, 0], [0, 0, 2, 0], offset=1.0)
+    rows[:, LAYOUT.tail_bias] = [[0.25, 0.25], [0.0, 0.0]]
+    queries = wide([0.75, 0, 0, 0], [2.75, 0, 0, 0], offset=0.0)
+    queries[:, LAYOUT.tail_bias] = 0.5
+    mean = likely_mean(frozen(NO_GUARD), queries, rows, np.array([1.0, 2.0]))
+    first = 1 / (1 + 2 * np.exp(-4 / 2**0.5))
+    np.testing.assert_allclose(mean, [first, 0, 2 * (1 - first), 0, first * 0.5], atol=1e-12)
+
+
+def test_a_given_mean_decides_how_the_entity_is_asked_about_and_pulls_its_answer() -> None:
+    query, mean = wide([1, 0, 0, 0]), np.array([0, 3.0, 0, 0, 0.7])
+    placed = place(frozen(NO_GUARD, weight=0.0, pull=1e6), query, np.zeros(1), mean)
+    np.testing.assert_allclose(placed.as_query[LAYOUT.spatial], [0, 2, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(placed.as_answer[LAYOUT.spatial], [0, 3, 0, 0], atol=1e-4)
+    assert placed.as_answer[LAYOUT.tail_bias].sum() == pytest.approx(0.7, abs=1e-4)
 
 
 def test_an_answer_satisfies_the_equation_of_the_minimum() -> None:
