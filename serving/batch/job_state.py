@@ -275,4 +275,4 @@ def _identity(path: Path) -> list[int]:
 def _difference(begun: dict[str, Any], job: dict[str, Any]) -> str:
     key = min(key for key in begun.keys() | job.keys() if begun.get(key) != job.get(key))
     found = f"{key} was {begun.get(key)!r} and is now {job.get(key)!r}"
-    return f"was begun as another job ({found}); ask for that, or say that it may start anew"
+    return f"was begun as another job ({found}); ask for that, or begin anew with --restart"
