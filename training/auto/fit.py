@@ -41,7 +41,7 @@ REPORT = "report.html"
 _RACE = 0.22
 """The race's share of the whole budget where a Junior follows."""
 
-_DISTILS = 10.0
+_DISTILS = 7.0
 """Least budget with teachers and a Junior, in whole trainings of the race's quickest family."""
 
 _TEACHING = 0.43
@@ -141,7 +141,9 @@ def _race(fitting: Fitting, wanted: dict[str, Any], name: str, memory: float | N
     least = _DISTILS * min(one.whole_s for one in timed.values())
     distils = given or least <= fitting.clock.left_s
     if not distils:
-        fitting.say(f"too short for teachers and a Junior: from {least / 60:.0f} minutes on")
+        fitting.say(
+            f"too short for teachers and a Junior, which take {least / 60:.1f} minutes or more"
+        )
         clock, rungs = fitting.training, SHORT_RUNGS
     results = race.run(entrants, timed, clock, rungs)
     teachers = _teachers(fitting, race, results, budget) if distils and not given else []
