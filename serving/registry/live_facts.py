@@ -16,7 +16,8 @@ import numpy as np
 
 from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import ENTITIES
-from mulde.storage.fact_store import Change, FactStore, NewEntity
+from mulde.storage.fact_records import Change, NewEntity
+from mulde.storage.fact_store import FactStore
 from mulde.typing import Mask, Rows
 from serving.engine.engine import Engine
 from serving.engine.entity_table import EntityTable

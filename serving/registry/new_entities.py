@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from mulde.bundle.entities.label_search import SearchIndex, fold
-from mulde.storage.fact_store import NewEntity
+from mulde.storage.fact_records import NewEntity
 from mulde.storage.strings import StringColumn
 from mulde.typing import Mask, Rows
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mulde.storage.fact_store import FactStore, NewEntity, StoredPlacement
+from mulde.storage.fact_records import NewEntity, StoredPlacement
+from mulde.storage.fact_store import FactStore
 from mulde.typing import Float32, Rows
 from serving.engine.overlay import Overlay
 from serving.registry.placement import Placer

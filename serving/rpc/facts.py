@@ -9,7 +9,8 @@ import numpy as np
 from google.protobuf.descriptor import MethodDescriptor
 
 from mulde.errors import InvalidArgument, UnknownEntity, shorten
-from mulde.storage.fact_store import MOST_ENTITIES, Names, NewEntity
+from mulde.storage.fact_records import Names, NewEntity
+from mulde.storage.fact_store import MOST_ENTITIES
 from mulde.typing import Mask, Rows
 from mulde.v1 import facts_pb2
 from serving.registry.entity_resolver import Resolved

@@ -16,7 +16,7 @@ from mulde.errors import ConfigError
 
 if TYPE_CHECKING:
     from mulde.graph.reading.read import GraphData
-    from mulde.storage.fact_store import NewEntity
+    from mulde.storage.fact_records import NewEntity
 
 _console = Console(stderr=True)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mulde.placement.solver import Placement
-from mulde.storage.fact_store import FactStore, Names, NewEntity
+from mulde.storage.fact_records import Names, NewEntity
+from mulde.storage.fact_store import FactStore
 from mulde.typing import Floats, Rows
 from serving.engine.engine import Engine
 from serving.registry.live_facts import LiveFacts
