@@ -1,0 +1,1 @@
+"""Each limit of the contract at, below and above it, through the real port."""
