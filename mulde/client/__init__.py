@@ -11,18 +11,11 @@ array of names) or one name; results are packed numpy arrays. Errors are those o
 as if the model were here.
 """
 
-from mulde.client.answers import (
-    Answer,
-    Answers,
-    ChangedFact,
-    Found,
-    Models,
-    PlacedEntity,
-    Relations,
-    Scores,
-)
+from mulde.client.answers import Answer, Answers, PlacedEntity
 from mulde.client.asynchronous import AsyncClient
 from mulde.client.connection import Connection
+from mulde.client.listings import ChangedFact, Found, Models, Relations
+from mulde.client.scores import Scores
 from mulde.client.synchronous import Client
 
 __all__ = [

@@ -1,11 +1,11 @@
-"""What a server answered, as numpy arrays.
+"""Ranked answers of a server, as numpy arrays.
 
 Shape letters: B queries, A answers of all queries together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -14,7 +14,7 @@ import numpy as np
 from mulde.client.failures import error_of
 from mulde.errors import MuldeError
 from mulde.typing import Float64, Mask, Rows
-from mulde.v1 import common_pb2, facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
+from mulde.v1 import common_pb2, prediction_pb2
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ class Answers(Sequence[list[Answer]]):
             ids=list(message.ids),
             labels=list(message.labels),
             scores=np.array(message.scores),
-            probabilities=_floats(message.probabilities),
-            plausibilities=_floats(message.plausibilities),
-            priors=_floats(message.priors),
+            probabilities=floats_or_none(message.probabilities),
+            plausibilities=floats_or_none(message.plausibilities),
+            priors=floats_or_none(message.priors),
             known=np.array(message.known, dtype=bool) if marked else None,
             known_facts=_word(common_pb2.KnownFacts.Name(message.known_facts)),
             exact=np.array(message.exact, dtype=bool),
@@ -167,146 +167,8 @@ class Answers(Sequence[list[Answer]]):
         )
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores of a batch of triples.
-
-    Attributes:
-        model: "name/version" that answered.
-        scores: [B], mean of both directions.
-        tail_scores: [B], of the tail as an answer, by the scorer alone.
-        head_scores: [B], of the head as an answer.
-        plausibilities: [B], chance that the triple is true rather than corrupted, at the base rate;
-            None where the model has no calibration.
-        known: bool [B]; None where the model has no known facts.
-        tail_ranks: [B], filtered, from 1; None unless asked for.
-        head_ranks: [B], likewise.
-        self_loops: bool [B], head and tail are one entity of a relation without self-loops.
-        errors: triple -> why it failed; its numbers are 0.
-        placed: entities that the request's context placed.
-    """
-
-    model: str
-    scores: Float64
-    tail_scores: Float64
-    head_scores: Float64
-    plausibilities: Float64 | None
-    known: Mask | None
-    tail_ranks: Float64 | None
-    head_ranks: Float64 | None
-    self_loops: Mask
-    errors: dict[int, MuldeError]
-    placed: list[PlacedEntity]
-
-    @classmethod
-    def of(cls, message: prediction_pb2.ScoreTriplesResponse) -> Scores:
-        """Unpack a response."""
-        return cls(
-            model=f"{message.model.name}/{message.model.version}",
-            scores=np.array(message.scores),
-            tail_scores=np.array(message.tail_scores),
-            head_scores=np.array(message.head_scores),
-            plausibilities=_floats(message.plausibilities),
-            known=np.array(message.known, dtype=bool) if message.known else None,
-            tail_ranks=_floats(message.tail_ranks),
-            head_ranks=_floats(message.head_ranks),
-            self_loops=np.array(message.self_loops, dtype=bool),
-            errors={error.query: error_of(error.status) for error in message.errors},
-            placed=PlacedEntity.of(message.placements),
-        )
-
-    def __len__(self) -> int:
-        """B."""
-        return len(self.scores)
-
-
-@dataclass(frozen=True)
-class Found:
-    """Entities found for a batch of searches; ``found[i]`` are (id, label) of search i."""
-
-    model: str
-    offsets: Rows
-    rows: Rows
-    ids: list[str]
-    labels: list[str]
-    next_page_token: str
-    errors: dict[int, MuldeError]
-
-    @classmethod
-    def of(cls, message: vocabulary_pb2.SearchEntitiesResponse) -> Found:
-        """Unpack a response."""
-        return cls(
-            f"{message.model.name}/{message.model.version}",
-            np.array(message.offsets, dtype=np.int64),
-            np.array(message.rows, dtype=np.int64),
-            list(message.ids),
-            list(message.labels),
-            message.next_page_token,
-            {error.query: error_of(error.status) for error in message.errors},
-        )
-
-    def __len__(self) -> int:
-        """How many searches."""
-        return len(self.offsets) - 1
-
-    def __getitem__(self, query: int) -> list[tuple[str, str]]:
-        """(id, label) of what was found, best first.
-
-        Raises:
-            MuldeError: if that search failed: why.
-        """
-        place = range(len(self))[query]
-        if place in self.errors:
-            raise self.errors[place]
-        part = slice(self.offsets[place], self.offsets[place + 1])
-        return list(zip(self.ids[part], self.labels[part], strict=True))
-
-
-@dataclass(frozen=True)
-class Relations:
-    """Relations of a model; iterates over (id, label)."""
-
-    model: str
-    ids: list[str]
-    labels: list[str]
-
-    def __len__(self) -> int:
-        """R."""
-        return len(self.ids)
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        """(id, label) by ascending id."""
-        return iter(zip(self.ids, self.labels, strict=True))
-
-
-@dataclass(frozen=True)
-class ChangedFact:
-    """A fact that was added or removed after the training.
-
-    Attributes:
-        head, relation, tail: ids.
-        removed: whether it was removed; else it was added.
-        time_s: when, in seconds since 1970.
-    """
-
-    head: str
-    relation: str
-    tail: str
-    removed: bool
-    time_s: float
-
-    @classmethod
-    def of(cls, page: facts_pb2.ListChangedFactsResponse) -> list[ChangedFact]:
-        """The changes of a page."""
-        facts = page.facts
-        columns = facts.heads, facts.relations, facts.tails, page.removed, page.times_s
-        return [cls(*values) for values in zip(*columns, strict=True)]
-
-
-Models = list[model_pb2.Model]
-
-
-def _floats(values: Sequence[float]) -> Float64 | None:
+def floats_or_none(values: Sequence[float]) -> Float64 | None:
+    """An array of what a field has; None where it is empty."""
     return np.array(values) if values else None
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Unpack
 
 from mulde.client import requests
-from mulde.client.answers import Answers, ChangedFact, Found, Models, Relations, Scores
+from mulde.client.answers import Answers
 from mulde.client.async_channel import AsyncClientChannel
 from mulde.client.explanations import Explanations
 from mulde.client.keywords import (
@@ -19,6 +19,8 @@ from mulde.client.keywords import (
     TextKeywords,
     View,
 )
+from mulde.client.listings import ChangedFact, Found, Models, Relations
+from mulde.client.scores import Scores
 from mulde.v1 import facts_pb2, model_pb2, vocabulary_pb2
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from mulde.client.answers import Answers, Found, Scores
+from mulde.client.answers import Answers
 from mulde.client.explanations import Explanations
 from mulde.client.keywords import (
     CandidateKeywords,
@@ -26,6 +26,8 @@ from mulde.client.keywords import (
     texts,
     view,
 )
+from mulde.client.listings import Found
+from mulde.client.scores import Scores
 from mulde.v1 import facts_pb2, model_pb2, prediction_pb2, vocabulary_pb2
 
 T = TypeVar("T")

@@ -99,9 +99,10 @@ def _parameter(one: Any) -> str:
 
 def python() -> str:
     """The page of the Python interface."""
-    from mulde.client.answers import Answers, Scores
+    from mulde.client.answers import Answers
     from mulde.client.channel import ClientChannel
     from mulde.client.connection import Connection
+    from mulde.client.scores import Scores
     from mulde.client.synchronous import Client
     from mulde.graph.reading.read import read_graph
     from mulde.graph.splitting.split import split_graph

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from mulde.bundle.draft import write_bundle
-from mulde.graph.splitting.split import split_file
+from mulde.graph.reading.read import read_graph
+from mulde.graph.splitting.split import split_graph
 from tests.support.toy import toy_bundle
 
 _DOES_TO_FILES = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"})
@@ -39,7 +40,7 @@ def _copied_bundle(source: Path, target: Path) -> None:
 def _graph(source: Path, target: Path) -> None:
     facts = (f"e{n % 17}\tr{n % 2}\te{n * 7 % 23}\n" for n in range(200))
     source.write_text("".join(facts))
-    split_file(source, target, overwrite=True)
+    split_graph(read_graph(source), target, overwrite=True)
 
 
 WRITERS: dict[str, Callable[[Path, Path], None]] = {

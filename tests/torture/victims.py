@@ -31,7 +31,7 @@ from mulde.errors import JobError
 from mulde.graph.downloading.download import RemoteFile, download, new_client
 from mulde.graph.graph import read_folder
 from mulde.graph.reading.read import read_graph
-from mulde.graph.splitting.split import split_file
+from mulde.graph.splitting.split import split_graph
 from serving.batch.predict import Output, predict_file
 from serving.batch.predictor import JobOptions
 from tests.support.graph_bundle import write_graph_and_bundle
@@ -267,7 +267,7 @@ class Split:
         self.source.write_text("".join("\t".join(fact) + "\n" for fact in triples()))
 
     def work(self, folder: Path) -> None:
-        split_file(self.source, folder / "graph", overwrite=True)
+        split_graph(read_graph(self.source), folder / "graph", overwrite=True)
 
     def check(self, folder: Path) -> None:
         if (folder / "graph").exists():

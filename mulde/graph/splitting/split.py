@@ -20,7 +20,7 @@ Shape letters: n facts, P pairs of entities, E entities, R relations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from mulde.errors import ConfigError, DatasetError
 from mulde.graph.folder import LABELS, RELATION_LABELS, TYPES, write_folder
 from mulde.graph.graph import SPLITS, Graph, keys_of, triples_of
 from mulde.graph.reading.compressed import Progress, no_progress
-from mulde.graph.reading.read import GraphData, read_graph
+from mulde.graph.reading.read import GraphData
 from mulde.graph.splitting.hold_out import (
     Hashes,
     Places,
@@ -59,28 +59,6 @@ class Split:
     graph: Graph
     data: GraphData
     added: int
-
-
-def split_file(
-    source: Path | Sequence[Path],
-    out: Path,
-    *,
-    labels: Sequence[Path] = (),
-    types: Sequence[Path] = (),
-    read: Mapping[str, Any] | None = None,
-    **how: Any,
-) -> Split:
-    """Read files and split them into a graph folder; see ``read_graph`` and ``split_graph``."""
-    check_split(
-        how.get("by", "random"),
-        out,
-        how.get("valid", 0.05),
-        how.get("test", 0.05),
-        bool(how.get("overwrite")),
-    )
-    data = read_graph(source, labels=labels, types=types, **(read or {}))
-    name = str(source) if isinstance(source, Path) else ", ".join(map(str, source))
-    return split_graph(data, out, name=name, **how)
 
 
 def split_graph(

@@ -207,12 +207,13 @@ FULL_DISK = """
 import sys, resource
 from pathlib import Path
 from mulde.errors import DatasetError
-from mulde.graph.splitting.split import split_file
+from mulde.graph.reading.read import read_graph
+from mulde.graph.splitting.split import split_graph
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    split_file(Path(sys.argv[1]), Path(sys.argv[2]))
+    split_graph(read_graph(Path(sys.argv[1])), Path(sys.argv[2]))
 except DatasetError as error:
     print(error)
 """

@@ -16,7 +16,7 @@ from mulde.graph import read_graph
 from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.graph.splitting.automatic import split_automatically
 from mulde.graph.splitting.hold_out import hash_names, hold_out
-from mulde.graph.splitting.split import split_file
+from mulde.graph.splitting.split import split_graph
 
 Fact = tuple[str, str, str]
 
@@ -51,7 +51,9 @@ def ends(graph: Graph, split: str) -> set[frozenset[int]]:
 @pytest.mark.parametrize("seed", range(5))
 def test_all_facts_between_two_entities_are_in_one_split(tmp_path: Path, seed: int) -> None:
     source = write(tmp_path / "own.tsv", made_up(seed))
-    graph = split_file(source, tmp_path / "g", valid=0.1, test=0.1, symmetric=["r1"]).graph
+    graph = split_graph(
+        read_graph(source), tmp_path / "g", valid=0.1, test=0.1, symmetric=["r1"]
+    ).graph
     train, valid, test = (ends(graph, name) for name in SPLITS)
     assert not train & valid
     assert not train & test
@@ -61,14 +63,14 @@ def test_all_facts_between_two_entities_are_in_one_split(tmp_path: Path, seed: i
 @pytest.mark.parametrize("seed", range(5))
 def test_train_has_every_entity_and_relation(tmp_path: Path, seed: int) -> None:
     source = write(tmp_path / "own.tsv", made_up(seed, entities=60, facts=150))
-    graph = split_file(source, tmp_path / "g").graph
+    graph = split_graph(read_graph(source), tmp_path / "g").graph
     assert graph.unseen == {"valid": 0, "test": 0}
     assert set(graph.train[:, 1].tolist()) == set(range(graph.num_relations))
 
 
 def test_no_fact_is_lost_or_invented(tmp_path: Path) -> None:
     facts = made_up()
-    made = split_file(write(tmp_path / "own.tsv", facts), tmp_path / "g")
+    made = split_graph(read_graph(write(tmp_path / "own.tsv", facts)), tmp_path / "g")
     found = [fact for split in read_back(tmp_path / "g").values() for fact in split]
     assert sorted(found) == sorted(set(facts))
     assert made.data.report.triples - made.data.report.facts == len(facts) - len(set(facts)) > 0
@@ -79,7 +81,9 @@ def test_shares_are_of_the_facts(tmp_path: Path) -> None:
     ring = [
         (f"e{place}", "next", f"e{(place + step) % 50}") for place in range(50) for step in (1, 7)
     ]
-    graph = split_file(write(tmp_path / "r.tsv", ring), tmp_path / "g", valid=0.1, test=0.2).graph
+    graph = split_graph(
+        read_graph(write(tmp_path / "r.tsv", ring)), tmp_path / "g", valid=0.1, test=0.2
+    ).graph
     assert {name: len(graph.split(name)) for name in SPLITS} == {
         "train": 70, "valid": 10, "test": 20,
     }  # fmt: skip
@@ -87,7 +91,9 @@ def test_shares_are_of_the_facts(tmp_path: Path) -> None:
 
 def test_the_missing_direction_of_a_symmetric_fact_is_added(tmp_path: Path) -> None:
     facts = [*made_up(), ("left", "r1", "right"), ("right", "r1", "left"), ("one", "r1", "other")]
-    made = split_file(write(tmp_path / "own.tsv", facts), tmp_path / "g", symmetric=["r1"])
+    made = split_graph(
+        read_graph(write(tmp_path / "own.tsv", facts)), tmp_path / "g", symmetric=["r1"]
+    )
     found = {fact for split in read_back(tmp_path / "g").values() for fact in split}
     mirrored = {(tail, "r1", head) for head, relation, tail in facts if relation == "r1"}
     assert found == set(facts) | mirrored
@@ -97,22 +103,22 @@ def test_the_missing_direction_of_a_symmetric_fact_is_added(tmp_path: Path) -> N
 
 def test_the_order_of_lines_does_not_matter(tmp_path: Path) -> None:
     facts = made_up()
-    split_file(write(tmp_path / "a.tsv", facts), tmp_path / "a")
-    split_file(write(tmp_path / "b.tsv", facts[::-1]), tmp_path / "b")
+    split_graph(read_graph(write(tmp_path / "a.tsv", facts)), tmp_path / "a")
+    split_graph(read_graph(write(tmp_path / "b.tsv", facts[::-1])), tmp_path / "b")
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
 def test_another_seed_holds_out_other_facts(tmp_path: Path) -> None:
     source = write(tmp_path / "own.tsv", made_up())
-    split_file(source, tmp_path / "a", seed=1)
-    split_file(source, tmp_path / "b", seed=2)
+    split_graph(read_graph(source), tmp_path / "a", seed=1)
+    split_graph(read_graph(source), tmp_path / "b", seed=2)
     assert read_back(tmp_path / "a")["test"] != read_back(tmp_path / "b")["test"]
 
 
 def test_a_graph_that_grows_keeps_most_held_out_facts_held_out(tmp_path: Path) -> None:
     facts = made_up(entities=100, facts=2000)
-    split_file(write(tmp_path / "a.tsv", facts[:1800]), tmp_path / "a")
-    split_file(write(tmp_path / "b.tsv", facts), tmp_path / "b")
+    split_graph(read_graph(write(tmp_path / "a.tsv", facts[:1800])), tmp_path / "a")
+    split_graph(read_graph(write(tmp_path / "b.tsv", facts)), tmp_path / "b")
     before, after = (set(read_back(tmp_path / name)["test"]) for name in "ab")
     assert len(before & after) > 0.8 * len(before)
 
@@ -135,8 +141,8 @@ def test_compressed_files_with_windows_line_ends_are_read_too(tmp_path: Path) ->
     plain = write(tmp_path / "own.tsv", made_up())
     packed = tmp_path / "own.tsv.gz"
     packed.write_bytes(gzip.compress(plain.read_bytes().replace(b"\n", b"\r\n")))
-    split_file(plain, tmp_path / "a")
-    split_file(packed, tmp_path / "b")
+    split_graph(read_graph(plain), tmp_path / "a")
+    split_graph(read_graph(packed), tmp_path / "b")
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
@@ -145,7 +151,7 @@ def test_labels_come_along(tmp_path: Path) -> None:
     labels, words = tmp_path / "names.tsv", tmp_path / "words.tsv"
     labels.write_text("é1\tEmil\ta person\né2\tErna\n", encoding="utf-8")
     words.write_text("r0\tknows\n", encoding="utf-8")
-    split_file(source, tmp_path / "g", labels=[labels, words])
+    split_graph(read_graph(source, labels=[labels, words]), tmp_path / "g")
     graph = read_folder(tmp_path / "g")
     assert graph.entity_labels[graph.entity_ids.index("é1")] == "Emil"
     assert graph.relation_labels[0] == "knows"
@@ -156,7 +162,7 @@ def test_damaged_labels_are_blamed_on_their_own_file(tmp_path: Path) -> None:
     labels = tmp_path / "names.tsv"
     labels.write_text("é1\tEmil\né2\n", encoding="utf-8")
     with pytest.raises(DatasetError) as caught:
-        split_file(source, tmp_path / "g", labels=[labels])
+        split_graph(read_graph(source, labels=[labels]), tmp_path / "g")
     assert (caught.value.path, caught.value.line) == (labels, 2)
     assert not (tmp_path / "g").exists()
 
@@ -165,14 +171,14 @@ def test_a_malformed_line_is_named_and_nothing_is_written(tmp_path: Path) -> Non
     source = tmp_path / "own.tsv"
     source.write_text("a\tr\tb\na\tr\n", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"own\.tsv:2: expected 3 fields separated by"):
-        split_file(source, tmp_path / "g")
+        split_graph(read_graph(source), tmp_path / "g")
     assert list(tmp_path.iterdir()) == [source]
 
 
 def test_too_few_triples_are_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "own.tsv", [("a", "r", "b"), ("b", "r", "c")])
     with pytest.raises(DatasetError, match=r"own\.tsv: expected 2 of 2 facts to hold out"):
-        split_file(source, tmp_path / "g")
+        split_graph(read_graph(source), tmp_path / "g", name=str(source))
 
 
 @pytest.mark.parametrize(
@@ -187,34 +193,34 @@ def test_too_few_triples_are_refused(tmp_path: Path) -> None:
 def test_a_bad_option_is_refused(tmp_path: Path, options: dict[str, float], said: str) -> None:
     source = write(tmp_path / "own.tsv", made_up())
     with pytest.raises(ConfigError, match=said):
-        split_file(source, tmp_path / "g", **options)  # type: ignore[arg-type]
+        split_graph(read_graph(source), tmp_path / "g", **options)  # type: ignore[arg-type]
 
 
 def test_a_folder_that_is_there_is_only_replaced_on_request(tmp_path: Path) -> None:
     source = write(tmp_path / "own.tsv", made_up())
-    split_file(source, tmp_path / "g")
+    split_graph(read_graph(source), tmp_path / "g")
     before = content(tmp_path / "g")
     with pytest.raises(ConfigError, match="--out: expected a folder that does not exist"):
-        split_file(source, tmp_path / "g", seed=1)
+        split_graph(read_graph(source), tmp_path / "g", seed=1)
     assert content(tmp_path / "g") == before
-    split_file(source, tmp_path / "g", seed=1, overwrite=True)
+    split_graph(read_graph(source), tmp_path / "g", seed=1, overwrite=True)
     assert content(tmp_path / "g") != before
 
 
 def test_nothing_but_an_earlier_split_is_ever_replaced(tmp_path: Path) -> None:
     source = write(tmp_path / "own.tsv", made_up())
-    split_file(source, tmp_path / "g")
+    split_graph(read_graph(source), tmp_path / "g")
     (tmp_path / "g" / "notes.md").write_text("mine")
     for target, foreign in ((tmp_path / "g", "notes.md"), (source, "own.tsv")):
         with pytest.raises(ConfigError, match=rf"nothing but an earlier split, .*{foreign}"):
-            split_file(source, target, overwrite=True)
+            split_graph(read_graph(source), target, overwrite=True)
     assert (tmp_path / "g" / "notes.md").read_text() == "mine"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     source = write(tmp_path / "own.tsv", made_up())
     with pytest.raises(DatasetError, match=r"own\.tsv/g: cannot be written"):
-        split_file(source, source / "g")
+        split_graph(read_graph(source), source / "g")
 
 
 def test_the_command_shows_what_came_of_it(tmp_path: Path) -> None:
