@@ -71,7 +71,8 @@ def test_the_status_is_1_where_a_call_was_cut_off(big: Path, tmp_path: Path, wor
 def test_the_status_is_0_where_every_call_was_answered(
     big: Path, tmp_path: Path, workers: str
 ) -> None:
-    with server(big, "--workers", workers, log=tmp_path / "log") as process:
+    flags = ("--workers", workers, "--grace-s", "100")
+    with server(big, *flags, log=tmp_path / "log") as process:
         call = rank(process, 256)
-        assert process.terminate() == 0
+        assert process.terminate(timeout=120) == 0
         call.join()

@@ -98,7 +98,7 @@ def test_a_change_that_takes_too_long_names_the_worker_and_changes_nothing(
 ) -> None:
     """Frozen for longer than a change may take, and for less than the heartbeat may pause."""
     flags = ["--workers", "2", "--pin", "toy=1", "--api-key-file", str(tokens(tmp_path))]
-    more = {"MULDE_SERVER__HEARTBEAT_TIMEOUT_S": "120", "MULDE_SERVER__CHANGE_TIMEOUT_S": "3"}
+    more = {"MULDE_SERVER__HEARTBEAT_TIMEOUT_S": "120", "MULDE_SERVER__CHANGE_TIMEOUT_S": "8"}
     with server(root, *flags, log=tmp_path / "log", env=more) as process:
         frozen = process.children()[1]
         os.kill(frozen, signal.SIGSTOP)
@@ -108,9 +108,9 @@ def test_a_change_that_takes_too_long_names_the_worker_and_changes_nothing(
         start = time.monotonic()
         with pytest.raises(grpc.RpcError) as caught:
             load(wanted, timeout=60, metadata=TOKEN)
-        assert time.monotonic() - start < 6
+        assert time.monotonic() - start < 24
         assert caught.value.code() is grpc.StatusCode.ABORTED
-        assert "worker 1 has not loaded the models after 3 s" in str(caught.value.details())
+        assert "worker 1 has not loaded the models after 8 s" in str(caught.value.details())
         os.kill(frozen, signal.SIGCONT)
         assert versions(process) == {"toy/1"}
         load(wanted, timeout=60, metadata=TOKEN)
