@@ -19,12 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from time import perf_counter
-from typing import Protocol
 
 import numpy as np
 
 from mulde.bundle.table.entity_table import Layout
-from mulde.typing import Float64, Floats, Ints, Rows
+from mulde.typing import Float64, Floats, Rows
+from serving.engine.entity_table import EntityTable
 from serving.engine.index.base import Asked, CandidateIndex, Candidates, Search
 from serving.engine.results import Results, rank_pairs, rank_table
 from serving.engine.scoring import ProductScorer, Query, priors_of, safe_floors
@@ -35,21 +35,12 @@ _SCORED_ROWS = 1 << 12
 _FEW_ROWS = 1 << 10
 
 
-class ScoredTable(Protocol):
-    """The rows that are scored (``EntityTable``)."""
-
-    entities: int
-
-    def rows(self, rows: Ints) -> Floats:
-        """Return rows of the table, [..., W] for ``rows`` [...]."""
-
-
 class Retriever:
     """Search over one entity table."""
 
     def __init__(
         self,
-        table: ScoredTable,
+        table: EntityTable,
         scorer: ProductScorer,
         row_norm: float,
         index: CandidateIndex,

@@ -27,7 +27,8 @@ from mulde.bundle.bundle import Bundle
 from mulde.bundle.files import MEASURES
 from mulde.bundle.table.bounds import TableBounds
 from mulde.errors import BundleError
-from mulde.typing import Bytes, Float32, Float64, Floats, Ints, Rows
+from mulde.typing import Bytes, Float32, Float64, Floats, Rows
+from serving.engine.entity_table import EntityTable
 
 DECODING = 6
 """Roundings of float32 while FAISS decodes a number."""
@@ -44,16 +45,6 @@ _PART = 256
 
 Member = tuple[Rows, Bytes]
 Members = Callable[[], Iterator[Member]]
-
-
-class MeasuredTable(Protocol):
-    """The table (``EntityTable``)."""
-
-    entities: int
-    width: int
-
-    def rows(self, rows: Ints) -> Floats:
-        """See ``EntityTable``."""
 
 
 class CodeLoss:
@@ -128,7 +119,7 @@ class Decoder(Protocol):
 
 
 def measure_cells(
-    table: MeasuredTable,
+    table: EntityTable,
     extent: tuple[float, float],
     members: Members,
     decoder: Decoder,
@@ -186,7 +177,7 @@ def _parts(members: Iterable[Member]) -> Iterator[tuple[int, Rows, Bytes]]:
             yield cell, rows[start : start + _PART], codes[start : start + _PART]
 
 
-def _means(table: MeasuredTable, members: Iterable[Member]) -> Float32:
+def _means(table: EntityTable, members: Iterable[Member]) -> Float32:
     """The mean of each cell, [W, C]; 0 where a cell is empty."""
     means = [
         table.rows(rows).astype(np.float64).mean(axis=0) if len(rows) else np.zeros(table.width)

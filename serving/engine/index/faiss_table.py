@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from mulde.typing import Float32, Float64, Rows
-from serving.engine.entity_table import use_threads
+from serving.engine.entity_table import EntityTable, use_threads
 from serving.engine.index.base import Asked, Candidates, Exclusions
 from serving.engine.index.bounds import DECODING, float32_loss
 
@@ -114,26 +114,12 @@ class FaissIndex:
             count *= _GROWTH
 
 
-class MappedTable(Protocol):
-    """The mapped table (``EntityTable``)."""
-
-    entities: int
-    width: int
-
-    @property
-    def magnitude(self) -> float:
-        """See ``EntityTable``."""
-
-    def search(self, queries: Float32, count: int) -> tuple[Float32, Rows]:
-        """See ``EntityTable``."""
-
-
 class WholeTable:
     """FAISS over the mapped table; it takes no memory of its own. See ``Source``."""
 
     spare = 6
 
-    def __init__(self, table: MappedTable, row_norm: float) -> None:
+    def __init__(self, table: EntityTable, row_norm: float) -> None:
         """Search a table whose rows have a Euclidean norm of at most ``row_norm``."""
         self._table, self._row_norm = table, max(row_norm, table.magnitude)
         self.entities, self.width = table.entities, table.width

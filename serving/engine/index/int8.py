@@ -19,10 +19,10 @@ import numpy as np
 
 from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float64, Products, Rows
+from serving.engine.entity_table import EntityTable
 from serving.engine.index.base import Asked, Candidates, Exclusions
 from serving.engine.index.quantised import (
     LOWEST,
-    DecodedTable,
     ProductBounds,
     exact_range,
     quantise,
@@ -47,7 +47,7 @@ class Int8Index:
 
     def __init__(
         self,
-        table: DecodedTable,
+        table: EntityTable,
         layout: Layout,
         threads: int = 1,
         encoder: JoinableEncoder | None = None,

@@ -26,9 +26,9 @@ from mulde.bundle.manifest import Index
 from mulde.bundle.table.bounds import TableBounds
 from mulde.errors import BundleError
 from mulde.typing import Bytes, Float32, Float64, Rows
+from serving.engine.entity_table import EntityTable
 from serving.engine.index.bounds import (
     CodeLoss,
-    MeasuredTable,
     StoredBounds,
     check_stored,
     measure_cells,
@@ -44,7 +44,7 @@ class InvertedLists:
     def __init__(
         self,
         path: Path,
-        table: MeasuredTable,
+        table: EntityTable,
         index: Index,
         weights: Float64,
         extent: tuple[float, float],
@@ -76,7 +76,7 @@ class InvertedLists:
 
     def _bounds(
         self,
-        table: MeasuredTable,
+        table: EntityTable,
         weights: Float64,
         extent: tuple[float, float],
         stored: StoredBounds | None,
@@ -148,7 +148,7 @@ class InvertedLists:
         return unseen
 
 
-def _mapped(path: Path, table: MeasuredTable) -> Any:
+def _mapped(path: Path, table: EntityTable) -> Any:
     """Map an inverted file of codes of 8 bits.
 
     Raises:

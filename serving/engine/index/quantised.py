@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -35,6 +34,7 @@ from numpy.typing import NDArray
 
 from mulde.bundle.table.entity_table import Layout
 from mulde.typing import Float32, Float64, Products
+from serving.engine.entity_table import EntityTable
 from serving.engine.index.scan_graph import NARROW, WIDE, ByteRange, ByteTable, product_graph
 from serving.engine.onnx_session import new_session
 
@@ -48,15 +48,6 @@ _SLACK = 1e-12
 """Far above what float64 loses when bounds are computed, far below the bounds."""
 _TRIED_QUERIES = (1, 2, 3, 4, 5, 8, 16)
 _TRIED_COLUMNS, _TRIED_ROWS = (7, 68), 300
-
-
-class DecodedTable(Protocol):
-    """The rows to round: E of them, decoded in parts."""
-
-    entities: int
-
-    def decode(self, start: int, stop: int) -> Float32:
-        """Return rows ``start`` to ``stop`` as float32 [n, W]."""
 
 
 @dataclass(slots=True)
@@ -117,7 +108,7 @@ class InexactProducts(Exception):  # noqa: N818 - a state of the machine, not an
     """Byte products on this machine are not exact."""
 
 
-def quantise(table: DecodedTable, layout: Layout, span: ByteRange, padded: int) -> ByteTable:
+def quantise(table: EntityTable, layout: Layout, span: ByteRange, padded: int) -> ByteTable:
     """Round a table.
 
     Args:
@@ -191,7 +182,7 @@ def _is_exact(span: ByteRange, threads: int) -> bool:
     return True
 
 
-def _columns_of(table: DecodedTable, layout: Layout) -> Iterator[tuple[int, Float64]]:
+def _columns_of(table: EntityTable, layout: Layout) -> Iterator[tuple[int, Float64]]:
     """Return the first row and [n, C + 2] of parts of the table; halves of scalars are added."""
     for start in range(0, table.entities, _DECODED_ROWS):
         points = layout.unpack(table.decode(start, min(start + _DECODED_ROWS, table.entities)))
@@ -199,7 +190,7 @@ def _columns_of(table: DecodedTable, layout: Layout) -> Iterator[tuple[int, Floa
         yield start, np.concatenate([points.spatial, points.traits, *scalars], axis=1)
 
 
-def _ranges(table: DecodedTable, layout: Layout) -> tuple[Float64, Float64]:
+def _ranges(table: EntityTable, layout: Layout) -> tuple[Float64, Float64]:
     """Return the least and the greatest number in each column."""
     columns = len(layout.whole) + 2
     low, high = np.full(columns, np.inf), np.full(columns, -np.inf)
