@@ -36,6 +36,7 @@ BASE_RATE = 0.5
 KNOTS = (-1.5, -0.5, 0.5, 1.5)
 SHARPNESS = 3.0
 """Of the bend at a knot."""
+_KNOTS = np.array(KNOTS)
 
 _MAX_BYTES = 16 << 20
 
@@ -46,12 +47,21 @@ PositiveRow = tuple[Positive, ...]
 
 def ramps(values: Floats) -> Float64:
     """Return the ramps [..., K] of standardised scores [...]; their sum is the score."""
-    far = SHARPNESS * (values[..., None] - np.array(KNOTS))
-    # log(1 + e^far), faster than logaddexp
-    bends = (np.maximum(far, 0.0) + np.log1p(np.exp(-np.abs(far)))) / SHARPNESS
-    ends = np.concatenate([values[..., None], bends, np.zeros_like(values)[..., None]], axis=-1)
-    steps: Float64 = ends[..., :-1] - ends[..., 1:]
+    ends = [values[..., None], bends(values), np.zeros_like(values)[..., None]]
+    joined = np.concatenate(ends, axis=-1)
+    steps: Float64 = joined[..., :-1] - joined[..., 1:]
     return steps
+
+
+def bends(values: Floats) -> Float64:
+    """Return softplus(s (z - knot)) / s [..., K - 1] of standardised scores z [...]; s: sharpness.
+
+    The first ramp is z less the first bend; the others are differences of neighbouring bends.
+    """
+    far = SHARPNESS * (values[..., None] - _KNOTS)
+    # log(1 + e^far), faster than logaddexp
+    found: Float64 = (np.maximum(far, 0.0) + np.log1p(np.exp(-np.abs(far)))) / SHARPNESS
+    return found
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -96,11 +106,25 @@ class Curves:
         """G and F."""
         return len(self.centre), len(self.centre[0])
 
+    @cached_property
+    def _rows(self) -> Float64:
+        """Centre, scale, first slope, and by how much each slope exceeds the last, [G, F, K + 2].
+
+        In one array, so that the parameters of an item are read at once.
+        """
+        _, centre, scale, slope = self._arrays
+        columns = [centre[..., None], scale[..., None], slope[..., :1], np.diff(slope)]
+        return np.concatenate(columns, axis=-1)
+
     def logits(self, scores: Floats, groups: Ints) -> Float64:
-        """Logits [N] of items with scores [N, F] in groups [N]."""
-        intercept, centre, scale, slope = self._arrays
-        steps = ramps((scores - centre[groups]) / scale[groups])
-        found: Float64 = intercept[groups] + (slope[groups] * steps).sum(axis=(1, 2))
+        """Logits [N] of items with scores [N, F] in groups [N].
+
+        Summed by bends instead of ramps: slope_0 z + sum_k (slope_k - slope_k-1) bend_k(z).
+        """
+        rows = self._rows.take(groups, axis=0)
+        z = (scores - rows[..., 0]) / rows[..., 1]
+        curves = rows[..., 2] * z + np.vecdot(rows[..., 3:], bends(z))
+        found: Float64 = self._arrays[0].take(groups) + np.add.reduce(curves, axis=1)
         return found
 
     def probabilities(self, logits: Floats) -> Float64:

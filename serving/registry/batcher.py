@@ -131,7 +131,8 @@ class Batcher:
         caller.enter_bulk()
         start = 0
         while start < size:
-            stop = min(size, start + chunk)
+            # Equal parts: a short last one would cost a run of its own for a few queries.
+            stop = start + -(-(size - start) // -(-(size - start) // chunk))
             yield self._submit(
                 _Job(work_of(start, stop), run, stop - start, caller, kind, key, True)
             )

@@ -24,8 +24,8 @@ Nearest = Callable[[str], Sequence[str]]
 
 _EXPLAINED = 10
 """Failures of a request that come with the nearest spellings, which cost more than answers."""
-_FEW = 64
-"""Names that are looked for among the recent ones first."""
+_FEW = 1024
+"""Names that are looked for among the recent ones first: 50 ns each, 2 us in the file."""
 RECENT = 16_384
 """Names that are kept of each kind."""
 _STEP = 2048

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mulde.errors import BundleError
-from mulde.evaluation.calibration import Calibration, ramps
+from mulde.evaluation.calibration import Calibration, Curves, ramps
 from tests.support.toy import toy_calibration
 
 RELATIONS = 2
@@ -115,3 +115,19 @@ def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(BundleError, match=r"calibration\.json"):
         Calibration.read(path)
+
+
+def test_a_logit_is_the_sum_of_the_ramps_by_their_slopes() -> None:
+    generator = np.random.default_rng(0)
+    slope = generator.uniform(0.1, 2.0, (2, 2, 5))
+    curves = Curves(
+        intercept=(0.5, -1.0),
+        centre=((1.0, 2.0), (0.0, -1.0)),
+        scale=((2.0, 1.0), (0.5, 3.0)),
+        slope=tuple(tuple(tuple(row) for row in group) for group in slope.tolist()),
+        floor=0.001,
+    )
+    scores, groups = generator.normal(0, 4, (50, 2)), generator.integers(0, 2, 50)
+    z = (scores - np.array(curves.centre)[groups]) / np.array(curves.scale)[groups]
+    expected = np.array(curves.intercept)[groups] + (slope[groups] * ramps(z)).sum(axis=(1, 2))
+    np.testing.assert_allclose(curves.logits(scores, groups), expected, atol=1e-12)
