@@ -62,7 +62,7 @@ def serve(settings: GatewaySettings) -> None:
     """Serve until SIGTERM, SIGINT or SIGQUIT.
 
     Raises:
-        ConfigError: if the settings do not go together, or the port cannot be had.
+        ConfigError: if the settings do not go together, or the port cannot be bound.
     """
     settings.check()
     listening = _listen(settings)

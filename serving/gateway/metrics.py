@@ -42,7 +42,7 @@ class GatewayMetrics:
         """Serve the metrics from a thread; return the port.
 
         Raises:
-            ConfigError: if the port cannot be had.
+            ConfigError: if the port cannot be bound.
         """
         try:
             server, _ = start_http_server(port, host, self._registry)

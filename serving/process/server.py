@@ -119,7 +119,7 @@ class Server:
             port: one that ``reserve_port`` holds, so that several processes can share it.
 
         Raises:
-            ConfigError: if the port cannot be had, or a file of TLS is wrong.
+            ConfigError: if the port cannot be bound, or a file of TLS is wrong.
         """
         calm_collector()
         self._idle = IdleConnections(port, self._connections, self.admission, self.log)

@@ -106,7 +106,7 @@ def continue_training(
     }
     epochs = Replay(growth.changed, settings.replay)
     if not len(epochs):
-        raise ConfigError("--replay", "more, since no query that is left has changed", 0)
+        raise ConfigError("--replay", "a number above 0, since no changed query is left", 0)
     soft = distillation if teachers else memory_of(settings)
     objective = HardLabels(scorer, training)
     if soft is not None:

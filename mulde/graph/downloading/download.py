@@ -130,7 +130,9 @@ def _fill(
     except (_TryAgainError, httpx.HTTPError, httpx.InvalidURL) as error:
         came = part.seek(0, os.SEEK_END)
         kept = f"; {came:,} bytes are kept, run this again to go on" if came else ""
-        raise DatasetError(target, f"cannot be had from {remote.url}: {error}{kept}") from error
+        raise DatasetError(
+            target, f"cannot be downloaded from {remote.url}: {error}{kept}"
+        ) from error
 
 
 def _attempt(

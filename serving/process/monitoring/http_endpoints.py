@@ -47,7 +47,7 @@ class HttpEndpoints:
             log: hears of requests that were broken off, at level debug.
 
         Raises:
-            ConfigError: if the port cannot be had.
+            ConfigError: if the port cannot be bound.
         """
         try:
             self._server = _Server(host.strip("[]"), port, _handler(probes), log)

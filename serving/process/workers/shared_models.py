@@ -56,7 +56,7 @@ class SharedModels:
             listen: begins to take connections.
 
         Raises:
-            MuldeError: if the models cannot be loaded or the port cannot be had.
+            MuldeError: if the models cannot be loaded or the port cannot be bound.
         """
         while True:
             with self._folder.changing(self._timeout_s, self._number):

@@ -118,7 +118,9 @@ def test_a_mirror_with_other_bytes_is_refused(home: str, tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("toy")
 def test_without_a_mirror_the_public_home_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"cannot be had from http://127\.0\.0\.1:9/train\.txt"):
+    with pytest.raises(
+        DatasetError, match=r"cannot be downloaded from http://127\.0\.0\.1:9/train\.txt"
+    ):
         datasets.fetch("toy", tmp_path / "new", longest_wait_s=0.01)
 
 

@@ -250,7 +250,7 @@ def test_a_server_that_stays_busy_is_given_up(session: Session) -> None:
 def test_no_server_is_an_error_of_our_own(session: Session) -> None:
     remote = RemoteFile("http://127.0.0.1:9/file.txt", 1, "")
     session.remote = remote
-    with pytest.raises(DatasetError, match=r"cannot be had from http://127\.0\.0\.1:9/"):
+    with pytest.raises(DatasetError, match=r"cannot be downloaded from http://127\.0\.0\.1:9/"):
         session.get()
 
 
