@@ -75,7 +75,6 @@ class Batcher:
         self._lock = threading.Lock()
         self._queues: dict[bool, deque[_Job]] = {False: deque(), True: deque()}
         self._running = False
-        self._last_bulk = False
         self._seconds: dict[Hashable, float] = {}
 
     @property

@@ -56,11 +56,6 @@ class ByteRange:
         """The unsigned byte that stands for a query's 0, so that the least is 1."""
         return self.queries + 1
 
-    @property
-    def fits_16_bits(self) -> bool:
-        """Whether the sum of any two products of unsigned and signed bytes does."""
-        return 2 * (self.zero + self.queries) * self.weights <= np.iinfo(np.int16).max
-
 
 WIDE = ByteRange(127, 127)
 NARROW = ByteRange(90, 90)
