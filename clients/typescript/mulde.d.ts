@@ -745,7 +745,7 @@ export interface ListFactsRequest {
 }
 
 export interface GetMapRequest {
-  /** Most entities wanted. Default: 10,000. Limit: 0 (the default) to 50,000; a greater number is taken as 50,000. */
+  /** Most entities wanted. Default: 10,000. Limit: 0 (the default) to 50,000; a greater number is taken as 50,000. A server with --low-memory returns fewer. */
   page_size?: number;
   /** next_page_token of the page before. Default: the first page. */
   page_token?: string;

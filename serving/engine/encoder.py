@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from mulde.bundle.checks.onnx_graph import check_graph
 from mulde.bundle.table.entity_table import Layout
 from mulde.errors import BundleError, shorten
 from mulde.typing import Array, Float32, Ints
-from serving.engine.checks.onnx_graph import check_graph
 from serving.engine.onnx_session import open_session, reason, try_graph
 from serving.engine.scoring import Query
 

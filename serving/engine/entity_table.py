@@ -16,10 +16,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from mulde.bundle.checks.faiss_header import check_table
 from mulde.bundle.table.entity_table import Layout
 from mulde.bundle.table.quantised_table import Codec
 from mulde.errors import BundleError
-from serving.engine.checks.faiss_header import check_table
 
 Table = NDArray[np.float16] | NDArray[np.float32]
 

@@ -103,8 +103,8 @@ def named_bundle(path: Path) -> None:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("models")
-    (root / "wordnet-core").mkdir()
-    named_bundle(root / "wordnet-core" / "1")
+    (root / "wordnet-32").mkdir()
+    named_bundle(root / "wordnet-32" / "1")
     return root
 
 

@@ -18,6 +18,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from mulde.bundle.bundle import open_bundle
+from mulde.bundle.checks.faiss_header import check_table
+from mulde.bundle.checks.onnx_graph import check_graph
 from mulde.bundle.entities.descriptions import Descriptions
 from mulde.bundle.entities.entity_map import SCALE, EntityMap
 from mulde.bundle.entities.entity_types import EntityTypes
@@ -46,8 +48,6 @@ from mulde.evaluation.calibration import Calibration
 from mulde.graph import read_graph
 from mulde.graph.graph import SPLITS, Graph, read_folder
 from mulde.storage.strings import StringColumn
-from serving.engine.checks.faiss_header import check_table
-from serving.engine.checks.onnx_graph import check_graph
 
 _ASKED = 64
 

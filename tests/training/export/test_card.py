@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import accuracy
-from benchmarks.accuracy_page import Record
+from benchmarks.accuracy_page import Record, TextRecord
 from mulde.bundle.manifest import Dataset, Manifest, RecipeStamp, Score
 from mulde.errors import BundleError
 from tests.support.hostile import HOSTILE, steering
@@ -39,7 +39,7 @@ MANIFEST = Manifest(
 PLAIN = Provenance("a machine", "another", 1.0, 1, 1, ("teacher",), "a note", "a licence")
 
 
-def as_json(record: Record) -> str:
+def as_json(record: Record | TextRecord) -> str:
     return json.dumps(asdict(record))
 
 
@@ -142,14 +142,19 @@ def test_a_page_of_figures_keeps_its_table_whatever_a_run_is_called(
     plain = replace(record, recipe="a", stage="junior", machine="m")
     monkeypatch.setattr(accuracy, "HERE", tmp_path)
     monkeypatch.setattr(accuracy, "RECORDS", tmp_path)
+    monkeypatch.setattr(accuracy, "TEXT_RECORDS", tmp_path / "text")
     (tmp_path / "one.json").write_text(as_json(record))
     (tmp_path / "two.json").write_text(as_json(plain))
     (tmp_path / "three.json").write_text(as_json(replace(record, stage="junior")))
+    text = TextRecord("toy", name, name, 8, 4, 0.5, 0.4, FIGURES, FIGURES)
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "one.json").write_text(as_json(text))
     accuracy.page()
     table = [
         line for line in (tmp_path / "accuracy.md").read_text("utf-8").splitlines() if "| " in line
     ]
     assert not steering("\n".join(table))
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in table]
-    assert widths == [15] * 3 + [14] * 4  # headings, then the means and the runs
+    # Headings, then the means, the model with text and the runs.
+    assert widths == [15] * 3 + [13] * 2 + [14] * 4
     assert not re.search(r"(?<!\\)[<>`\[]", "\n".join(table))
