@@ -31,6 +31,7 @@ SLOW = (
     "serving/process/test_calls_during_shutdown.py",
     "serving/process/test_descriptors.py",
     "serving/process/test_drain.py",
+    "serving/process/access/test_lost_tokens.py::test_former_tokens",
     "serving/process/access/test_tls_versions.py",
     "serving/process/workers/test_frozen_workers.py",
     "serving/process/workers/test_replaced_bundles.py",
