@@ -22,7 +22,7 @@ from mulde.client import Client
 from mulde.v1 import prediction_pb2, vocabulary_pb2
 from serving.engine.engine import Engine
 from tests.serving.rpc.test_mixed_load import CODES, call, callers
-from tests.support.memory import MIB, floor_bytes, limited, mapped, private_bytes
+from tests.support.memory import MIB, floor_bytes, limited, mapped, peak_bytes, private_bytes
 from tests.support.server import ROOT, environment, server
 from tests.support.toy import Toy, toy_bundle
 
@@ -149,7 +149,7 @@ def heavy(bundle: Path) -> list[tuple[str, Message]]:
 
 def test_it_takes_less_than_100_mib_whatever_is_asked_at_once(tmp_path: Path) -> None:
     """24 callers, each with one kind of call after another, so that all of them overlap."""
-    calls, peak, turn = heavy(WORDNET), 0, itertools.count()
+    calls, turn = heavy(WORDNET), itertools.count()
     with server(WORDNET, "--low-memory", log=tmp_path / "log") as process:
 
         def step(channel: grpc.Channel, number: int) -> grpc.StatusCode:
@@ -159,26 +159,20 @@ def test_it_takes_less_than_100_mib_whatever_is_asked_at_once(tmp_path: Path) ->
             return code
 
         with callers(process, 24, step) as codes:
-            end = time.monotonic() + 12
-            while time.monotonic() < end:
-                peak = max(peak, private_bytes(process.process.pid))
-                time.sleep(0.02)
+            peak = peak_bytes(process.process.pid, 12, 0.02)
     assert set(codes) <= CODES
     assert codes[grpc.StatusCode.RESOURCE_EXHAUSTED]
     assert peak <= _MOST_MIXED
 
 
 def test_the_largest_pages_of_the_map_take_less_than_100_mib(tmp_path: Path) -> None:
-    path, peak = "/mulde.v1.VocabularyService/GetMap", 0
+    path = "/mulde.v1.VocabularyService/GetMap"
     request = vocabulary_pb2.GetMapRequest(page_size=50_000)
     with (
         server(WORDNET, "--low-memory", log=tmp_path / "log") as process,
         callers(process, 4, lambda to, _: call(to, path, request, 20.0)) as codes,
     ):
-        end = time.monotonic() + 4
-        while time.monotonic() < end:
-            peak = max(peak, private_bytes(process.process.pid))
-            time.sleep(0.01)
+        peak = peak_bytes(process.process.pid, 4, 0.01)
     assert set(codes) <= CODES
     assert codes[grpc.StatusCode.OK]
     assert peak <= _MOST_MIXED

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,15 @@ def private_bytes(pid: int) -> int:
     found = re.search(r"^Anonymous:\s+(\d+) kB", rollup, re.MULTILINE)
     assert found is not None
     return int(found[1]) << 10
+
+
+def peak_bytes(pid: int, seconds: float, every_s: float) -> int:
+    """The most private memory of a process while some seconds pass."""
+    peak, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        peak = max(peak, private_bytes(pid))
+        time.sleep(every_s)
+    return peak
 
 
 def floor_bytes() -> int:

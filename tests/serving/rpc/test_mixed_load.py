@@ -17,7 +17,7 @@ import pytest
 from google.protobuf.message import Message
 
 from mulde.v1 import prediction_pb2
-from tests.support.memory import private_bytes
+from tests.support.memory import peak_bytes, private_bytes
 from tests.support.server import ServerProcess, eventually, method_of_bytes, server
 from tests.support.toy import toy_bundle
 
@@ -210,11 +210,8 @@ def test_memory_is_bounded_under_a_mixture_of_heavy_calls(busy: ServerProcess) -
     kinds = list(HEAVY.values())
     with connected(busy) as channel:
         assert call(channel, "PredictTails", SINGLE, 60) is OK
-    before, peak = private_bytes(busy.process.pid), 0
+    before = private_bytes(busy.process.pid)
     with callers(busy, 24, lambda to, n: call(to, *kinds[n % len(kinds)], 3.0)) as codes:
-        end = time.monotonic() + 15
-        while time.monotonic() < end:
-            peak = max(peak, private_bytes(busy.process.pid))
-            time.sleep(0.05)
+        peak = peak_bytes(busy.process.pid, 15, 0.05)
     assert set(codes) <= CODES
     assert peak - before < 384 * MIB
