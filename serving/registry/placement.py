@@ -79,7 +79,7 @@ class Placer:
             return place(model, wide, np.zeros(len(wide)))
         best = self._best(queries)
         mean = likely_mean(model, wide, *self._likely(best.rows))
-        return place(model, wide, self._levels(queries, best), mean)
+        return place(model, wide, self._levels(wide, best), mean)
 
     def query_rows(self, overlay: Overlay, entities: Rows) -> Floats:
         """Return rows [n, W] of entities [n] of the table or an overlay, as heads of queries."""
@@ -99,11 +99,11 @@ class Placer:
             query, Search(k, Exclusions.none(len(query)), exact=False)
         )
 
-    def _levels(self, query: Query, best: Results) -> Float64:
-        """Return log-partitions [B]: the best rows exactly, the rest from a sample."""
-        scores = best.scores.reshape(len(query), -1)
+    def _levels(self, wide: Float64, best: Results) -> Float64:
+        """Return log-partitions [B] of wide queries: the best rows exactly, the rest sampled."""
+        scores = best.scores.reshape(len(wide), -1)
         rest = self._bundle.manifest.entities - scores.shape[1]
-        sample = self._wide(query) @ self._sample.T
+        sample = wide @ self._sample.T
         below = sample < scores[:, -1:]
         top = scores[:, 0]
         share = np.exp(np.where(below, sample - top[:, None], -np.inf)).sum(axis=1)
@@ -167,7 +167,7 @@ class Placer:
     def _guard_levels(self, query: Query) -> Float64:
         if not self._is_cross_entropy:
             return np.zeros(len(query))
-        return self._levels(query, self._best(query))
+        return self._levels(self._wide(query), self._best(query))
 
     @cached_property
     def _training(self) -> dict[str, Any]:

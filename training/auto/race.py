@@ -109,11 +109,8 @@ class Race:
             rungs = rungs[-1:]  # nothing to compare it with
         for rung, share in enumerate(rungs):
             part = clock.share(_part(rung, len(rungs)))
-            if (
-                rung == len(rungs) - 1
-                and timed[remaining[0].model.scorer].cost_s(remaining[0].training.epochs)
-                > part.left_s
-            ):
+            last = rung == len(rungs) - 1
+            if last and timed[remaining[0].model.scorer].whole_s > part.left_s:
                 part = clock  # no time to vary its settings
             self._rung(rung, share, remaining, results, timed, part)
             order = sorted(
@@ -141,19 +138,13 @@ class Race:
             own = clock.share(1 / (len(remaining) - place))
             earlier = results.get(one.name)
             epochs = _epochs(one, earlier or timed[one.model.scorer], share, own)
-            if earlier is None or epochs > earlier.longest:
-                found = self._trial(one, epochs, rung, own)
-                best = found if earlier is None or found.mrr >= earlier.mrr else earlier
-                results[one.name] = replace(best, longest=found.epochs)
+            self._train_on(results, one, epochs, rung, own)
 
     def _complete(self, results: dict[str, Result], rung: int, clock: Clock) -> None:
         """Train the best candidate for more of its epochs than any rung did, if there is time."""
         best = _ordered(results)[0]
         epochs = min(best.candidate.training.epochs, best.affordable(clock.left_s))
-        if epochs > best.longest:
-            found = self._trial(best.candidate, epochs, rung, clock)
-            kept = found if found.mrr >= best.mrr else best
-            results[best.candidate.name] = replace(kept, longest=found.epochs)
+        self._train_on(results, best.candidate, epochs, rung, clock)
 
     def _vary(self, results: dict[str, Result], rung: int, clock: Clock) -> None:
         """Train neighbours of the best candidate while one of them is better and there is time."""
@@ -161,13 +152,19 @@ class Race:
             best = _ordered(results)[0]
             for one in neighbours(best.candidate):
                 if one.name not in results and best.cost_s(one.training.epochs) < clock.left_s:
-                    tried = self._trial(one, one.training.epochs, rung, clock)
-                    results[one.name] = replace(tried, longest=tried.epochs)
+                    self._train_on(results, one, one.training.epochs, rung, clock)
             if _ordered(results)[0] is best:
                 return
 
-    def _trial(self, candidate: Candidate, epochs: int, rung: int, clock: Clock) -> Result:
-        return replace(self.train(f"race {rung + 1}", candidate, epochs, clock), rung=rung)
+    def _train_on(
+        self, results: dict[str, Result], one: Candidate, epochs: int, rung: int, clock: Clock
+    ) -> None:
+        """Train a candidate for more epochs than before, if these are more; keep the better."""
+        earlier = results.get(one.name)
+        if earlier is None or epochs > earlier.longest:
+            found = replace(self.train(f"race {rung + 1}", one, epochs, clock), rung=rung)
+            best = found if earlier is None or found.mrr >= earlier.mrr else earlier
+            results[one.name] = replace(best, longest=found.epochs)
 
     def train(self, title: str, candidate: Candidate, epochs: int, clock: Clock) -> Result:
         """Train one candidate from nothing, or find it trained; no checkpoint if it diverges.
